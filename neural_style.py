@@ -1,0 +1,352 @@
+"""The command line: flags -> one Settings value -> stylize() -> files.
+
+    neural-style --content photo.jpg --styles painting.jpg --output picture.png
+
+The flags are those of Athalye's neural-style (2015), which people know, and some more. Exit status: 0 for a
+picture, 2 for what is wrong on the command line or with the names on it, 1 for what is found inside files or
+while running, 130 after Ctrl-C.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from styling import __version__
+from styling.errors import DivergedError, SettingsError, StyleError
+from styling.settings import POOLING, Layers, Settings, content_size
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from stylize import Progress
+
+PUBLISHED_NETWORK = "imagenet-vgg-verydeep-19.mat"
+NETWORK_ADVICE = f"download it from www.vlfeat.org/matconvnet/models/{PUBLISHED_NETWORK}, or name another"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
+        self.exit(2, f"neural-style: error: {' '.join(message.split())}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
+    try:
+        parser = build_parser()
+        options = parser.parse_args(arguments)
+        try:
+            settings = read_settings(options)
+            check_names(options, settings)
+            return paint(options, settings)
+        except SettingsError as error:
+            parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
+    except (StyleError, OSError) as error:
+        print(f"neural-style: error: {explain(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("neural-style: interrupted before there was a picture; nothing was written", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags. One that is a setting has no default here: Settings has them all."""
+    parser = Parser(
+        prog="neural-style",
+        description="Paint a photograph in the style of one or several paintings.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
+    )
+    defaults = Settings()
+
+    def add(group: argparse._ArgumentGroup, flag: str, text: str, **keywords: object) -> None:
+        default = getattr(defaults, flag[2:].replace("-", "_"), None)
+        if default is not None and default is not False:
+            text = (
+                f"{text} (default {default:g})"
+                if isinstance(default, float)
+                else f"{text} (default {default})"
+            )
+        group.add_argument(flag, help=text, **keywords)
+
+    files = parser.add_argument_group("images and files")
+    add(files, "--content", "the photograph", type=Path, metavar="IMAGE", required=True)
+    add(files, "--styles", "the paintings", type=Path, metavar="IMAGE", nargs="+", required=True)
+    add(
+        files,
+        "--output",
+        "the picture to write; png, jpg, webp, tif or bmp",
+        type=Path,
+        metavar="IMAGE",
+        required=True,
+    )
+    add(files, "--overwrite", "replace files that exist", action="store_true", default=False)
+    add(files, "--initial", "image to start from (default: noise)", type=Path, metavar="IMAGE", default=None)
+    network_help = f"MatConvNet .mat file of VGG-19 or VGG-16 (default {PUBLISHED_NETWORK})"
+    add(files, "--network", network_help, type=Path, metavar="FILE", default=Path(PUBLISHED_NETWORK))
+    checkpoint_help = (
+        "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png"
+    )
+    add(files, "--checkpoint-output", checkpoint_help, metavar="FORMAT", default=None)
+    add(files, "--checkpoint-iterations", "write and compare every so many iterations", type=int, metavar="N")
+
+    size = parser.add_argument_group("sizes")
+    one_of = size.add_mutually_exclusive_group()
+    add(one_of, "--width", "width of the picture in pixels (default: the content's)", type=int, metavar="W")
+    add(one_of, "--max-size", "shrink the picture to at most this on its longer side", type=int, metavar="N")
+    scales_help = "scale of each style, relative to the width (default 1 each)"
+    add(size, "--style-scales", scales_help, type=float, nargs="+", metavar="F")
+
+    objective = parser.add_argument_group("what is minimised")
+    add(objective, "--content-weight", "weight of the content", type=float, metavar="F")
+    add(objective, "--style-weight", "weight of the style", type=float, metavar="F")
+    add(objective, "--tv-weight", "weight of the total variation; more is smoother", type=float, metavar="F")
+    blend_help = "relative weight of each style (default: equal)"
+    add(objective, "--style-blend-weights", blend_help, type=float, nargs="+", metavar="F")
+    content_blend_help = "share of relu4_2; relu5_2, which keeps less detail, has the rest (default 1)"
+    add(objective, "--content-weight-blend", content_blend_help, type=float, metavar="F")
+    exponent_help = "each style layer weighs this many times the one before; more is coarser (default 1)"
+    add(objective, "--style-layer-weight-exp", exponent_help, type=float, metavar="F")
+    layers = {"type": str, "nargs": "+", "metavar": "NAME[=WEIGHT]"}
+    add(objective, "--content-layers", "content layers (default relu4_2 relu5_2)", **layers)
+    add(
+        objective,
+        "--style-layers",
+        "style layers (default relu1_1 relu2_1 relu3_1 relu4_1 relu5_1)",
+        **layers,
+    )
+    add(objective, "--pooling", "how the network pools", choices=POOLING)
+    add(objective, "--preserve-colors", "keep the content's colours", action="store_true")
+
+    search = parser.add_argument_group("how it is minimised")
+    add(search, "--iterations", "updates to make", type=int, metavar="N")
+    add(search, "--learning-rate", "Adam's step, in grey levels", type=float, metavar="F")
+    add(search, "--beta1", "Adam's decay of the first moment", type=float, metavar="F")
+    add(search, "--beta2", "Adam's decay of the second moment", type=float, metavar="F")
+    add(search, "--eps", "Adam's epsilon", type=float, metavar="F")
+    noise_help = "share of noise in the start (default 1, or 0 with --initial)"
+    add(search, "--initial-noiseblend", noise_help, type=float, metavar="F")
+    add(
+        search,
+        "--seed",
+        "seed of the noise: same seed, threads and machine, same picture",
+        type=int,
+        metavar="N",
+    )
+
+    running = parser.add_argument_group("running")
+    add(running, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)", type=device, default=None)
+    add(running, "--threads", "CPU threads (default: one a core)", type=count, metavar="N", default=None)
+    print_help = "print the losses every so many iterations"
+    add(running, "--print-iterations", print_help, type=count, metavar="N", default=None)
+    switch = {"action": "store_true", "default": False}
+    add(running, "--progress-write", "write the losses to progress.txt beside the output", **switch)
+    add(running, "--progress-plot", "draw the losses in progress.png beside the output", **switch)
+    add(running, "--quiet", "print errors only", **switch)
+    running.add_argument("--version", action="version", version=f"neural-style {__version__}")
+    return parser
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
+    return value
+
+
+def device(text: str) -> str:
+    """cpu, gpu or gpu:N."""
+    if not re.fullmatch(r"cpu|gpu(:\d{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not cpu, gpu or gpu:N")
+    return text
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings among the flags. Raises SettingsError for values out of range or at odds."""
+    given = vars(options)
+    values = {field.name: given[field.name] for field in dataclasses.fields(Settings) if field.name in given}
+    for name in ("content_layers", "style_layers"):
+        if name in values:
+            values[name] = read_layers(name, values[name])
+    for name in ("style_scales", "style_blend_weights"):
+        if name in values:
+            values[name] = tuple(values[name])
+    settings = Settings(**values)
+    settings.scales(len(options.styles))
+    settings.style_shares(len(options.styles))
+    return settings
+
+
+def read_layers(name: str, words: Sequence[str]) -> Layers:
+    """NAME ... as a tuple, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
+    pairs = [word.partition("=") for word in words]
+    if not any(equals for _, equals, _ in pairs):
+        return tuple(words)
+    weights = {}
+    for layer, equals, weight in pairs:
+        if not equals:
+            raise SettingsError(name, f"{layer} has no weight, while others have one; give all or none")
+        if layer in weights:
+            raise SettingsError(name, f"{layer} is named twice")
+        try:
+            weights[layer] = float(weight)
+        except ValueError:
+            raise SettingsError(name, f"{weight!r} in {layer}={weight} is not a number") from None
+    return weights
+
+
+def check_names(options: argparse.Namespace, settings: Settings) -> None:
+    """Raise SettingsError for a file that cannot be read, or written, as the flags ask."""
+    from styling import paths  # not at the top, since wrong flags are answered without the image library
+
+    inputs = [("content", options.content), ("network", options.network)]
+    inputs += [("styles", style) for style in options.styles]
+    inputs += [("initial", options.initial)] if options.initial else []
+    for flag, path in inputs:
+        if flag == "network" and not path.exists():
+            raise SettingsError(flag, f"there is no file {path}; {NETWORK_ADVICE}")
+        paths.check_input(flag, path)
+    taken = {path.resolve(): f"is the --{flag} image too" for flag, path in inputs}
+    for flag, path in output_names(options, settings):
+        if path.resolve() in taken:
+            raise SettingsError(flag, f"{path} {taken[path.resolve()]}; give another name")
+        taken[path.resolve()] = f"is written by --{flag.replace('_', '-')} too"
+        paths.check_output(flag, path, options.overwrite)
+        if flag in ("output", "checkpoint_output"):
+            paths.check_image_ending(flag, path)
+
+
+def output_names(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Every file that the run will write, with the flag that asks for it."""
+    from styling import paths
+
+    yield "output", options.output
+    if options.progress_write:
+        yield "progress_write", progress_path(options, ".txt")
+    if options.progress_plot:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise SettingsError("progress_plot", "needs matplotlib: pip install 'neural-style[plot]'")
+        yield "progress_plot", progress_path(options, ".png")
+    every = settings.checkpoint_iterations
+    if (options.checkpoint_output is None) != (every is None):
+        raise SettingsError(
+            "checkpoint_output", "goes together with --checkpoint-iterations; give both or neither"
+        )
+    if every:
+        paths.check_pattern("checkpoint_output", options.checkpoint_output)
+        for iteration in range(every, settings.iterations + 1, every):
+            yield "checkpoint_output", paths.checkpoint_path(options.checkpoint_output, iteration)
+
+
+def paint(options: argparse.Namespace, settings: Settings) -> int:
+    """Do what the flags ask, and return the exit status."""
+    from styling import images
+
+    content = images.read(options.content)
+    styles = [images.read(path) for path in options.styles]
+    initial = images.read(options.initial) if options.initial else None
+    images.check_size(options.output, *content_size(*content.shape[:2], settings))
+    with quiet_stderr():
+        import stylize
+        import vgg
+
+        stylize.configure(options.device, options.threads, deterministic=settings.seed is not None)
+    network = vgg.load(options.network)
+    return follow(stylize.stylize(content, styles, network, settings, initial), options, settings)
+
+
+def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Settings) -> int:
+    """Report on a run, write what it makes, and return the exit status."""
+    from styling import images, paths, report
+
+    recording = options.progress_write or options.progress_plot
+    reporter = report.Reporter(settings.iterations, options.print_iterations, recording, options.quiet)
+    every = settings.checkpoint_iterations
+    status, progress, picture = 0, None, None
+    try:
+        for progress in run:
+            reporter(progress)
+            if every and progress.iteration and progress.iteration % every == 0:
+                images.write(
+                    paths.checkpoint_path(options.checkpoint_output, progress.iteration), progress.result()
+                )
+        picture = progress.result()
+        ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
+    except KeyboardInterrupt:
+        if progress is None or progress.iteration == 0:
+            raise
+        status, picture, ending = 130, progress.result(), f"interrupted after {progress.iteration} iterations"
+    except DivergedError as error:
+        status, picture, ending = 1, error.image, f"error: {error}"
+    finally:
+        reporter.close()
+    written = save(picture, reporter.history, options)
+    line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
+    if status:
+        print(f"neural-style: {line}", file=sys.stderr)
+    else:
+        reporter.say(line)
+    return status
+
+
+def save(picture: "np.ndarray | None", history: list[tuple[float, ...]], options: argparse.Namespace) -> str:
+    """Write the picture, if there is one, and the losses that were asked for; returns the names written."""
+    from styling import images, report
+
+    written = []
+    if picture is not None:
+        images.write(options.output, picture)
+        written.append(options.output)
+    for wanted, ending, write in (
+        (options.progress_write, ".txt", report.write_history),
+        (options.progress_plot, ".png", report.plot_history),
+    ):
+        if wanted and history:
+            written.append(progress_path(options, ending))
+            write(written[-1], history)
+    return ", ".join(map(str, written))
+
+
+def progress_path(options: argparse.Namespace, ending: str) -> Path:
+    """Where the losses go: progress.txt or progress.png beside the output."""
+    return options.output.with_name(f"progress{ending}")
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep off the terminal what TensorFlow says while it loads, unless its own variable asks for it."""
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def explain(error: Exception) -> str:
+    """An error in one line, with the name of the file that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

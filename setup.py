@@ -1,0 +1,36 @@
+"""Packaging: `pip install .` installs the neural-style command and the modules behind it."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+setup(
+    name="neural-style",
+    version=re.search(r'__version__ = "(.+)"', (HERE / "styling/__init__.py").read_text()).group(1),
+    description="Paint a photograph in the style of one or several paintings",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    py_modules=["neural_style", "stylize", "vgg"],
+    packages=["styling"],
+    install_requires=[
+        "imageio>=2.34",
+        "numpy>=1.26",
+        "pillow>=11.0",
+        "platformdirs>=4.2",
+        "psutil>=5.9",
+        "scipy>=1.13",
+        "tensorflow>=2.18",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18; sys_platform == 'linux'"],
+        "plot": ["matplotlib>=3.9"],
+        "test": ["hypothesis>=6.100", "matplotlib>=3.9", "pytest>=8.2", "ruff>=0.17"],
+    },
+    entry_points={"console_scripts": ["neural-style = neural_style:main"]},
+)

@@ -1,0 +1,46 @@
+"""What can go wrong in a way that the user can mend; the text of each is one line that says how."""
+
+import numpy as np
+
+
+class StyleError(Exception):
+    """The base of every error that this project raises on purpose."""
+
+
+class SettingsError(StyleError, ValueError):
+    """A setting out of range, or at odds with another.
+
+    `name` is the setting's name (`learning_rate`), so that the command line can name its flag instead.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name = name
+        self.problem = problem
+
+
+class ImageError(StyleError):
+    """A file that holds no usable image, or an image that cannot be resized or written."""
+
+
+class NetworkError(StyleError):
+    """A file that holds no usable network, or a network that lacks a layer asked for."""
+
+
+class MemoryLimitError(StyleError):
+    """An image that does not fit into the memory at hand."""
+
+
+class DivergedError(StyleError):
+    """A loss that became NaN or infinite.
+
+    `image` is the best picture seen before, float32 [H, W, 3] RGB 0..255, or None if there is none.
+    """
+
+    def __init__(self, iteration: int, image: np.ndarray | None) -> None:
+        super().__init__(
+            f"the loss became NaN or infinite by iteration {iteration}: "
+            "lower --learning-rate, or --content-weight, --style-weight and --tv-weight"
+        )
+        self.iteration = iteration
+        self.image = image

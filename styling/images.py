@@ -1,0 +1,143 @@
+"""Image files and arrays: read, resize, start from noise, keep colours, write.
+
+An image is float32 [H, W, 3], RGB 0..255, sRGB.
+"""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from styling.errors import ImageError
+from styling.files import write_whole
+
+# Ending: the name people know, the options for writing, the longest side that the format can hold.
+FORMATS = {
+    ".png": ("PNG", {}, 2**31 - 1),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
+    ".webp": ("WEBP", {"quality": 95}, 16383),
+    ".tif": ("TIFF", {"compression": "tiff_deflate"}, 2**31 - 1),
+    ".tiff": ("TIFF", {"compression": "tiff_deflate"}, 2**31 - 1),
+    ".bmp": ("BMP", {}, 2**31 - 1),
+}
+NOISE_SCALE = 0.256
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
+SRGB = ImageCms.createProfile("sRGB")
+
+
+def read(path: str | os.PathLike) -> np.ndarray:
+    """Read an image file as people have them.
+
+    EXIF orientation is applied, transparent pixels are laid on white, embedded colour profiles are converted
+    to sRGB, gray, palette, CMYK and 16-bit images become RGB, and an animation is its first frame.
+    Raises ImageError for what is no image, truncated, or empty.
+    """
+    # Not through imageio, whose reader loses a palette's transparency and turns some gray images wrongly.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: is too large to be read ({error})") from None
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+        reason = "is empty" if _is_empty(path) else f"is no image, or a damaged one ({_first_line(error)})"
+        raise ImageError(f"{path}: {reason}") from None
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize with Pillow's bicubic filter on 8-bit values, as the programs of this family do.
+
+    Raises ImageError for a side of 0.
+    """
+    if height < 1 or width < 1:
+        raise ImageError(
+            f"an image of {image.shape[1]} x {image.shape[0]} would be resized to {width} x {height}"
+        )
+    if image.shape[:2] == (height, width):
+        return image
+    resized = Image.fromarray(to_bytes(image)).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized, np.float32)
+
+
+def noise(height: int, width: int, seed: int | None) -> np.ndarray:
+    """Gaussian noise of standard deviation 0.256, float32 [height, width, 3]; the same for the same seed."""
+    return NOISE_SCALE * np.random.default_rng(seed).standard_normal((height, width, 3), np.float32)
+
+
+def keep_colors(image: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """The luma (Rec. 601) of `image` with the chroma of `content`, in YCbCr; both [H, W, 3]."""
+    # Chroma is blue and red minus luma, so giving every channel the same change of luma keeps it.
+    return np.clip(content + (image @ LUMA - content @ LUMA)[..., None], 0, 255)
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """Round to uint8, clipped to 0..255."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def check_size(path: str | os.PathLike, height: int, width: int) -> None:
+    """Raise ImageError if the format of `path`, by its ending, cannot hold an image of this size."""
+    name, _, longest = FORMATS[Path(path).suffix.lower()]
+    if max(height, width) > longest:
+        raise ImageError(
+            f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}; use png"
+        )
+
+
+def write(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write an image whole or not at all; the ending decides the format, one of FORMATS.
+
+    Raises OSError where it cannot be written.
+    """
+    ending = Path(path).suffix.lower()
+    _, options, _ = FORMATS[ending]
+    encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
+    write_whole(path, lambda file: file.write(encoded))
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    alpha = None
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        alpha = image.convert("RGBA").getchannel("A")
+    colors = _without_alpha(image)
+    if image.info.get("icc_profile"):
+        colors = _to_srgb(colors, image.info["icc_profile"])
+    rgb = np.asarray(colors.convert("RGB"), np.float32)
+    if alpha is None:
+        return rgb
+    opacity = np.asarray(alpha, np.float32)[..., None] / 255
+    return rgb * opacity + 255 * (1 - opacity)
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    """The image in 8 bits, without alpha or palette, still in the colour space of its profile."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow may hand over in 32
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8))
+    if image.mode == "LA":
+        return image.convert("L")
+    return image.convert("RGB") if image.mode in ("P", "PA", "RGBA") else image
+
+
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image  # a broken profile, or one of another colour space, is as good as none
+
+
+def _is_empty(path: str | os.PathLike) -> bool:
+    return Path(path).stat().st_size == 0
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,81 @@
+"""Whether a run fits into memory: estimated before it starts, explained where memory runs out after all."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import tensorflow as tf
+
+from styling.errors import MemoryLimitError
+from vgg import Layer
+
+CGROUP = Path("/sys/fs/cgroup")
+GIB = 2**30
+# Measured on the CPU with the quarter and full widths at 0.2 to 2 megapixels: what a step holds at its peak is
+# 1.45 times the outputs of all convolutions, 60 values a pixel besides, and a fixed amount.
+ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.45, 60, 100 * 2**20
+# Statistics of a style need no gradient, and each layer's output only until the next is made.
+STYLE_PART = 0.6
+
+
+def check_memory(
+    layers: Sequence[Layer], content_size: tuple[int, int], style_sizes: Sequence[tuple[int, int]]
+) -> None:
+    """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
+
+    layers: those that are built. The message says which width would fit.
+    """
+    free = free_memory()
+    per_pixel = bytes_per_pixel(layers)
+    pixels = max((free - START_BYTES) / per_pixel, 1)
+    if math.prod(content_size) > pixels:
+        raise _too_large("a result", content_size, pixels, per_pixel, free, "use --width {width} or less")
+    for i, size in enumerate(style_sizes, 1):
+        if math.prod(size) * STYLE_PART > pixels:
+            advice = "make its --style-scales smaller, for a width of {width} or less"
+            raise _too_large(f"style {i}", size, pixels / STYLE_PART, per_pixel * STYLE_PART, free, advice)
+
+
+def bytes_per_pixel(layers: Sequence[Layer]) -> float:
+    """Memory that a step needs for each pixel of the image, an estimate for the CPU."""
+    activations, share = 0.0, 1.0
+    for layer in layers:
+        if layer.kind == "conv":
+            activations += share * layer.bias.shape[0]
+        elif layer.kind == "pool":
+            share /= 4
+    return 4 * (ACTIVATIONS_HELD * activations + VALUES_PER_PIXEL)
+
+
+def free_memory() -> float:
+    """Bytes that this process can still have: what is free here, or in its container where that is less."""
+    free = psutil.virtual_memory().available
+    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
+    return free
+
+
+@contextlib.contextmanager
+def memory_errors(height: int, width: int) -> Iterator[None]:
+    """Turn the ways in which memory runs out, above all on a GPU, into a MemoryLimitError with advice."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        raise MemoryLimitError(
+            f"memory ran out at {width} x {height} pixels: use a smaller --width, or --device cpu"
+        ) from None
+
+
+def _too_large(
+    what: str, size: tuple[int, int], pixels: float, per_pixel: float, free: float, advice: str
+) -> MemoryLimitError:
+    height, width = size
+    need = math.prod(size) * per_pixel + START_BYTES
+    fits = max(int(width * math.sqrt(pixels / math.prod(size))), 1)
+    return MemoryLimitError(
+        f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
+        f"and {free / GIB:.1f} GiB are free: {advice.format(width=fits)}"
+    )

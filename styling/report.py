@@ -1,0 +1,104 @@
+"""What people see of a run: a progress bar or plain lines, and the losses as a table and as a plot."""
+
+import io
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from styling.files import write_whole
+
+if TYPE_CHECKING:
+    from stylize import Progress
+
+SECONDS_BETWEEN_UPDATES = 0.5
+LINES = 10
+COLUMNS = ("content", "style", "tv", "total")
+
+
+class Reporter:
+    """Shows each Progress it is called with: a bar on stderr where that is a terminal, else lines on stdout.
+
+    iterations: of the whole run. every: print a line, and record the losses, every so many iterations; None
+    for a line each tenth of a run without a bar, and for recording every iteration.
+    recording: keep the losses in `history`, rows of (iteration, content, style, tv, total).
+    """
+
+    def __init__(self, iterations: int, every: int | None, recording: bool, quiet: bool) -> None:
+        self.iterations = iterations
+        self.history: list[tuple[float, ...]] = []
+        self._recording = recording
+        self._quiet = quiet
+        self._bar = None if quiet or not sys.stderr.isatty() else _bar(iterations)
+        self._every_line = every or (None if self._bar else max(iterations // LINES, 1))
+        self._every_record = every or 1
+        self._next_update = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        if self._recording and self._is_due(progress.iteration, self._every_record):
+            self.history.append((progress.iteration, *(progress.losses()[name] for name in COLUMNS)))
+        if self._bar is not None and time.monotonic() >= self._next_update:
+            self._bar.set_postfix_str(describe(progress.losses()), refresh=False)
+            self._bar.update(progress.iteration - self._bar.n)
+            self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
+        if self._every_line and self._is_due(progress.iteration, self._every_line):
+            self.say(f"iteration {progress.iteration} of {self.iterations}: {describe(progress.losses())}")
+
+    def say(self, line: str) -> None:
+        """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
+        if self._quiet:
+            return
+        try:
+            tqdm.write(line, file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the lines has gone, which is no reason to give up the picture.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _is_due(self, iteration: int, every: int) -> bool:
+        return iteration % every == 0 or iteration == self.iterations
+
+
+def describe(losses: dict[str, float]) -> str:
+    """The losses in a line."""
+    return "  ".join(f"{name} {losses[name]:.4g}" for name in COLUMNS)
+
+
+def write_history(path: Path, history: list[tuple[float, ...]]) -> None:
+    """Write the losses as a text table: number of updates made, content, style, tv, total."""
+
+    def write(file: io.BufferedIOBase) -> None:
+        header = " ".join(("updates", *COLUMNS))
+        np.savetxt(file, np.reshape(history, (-1, 5)), fmt=["%d"] + 4 * ["%.9g"], header=header)
+
+    write_whole(path, write)
+
+
+def plot_history(path: Path, history: list[tuple[float, ...]]) -> None:
+    """Draw the losses over the number of updates made, on a log scale, as a PNG. Needs matplotlib."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="updates", ylabel="weighted loss", yscale="log")
+    updates, *losses = np.reshape(history, (-1, 5)).T
+    for name, values in zip(COLUMNS, losses, strict=True):
+        # A log scale has no place for 0, which the content loss is at a start from the content.
+        style = {"color": "black", "linewidth": 2} if name == "total" else {}
+        axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def _bar(iterations: int) -> tqdm:
+    layout = "{percentage:3.0f}% {bar} {n}/{total} [{elapsed}, {remaining} left] {postfix}"
+    return tqdm(total=iterations, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False)

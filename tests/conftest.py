@@ -1,0 +1,65 @@
+"""What tests share: tiny networks, the reference data where it is present, and the command line as a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from networks import tiny_layers, write_mat
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """A cache folder of the test's own, so that the user's stays as it is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "neural-style"
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory):
+    """A tiny VGG-19 in the new layout."""
+    return write_mat(tmp_path_factory.mktemp("network") / "tiny.mat", tiny_layers())
+
+
+@pytest.fixture(scope="session")
+def image_files(tmp_path_factory):
+    """A content image of 40 x 30 pixels and two styles, of 36 x 36 and 50 x 24, as files."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(1)
+    paths = []
+    for name, height, width in (("content", 30, 40), ("style1", 36, 36), ("style2", 24, 50)):
+        coarse = rng.integers(0, 256, (height // 6 + 1, width // 6 + 1, 3), np.uint8)
+        paths.append(folder / f"{name}.png")
+        iio.imwrite(paths[-1], np.kron(coarse, np.ones((6, 6, 1), np.uint8))[:height, :width])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference data: NEURAL_STYLE_REFERENCE, or `shared` beside the checkout."""
+    folder = Path(os.environ.get("NEURAL_STYLE_REFERENCE", ROOT.parent / "shared"))
+    if not (folder / "reference" / "trajectories.json").is_file():
+        pytest.skip(f"no reference data at {folder}; name its folder in NEURAL_STYLE_REFERENCE")
+    return folder
+
+
+@pytest.fixture
+def neural_style(tmp_path):
+    """Runs the command line as a process in the test's own folder."""
+
+    def run(*arguments, check=None, **keywords):
+        command = [sys.executable, ROOT / "neural_style.py", *map(str, arguments)]
+        result = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, **keywords
+        )
+        if check is not None:
+            assert result.returncode == check, result.stderr
+        return result
+
+    return run

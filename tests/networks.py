@@ -1,0 +1,70 @@
+"""Writes tiny networks in both of MatConvNet's layouts, and gives the same weights as plain arrays."""
+
+import numpy as np
+import scipy.io
+
+MEAN_PIXEL = np.array([123.68, 116.779, 103.939], np.float32)
+VGG19 = (2, 2, 4, 4, 4)
+VGG16 = (2, 2, 3, 3, 3)
+
+
+def tiny_layers(convolutions=VGG19, channels=(3, 4, 5, 6, 7), seed=0):
+    """Layers (name, kind, kernel [h, w, in, out], bias) of a VGG with seeded random weights."""
+    rng = np.random.default_rng(seed)
+    layers, before = [], 3
+    for block, (count, width) in enumerate(zip(convolutions, channels, strict=True), 1):
+        for index in range(1, count + 1):
+            kernel = rng.standard_normal((3, 3, before, width), np.float32) * np.sqrt(2 / (9 * before))
+            bias = rng.standard_normal(width, np.float32)
+            layers.append((f"conv{block}_{index}", "conv", kernel.astype(np.float32), bias))
+            layers.append((f"relu{block}_{index}", "relu", None, None))
+            before = width
+        layers.append((f"pool{block}", "pool", None, None))
+    return layers
+
+
+def write_mat(path, layers, layout="new", fully_connected=True, compress=False):
+    """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`."""
+    cells = [_layer(*layer, layout) for layer in layers]
+    if fully_connected:
+        kernel = np.ones((2, 2, layers[-2][2].shape[3] if layers[-2][2] is not None else 1, 2), np.float32)
+        cells += [
+            _layer("fc6", "conv", kernel, np.zeros(2, np.float32), layout),
+            _struct(name="prob", type="softmax"),
+        ]
+    if layout == "old":
+        contents = {
+            "normalization": _struct(averageImage=np.tile(MEAN_PIXEL, (4, 4, 1)), border=np.zeros((1, 2)))
+        }
+    else:
+        normalization = _struct(averageImage=MEAN_PIXEL.reshape(1, 1, 3), border=np.zeros((1, 2)))
+        contents = {"meta": _struct(inputSize=np.ones((1, 3)), normalization=normalization)}
+    scipy.io.savemat(path, contents | {"layers": _cell(cells)}, do_compression=compress)
+    return path
+
+
+def _layer(name, kind, kernel, bias, layout):
+    if kind != "conv":
+        return (
+            _struct(type=kind, name=name)
+            if layout == "old"
+            else _struct(name=name, type=kind, weights=_cell([]))
+        )
+    weights = _cell([kernel.transpose(1, 0, 2, 3), bias.reshape((1, -1) if layout == "old" else (-1, 1))])
+    if layout == "old":
+        return _struct(weights=weights, pad=np.ones((1, 4)), type=kind, name=name)
+    return _struct(name=name, type=kind, weights=weights, size=np.array([kernel.shape], float))
+
+
+def _struct(**fields):
+    value = np.empty((1, 1), [(name, object) for name in fields])
+    for name, field in fields.items():
+        value[name][0, 0] = field
+    return value
+
+
+def _cell(values):
+    cell = np.empty((1, len(values)), object)
+    for i, value in enumerate(values):
+        cell[0, i] = value
+    return cell

@@ -1,0 +1,232 @@
+"""VGG-16 and VGG-19 (Simonyan & Zisserman 2014), read from a MatConvNet .mat file and built by hand.
+
+    network = vgg.load("imagenet-vgg-verydeep-19.mat")
+    features = network.features(network.preprocess(image), ["relu4_2"])
+
+Which layers there are, their widths and the mean pixel all follow from the file. The published file is
+550 MB, most of it fully connected layers that are of no use here, so that what is of use is kept in the
+user's cache folder after the first load.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import scipy.io
+import tensorflow as tf
+
+from styling.errors import NetworkError
+from styling.files import write_whole
+
+POOLS = {"avg": tf.nn.avg_pool2d, "max": tf.nn.max_pool2d}
+CACHE_FORMAT = 1
+SAMPLES, SAMPLE_BYTES = 64, 4096
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out]."""
+
+    name: str
+    kind: str
+    kernel: tf.Tensor | None = None
+    bias: tf.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network's layers in order, its mean pixel (float32 [3], RGB) and the SHA-256 of its file."""
+
+    layers: tuple[Layer, ...]
+    mean_pixel: np.ndarray
+    sha256: str
+
+    def preprocess(self, image: np.ndarray) -> tf.Tensor:
+        """Image [H, W, 3], RGB 0..255 -> [1, H, W, 3], minus the mean pixel."""
+        return tf.constant(image[None] - self.mean_pixel, tf.float32)
+
+    def unprocess(self, x: tf.Tensor) -> np.ndarray:
+        """[1, H, W, 3] minus the mean pixel -> float32 [H, W, 3], RGB, clipped to 0..255."""
+        image = x.numpy()[0] + self.mean_pixel
+        return np.clip(image, 0, 255, out=image)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise NetworkError unless the network has every layer named."""
+        present = {layer.name for layer in self.layers}
+        missing = [name for name in names if name not in present]
+        if missing:
+            raise NetworkError(
+                f"the network has no layer {', '.join(missing)}; "
+                f"it has {', '.join(layer.name for layer in self.layers)}"
+            )
+
+    def built(self, names: Iterable[str]) -> tuple[Layer, ...]:
+        """The layers up to the deepest one named, in order; raises NetworkError if one is missing."""
+        names = set(names)
+        self.require(sorted(names))
+        depth = max((i + 1 for i, layer in enumerate(self.layers) if layer.name in names), default=0)
+        return self.layers[:depth]
+
+    def features(self, x: tf.Tensor, names: Iterable[str], pooling: str = "avg") -> dict[str, tf.Tensor]:
+        """The named layers' outputs, each [1, h, w, C], for a preprocessed image [1, H, W, 3].
+
+        Convolutions are 3x3, stride 1, zero padding; pooling ("avg", or "max" as VGG was trained) is 2x2,
+        stride 2, rounding sizes up. Nothing deeper than the deepest layer named is built.
+        Raises NetworkError if the network lacks a layer.
+        """
+        names = set(names)
+        features = {}
+        for layer in self.built(names):
+            if layer.kind == "conv":
+                x = tf.nn.bias_add(tf.nn.conv2d(x, layer.kernel, strides=1, padding="SAME"), layer.bias)
+            elif layer.kind == "relu":
+                x = tf.nn.relu(x)
+            else:
+                x = POOLS[pooling](x, ksize=2, strides=2, padding="SAME")
+            if layer.name in names:
+                features[layer.name] = x
+        return features
+
+
+def load(path: str | os.PathLike, cache_folder: str | os.PathLike | None = None) -> Network:
+    """The network in a MatConvNet .mat file, of either layout (www.vlfeat.org/matconvnet/pretrained).
+
+    The convolutions are kept in cache_folder (the user's cache folder by default) and read from there next
+    time, unless the file has changed. A cache that is damaged or cannot be written is done without.
+    Raises NetworkError if the file is no such network, FileNotFoundError if there is none.
+    """
+    path = Path(path).resolve()
+    folder = Path(cache_folder or platformdirs.user_cache_dir("neural-style"))
+    cache = folder / f"network-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.npz"
+    try:
+        key = _key(path)
+        arrays = _read_cache(cache, key)
+        if arrays is None:
+            arrays = _read_mat(path) | {"sha256": np.array(_sha256(path))}
+            _write_cache(cache, key, arrays)
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
+    return _network(arrays)
+
+
+def _network(arrays: dict[str, np.ndarray]) -> Network:
+    layers = []
+    for name in arrays["layers"].tolist():
+        kind = name.rstrip("_0123456789")
+        weights = (
+            [tf.constant(arrays[f"{name}/{part}"]) for part in ("kernel", "bias")] if kind == "conv" else []
+        )
+        layers.append(Layer(name, kind, *weights))
+    return Network(tuple(layers), arrays["mean_pixel"], str(arrays["sha256"]))
+
+
+# Reading the .mat file.
+
+
+def _read_mat(path: Path) -> dict[str, np.ndarray]:
+    """The file's layer names, mean pixel, and each convolution's kernel and bias, as arrays by name."""
+    contents = _load_mat(path)
+    try:
+        layers = [_struct(cell) for cell in contents["layers"].flat]
+        normalization = contents.get("normalization")
+        if normalization is None:
+            normalization = _struct(contents["meta"])["normalization"]
+        mean_pixel = np.asarray(_struct(normalization)["averageImage"], np.float32)
+        arrays = {"mean_pixel": mean_pixel.mean(axis=(0, 1)).reshape(3)}
+        names = []
+        for layer in layers:
+            name = str(layer["name"].item())
+            # The fully connected layers begin at the first name that is not block_index's.
+            if not re.fullmatch(r"(conv|relu)\d+_\d+|pool\d+", name):
+                break
+            names.append(name)
+            if name.startswith("conv"):
+                kernel, bias = layer["weights"].flat
+                arrays[f"{name}/kernel"] = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3), np.float32)
+                arrays[f"{name}/bias"] = np.asarray(bias, np.float32).reshape(-1)
+        arrays["layers"] = np.array(names)
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        raise NetworkError(f"holds no MatConvNet network (reading it failed at {error!r})") from None
+    _check(arrays)
+    return arrays
+
+
+def _load_mat(path: Path) -> dict:
+    try:
+        return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta"])
+    except FileNotFoundError:
+        raise
+    except NotImplementedError:
+        raise NetworkError("is a MATLAB 7.3 (HDF5) file; save it with MATLAB's save -v7") from None
+    except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies
+        raise NetworkError(f"is truncated or no .mat file ({error or type(error).__name__})") from None
+
+
+def _struct(value: np.ndarray) -> dict[str, np.ndarray]:
+    """A 1x1 MATLAB struct's fields by name."""
+    while value.dtype == object:
+        value = value.item()
+    return {name: value[name].item() for name in value.dtype.names}
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    names = arrays["layers"].tolist()
+    if "conv1_1" not in names:
+        raise NetworkError("holds no VGG network: there is no layer conv1_1")
+    channels = 3
+    for name in names:
+        if not name.startswith("conv"):
+            continue
+        kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
+        if kernel.shape[:3] != (3, 3, channels) or bias.shape != kernel.shape[3:] or not bias.size:
+            raise NetworkError(
+                f"{name} has a kernel {list(kernel.shape)} and a bias {list(bias.shape)}, "
+                f"where [3, 3, {channels}, C] and [C] are wanted"
+            )
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
+            raise NetworkError(f"{name} holds NaN or infinite weights")
+        channels = len(bias)
+
+
+# The cache: one .npz a file, which holds the key of the file that it was made from.
+
+
+def _key(path: Path) -> str:
+    """A hash of path, size, modification time and blocks sampled evenly over the file."""
+    status = path.stat()
+    digest = hashlib.sha256(f"{CACHE_FORMAT} {path} {status.st_size} {status.st_mtime_ns}".encode())
+    with path.open("rb") as file:
+        for i in range(SAMPLES):
+            file.seek(i * max(status.st_size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _read_cache(cache: Path, key: str) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(cache, allow_pickle=False) as file:
+            if str(file["key"]) != key:
+                return None
+            arrays = {name: file[name] for name in file.files}
+        _check(arrays)
+        return arrays if arrays["mean_pixel"].shape == (3,) and "sha256" in arrays else None
+    except Exception:  # whatever is wrong with a cache, the file itself is still there to be read
+        return None
+
+
+def _write_cache(cache: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache, lambda file: np.savez(file, key=np.array(key), **arrays))
+    except OSError:
+        pass
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
