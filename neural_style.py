@@ -272,15 +272,13 @@ def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Set
 
     recording = options.progress_write or options.progress_plot
     reporter = report.Reporter(settings.iterations, options.print_iterations, recording, options.quiet)
-    every = settings.checkpoint_iterations
     status, progress, picture = 0, None, None
     try:
         for progress in run:
             reporter(progress)
-            if every and progress.iteration and progress.iteration % every == 0:
-                images.write(
-                    paths.checkpoint_path(options.checkpoint_output, progress.iteration), progress.result()
-                )
+            if settings.is_checkpoint(progress.iteration):
+                checkpoint = paths.checkpoint_path(options.checkpoint_output, progress.iteration)
+                images.write(checkpoint, progress.result())
         picture = progress.result()
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
     except KeyboardInterrupt:

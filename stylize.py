@@ -208,9 +208,7 @@ def _optimize(
             last = iteration == settings.iterations
             # A step evaluates x before it moves it, so that every iteration's losses come free.
             next_x, state, terms = (x, state, objective(x)) if last else step(x, state)
-            checkpoint = last or (
-                settings.checkpoint_iterations and iteration % settings.checkpoint_iterations == 0
-            )
+            checkpoint = last or settings.is_checkpoint(iteration)
             if checkpoint or time.monotonic() >= next_look:
                 total = float(terms["total"])
                 if not math.isfinite(total):

@@ -123,6 +123,11 @@ class Settings:
         _check_number("style_scales", self.style_scales, count)
         return self.style_scales or (1.0,) * count
 
+    def is_checkpoint(self, iteration: int) -> bool:
+        """Whether an image after this many updates is compared (and written); the start never is."""
+        every = self.checkpoint_iterations
+        return bool(every and iteration) and iteration % every == 0
+
     def noiseblend(self, has_initial: bool) -> float:
         """Share of noise in the start: as given, else 0 with an initial image and 1 without."""
         if self.initial_noiseblend is not None:

@@ -1,4 +1,4 @@
-"""What tests share: tiny networks, the reference data where it is present, and the command line as a process."""
+"""What tests share: tiny networks, reference data where it is present, and the command line as a process."""
 
 import os
 import subprocess

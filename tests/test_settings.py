@@ -1,0 +1,110 @@
+"""The rules of the settings: ranges, contradictions, layer weights, shares and sizes."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from styling.errors import SettingsError
+from styling.settings import STYLE_LAYERS, Settings, content_size, style_size
+
+WRONG = [
+    ("iterations", {"iterations": 0}),
+    ("iterations", {"iterations": 1.5}),
+    ("checkpoint_iterations", {"checkpoint_iterations": -1}),
+    ("width", {"width": 0}),
+    ("max_size", {"max_size": 100, "width": 100}),
+    ("learning_rate", {"learning_rate": 0}),
+    ("learning_rate", {"learning_rate": math.nan}),
+    ("learning_rate", {"learning_rate": math.inf}),
+    ("eps", {"eps": 0}),
+    ("beta1", {"beta1": 1}),
+    ("beta2", {"beta2": -0.1}),
+    ("content_weight", {"content_weight": -1}),
+    ("tv_weight", {"tv_weight": math.inf}),
+    ("style_weight", {"content_weight": 0, "style_weight": 0, "tv_weight": 0}),
+    ("content_weight_blend", {"content_weight_blend": 1.1}),
+    ("initial_noiseblend", {"initial_noiseblend": -0.1}),
+    ("style_layer_weight_exp", {"style_layer_weight_exp": -1}),
+    ("style_scales", {"style_scales": (1, 0)}),
+    ("style_blend_weights", {"style_blend_weights": (1, -1)}),
+    ("style_blend_weights", {"style_blend_weights": (0, 0)}),
+    ("style_blend_weights", {"style_blend_weights": (1, math.nan)}),
+    ("seed", {"seed": -1}),
+    ("pooling", {"pooling": "mean"}),
+    ("content_layers", {"content_layers": ()}),
+    ("content_layers", {"content_layers": {"relu4_2": 0}}),
+    ("content_layers", {"content_layers": {"relu4_2": -1, "relu5_2": 2}}),
+    ("content_layers", {"content_layers": {"relu4_2": 1}, "content_weight_blend": 0.5}),
+    ("style_layers", {"style_layers": ("relu1_1", "relu1_1")}),
+    ("style_layers", {"style_layers": {"relu1_1": 1}, "style_layer_weight_exp": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), WRONG, ids=[str(values) for _, values in WRONG])
+def test_a_wrong_setting_is_named(name, values):
+    with pytest.raises(SettingsError) as error:
+        Settings(**values)
+    assert error.value.name == name
+
+
+def test_a_number_for_each_style():
+    settings = Settings(style_scales=(1, 2), style_blend_weights=(1, 3))
+    assert settings.scales(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
+    for count in (1, 3):
+        with pytest.raises(SettingsError, match="2 given for"):
+            settings.scales(count)
+        with pytest.raises(SettingsError, match="2 given for"):
+            settings.style_shares(count)
+
+
+@given(st.lists(st.floats(0, 1e300), min_size=1, max_size=9).filter(any), st.floats(1e-3, 1e3))
+def test_shares_sum_to_1_and_do_not_depend_on_the_scale(weights, factor):
+    shares = Settings(style_blend_weights=tuple(weights)).style_shares(len(weights))
+    assert math.isclose(sum(shares), 1) and min(shares) >= 0
+    scaled = tuple(weight * factor for weight in weights)
+    if all(map(math.isfinite, scaled)):
+        again = Settings(style_blend_weights=scaled).style_shares(len(weights))
+        assert all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shares, again, strict=True))
+
+
+@given(st.floats(1e-3, 1e3), st.integers(1, 8))
+def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
+    names = tuple(f"relu{k}" for k in range(count))
+    weights = Settings(style_layers=names, style_layer_weight_exp=exponent).style_layer_weights()
+    assert math.isclose(sum(weights.values()), 1)
+    values = list(weights.values())
+    assert all(math.isclose(b / a, exponent, rel_tol=1e-9) for a, b in itertools.pairwise(values))
+
+
+def test_layer_weights_by_the_rules():
+    assert Settings().content_layer_weights() == {"relu4_2": 1}
+    assert Settings(content_weight_blend=0.25).content_layer_weights() == {"relu4_2": 0.25, "relu5_2": 0.75}
+    assert Settings(content_weight_blend=0).content_layer_weights() == {"relu5_2": 1}
+    assert Settings(content_layers=("a", "b")).content_layer_weights() == {"a": 0.5, "b": 0.5}
+    assert Settings(content_layers={"a": 3, "b": 0}).content_layer_weights() == {"a": 3}
+    assert Settings().style_layer_weights() == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings(style_layer_weight_exp=0).style_layer_weights() == {"relu1_1": 1}
+    assert Settings(style_layer_weight_exp=1e200).style_layer_weights()["relu5_1"] == 1
+    assert Settings(style_layers={"a": 2, "b": 6}).style_layer_weights() == {"a": 2, "b": 6}
+    assert Settings(style_weight=0).style_layer_weights() == {}
+    assert Settings(content_weight=0).content_layer_weights() == {}
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
+def test_sizes_keep_the_content_and_its_proportions(height, width, size):
+    assert content_size(height, width, Settings()) == (height, width)
+    assert content_size(height, width, Settings(width=width)) == (height, width)
+    high, wide = content_size(height, width, Settings(width=size))
+    assert wide == size and high <= height * size / width < high + 1
+    limited = content_size(height, width, Settings(max_size=size))
+    assert max(limited) == min(size, max(height, width))
+    assert style_size(height, width, 1, width) == (height, width)
+
+
+def test_published_sizes():
+    assert content_size(399, 600, Settings(width=192)) == (127, 192)  # stata.jpg in avg.png
+    assert content_size(533, 400, Settings(width=192)) == (255, 192)  # sleeper.jpg in weights.png
+    assert style_size(507, 640, 0.5, 192) == (76, 96)

@@ -1,0 +1,184 @@
+"""The network: what is read from a file, what is computed from it, and the cache."""
+
+import hashlib
+import os
+import shutil
+
+import numpy as np
+import pytest
+import reference
+import scipy.io
+import tensorflow as tf
+from networks import MEAN_PIXEL, VGG16, VGG19, tiny_layers, write_mat
+
+import vgg
+from styling.errors import NetworkError
+
+
+@pytest.mark.parametrize("layout", ["old", "new"])
+@pytest.mark.parametrize("convolutions", [VGG16, VGG19], ids=["vgg16", "vgg19"])
+def test_reads_every_layout_depth_and_width(tmp_path, layout, convolutions):
+    layers = tiny_layers(convolutions, channels=(1, 2, 3, 2, 5))
+    network = vgg.load(write_mat(tmp_path / "tiny.mat", layers, layout, compress=layout == "new"))
+    assert [(layer.name, layer.kind) for layer in network.layers] == [layer[:2] for layer in layers]
+    assert np.allclose(network.mean_pixel, MEAN_PIXEL)
+    for read, (_, _, kernel, bias) in zip(network.layers, layers, strict=True):
+        if read.kind == "conv":
+            assert np.array_equal(read.kernel, kernel) and np.array_equal(read.bias, bias)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("size", [(33, 17), (16, 32)])
+def test_features_are_the_reference_models(network_file, pooling, size):
+    image = np.random.default_rng(2).uniform(0, 255, (*size, 3)).astype(np.float32)
+    names = ["relu1_1", "pool2", "conv3_4", "relu5_4"]
+    network = vgg.load(network_file)
+    features = network.features(network.preprocess(image), names, pooling)
+    expected = reference.features(tiny_layers(), image.astype(np.float64) - MEAN_PIXEL, pooling)
+    assert list(features) == names
+    for name in names:
+        scale = np.abs(expected[name]).max()
+        assert np.abs(features[name][0] - expected[name]).max() < 1e-5 * scale
+
+
+def test_unprocess_undoes_preprocess_and_clips(network_file):
+    network = vgg.load(network_file)
+    image = np.array([[[-5, 0, 255], [300, 1.5, 128]]], np.float32)
+    expected = np.clip(image, 0, 255)
+    assert np.allclose(network.unprocess(network.preprocess(image)), expected, atol=1e-4)
+
+
+def test_builds_nothing_deeper_than_asked_for(network_file):
+    network = vgg.load(network_file)
+    names = [layer.name for layer in network.built(["relu1_2", "relu1_1"])]
+    assert names == ["conv1_1", "relu1_1", "conv1_2", "relu1_2"]
+    function = tf.function(lambda x: network.features(x, ["relu2_1"]))
+    graph = function.get_concrete_function(tf.TensorSpec([1, 8, 8, 3])).graph
+    assert sum(operation.type == "Conv2D" for operation in graph.get_operations()) == 3
+
+
+def test_a_missing_layer_is_named(network_file):
+    network = vgg.load(network_file)
+    with pytest.raises(NetworkError, match=r"no layer relu9_1; it has .*relu5_4"):
+        network.features(tf.zeros([1, 8, 8, 3]), ["relu1_1", "relu9_1"])
+
+
+def test_the_sha256_is_the_files(network_file):
+    assert vgg.load(network_file).sha256 == hashlib.sha256(network_file.read_bytes()).hexdigest()
+
+
+# Files that are no network.
+
+
+def damaged_files(folder, network_file):
+    whole = network_file.read_bytes()
+    layers = tiny_layers()
+    hdf5 = (
+        b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124)
+        + b"\x00\x02IM"
+        + bytes(384)
+        + b"\x89HDF\r\n\x1a\n"
+    )
+    contents = {
+        "empty": b"",
+        "text": b"no network\n" * 50,
+        "hdf5": hdf5,
+        "header": whole[:128],
+        "half": whole[:9000],
+    }
+    for name, content in contents.items():
+        (folder / f"{name}.mat").write_bytes(content)
+    scipy.io.savemat(folder / "other.mat", {"a": np.eye(3)})
+    write_mat(folder / "channels.mat", layers[2:])
+    nan = [
+        (name, kind, kernel, bias * np.nan if name == "conv2_1" else bias)
+        for name, kind, kernel, bias in layers
+    ]
+    write_mat(folder / "nan.mat", nan)
+    return {
+        **{
+            "empty": "truncated or no",
+            "text": "truncated or no",
+            "hdf5": "save -v7",
+            "half": "truncated or no",
+        },
+        **{"header": "no MatConvNet network", "other": "no MatConvNet network", "nan": "conv2_1 holds NaN"},
+        **{"channels": "no layer conv1_1"},
+    }
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path, network_file, cache_folder):
+    for name, problem in damaged_files(tmp_path, network_file).items():
+        with pytest.raises(NetworkError, match=problem) as error:
+            vgg.load(tmp_path / f"{name}.mat")
+        assert f"{name}.mat: " in str(error.value) and "\n" not in str(error.value)
+    assert not cache_folder.exists(), "what is no network must not be kept"
+
+
+def test_no_file_is_no_network_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        vgg.load(tmp_path / "missing.mat")
+
+
+# The cache.
+
+
+def kernel_of(network):
+    return network.layers[0].kernel.numpy()
+
+
+def only_file(folder):
+    (file,) = folder.iterdir()
+    return file
+
+
+def test_the_second_load_reads_the_cache_and_not_the_file(network_file, cache_folder):
+    first = vgg.load(network_file)
+    cache = only_file(cache_folder)
+    with np.load(cache) as file:
+        arrays = dict(file)
+    arrays["conv1_1/kernel"] = arrays["conv1_1/kernel"] + 1
+    with cache.open("wb") as file:
+        np.savez(file, **arrays)
+    second = vgg.load(network_file)
+    assert np.allclose(kernel_of(second), kernel_of(first) + 1)
+    assert second.sha256 == first.sha256
+    assert not any("fc" in name for name in arrays)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" + data]
+)
+def test_a_damaged_cache_costs_only_time(network_file, cache_folder, damage):
+    first = vgg.load(network_file)
+    cache = only_file(cache_folder)
+    whole = cache.read_bytes()
+    cache.write_bytes(damage(whole))
+    assert np.array_equal(kernel_of(vgg.load(network_file)), kernel_of(first))
+    assert len(cache.read_bytes()) == len(whole), "the cache is made again"
+
+
+def test_a_flipped_bit_in_the_cache_is_noticed(network_file, cache_folder):
+    first = vgg.load(network_file)
+    cache = only_file(cache_folder)
+    data = bytearray(cache.read_bytes())
+    data[data.index(first.layers[0].kernel.numpy().tobytes()) + 5] ^= 64
+    cache.write_bytes(data)
+    assert np.array_equal(kernel_of(vgg.load(network_file)), kernel_of(first))
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder, same_time):
+    path = shutil.copy2(network_file, tmp_path / "network.mat")
+    before = vgg.load(path)
+    status = path.stat()
+    write_mat(path, tiny_layers(seed=5))
+    if same_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not np.array_equal(kernel_of(vgg.load(path)), kernel_of(before))
+    assert only_file(cache_folder), "one cache a path, however often the file changes"
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, network_file):
+    (tmp_path / "file").touch()
+    assert vgg.load(network_file, cache_folder=tmp_path / "file").layers
