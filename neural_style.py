@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
     from stylize import Progress
 
-PUBLISHED_NETWORK = "imagenet-vgg-verydeep-19.mat"
-NETWORK_ADVICE = f"download it from www.vlfeat.org/matconvnet/models/{PUBLISHED_NETWORK}, or name another"
-
 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors in one line."""
@@ -37,6 +34,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
         self.exit(2, f"neural-style: error: {' '.join(message.split())}\n")
+
+
+class Download(argparse.Action):
+    """--download: fetch the published network and exit, whatever else is on the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        """Exit with status 0 once the network is there; raises DownloadError."""
+        from styling import networks
+
+        print(f"the published network is at {networks.download()}")
+        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"neural-style: error: {explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("neural-style: interrupted before there was a picture; nothing was written", file=sys.stderr)
+        print("neural-style: interrupted; nothing was written", file=sys.stderr)
         return 130
 
 
@@ -92,8 +100,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(files, "--overwrite", "replace files that exist", action="store_true", default=False)
     add(files, "--initial", "image to start from (default: noise)", type=Path, metavar="IMAGE", default=None)
-    network_help = f"MatConvNet .mat file of VGG-19 or VGG-16 (default {PUBLISHED_NETWORK})"
-    add(files, "--network", network_help, type=Path, metavar="FILE", default=Path(PUBLISHED_NETWORK))
+    network_help = (
+        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19 or compact (default: vgg19 if it is here)"
+    )
+    add(files, "--network", network_help, metavar="FILE", default=None)
+    add(
+        files, "--download", "fetch vgg19, the published network (550 MB), and exit", action=Download, nargs=0
+    )
     checkpoint_help = (
         "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png"
     )
@@ -208,14 +221,13 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
 
 def check_names(options: argparse.Namespace, settings: Settings) -> None:
     """Raise SettingsError for a file that cannot be read, or written, as the flags ask."""
-    from styling import paths  # not at the top, since wrong flags are answered without the image library
+    from styling import networks, paths  # not at the top, since wrong flags are answered without these
 
+    options.network = networks.find(options.network)
     inputs = [("content", options.content), ("network", options.network)]
     inputs += [("styles", style) for style in options.styles]
     inputs += [("initial", options.initial)] if options.initial else []
     for flag, path in inputs:
-        if flag == "network" and not path.exists():
-            raise SettingsError(flag, f"there is no file {path}; {NETWORK_ADVICE}")
         paths.check_input(flag, path)
     taken = {path.resolve(): f"is the --{flag} image too" for flag, path in inputs}
     for flag, path in output_names(options, settings):
@@ -263,15 +275,17 @@ def paint(options: argparse.Namespace, settings: Settings) -> int:
 
         stylize.configure(options.device, options.threads, deterministic=settings.seed is not None)
     network = vgg.load(options.network)
-    return follow(stylize.stylize(content, styles, network, settings, initial), options, settings)
+    run = stylize.stylize(content, styles, network, settings, initial)
+    return follow(run, options, settings)
 
 
 def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Settings) -> int:
     """Report on a run, write what it makes, and return the exit status."""
-    from styling import images, paths, report
+    from styling import images, networks, paths, report
 
     recording = options.progress_write or options.progress_plot
     reporter = report.Reporter(settings.iterations, options.print_iterations, recording, options.quiet)
+    reporter.say(networks.describe(options.network))
     status, progress, picture = 0, None, None
     try:
         for progress in run:

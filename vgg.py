@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import scipy.io
 import tensorflow as tf
 
 from styling.errors import NetworkError
-from styling.files import write_whole
+from styling.files import cache_folder, write_whole
 
 POOLS = {"avg": tf.nn.avg_pool2d, "max": tf.nn.max_pool2d}
 CACHE_FORMAT = 1
@@ -93,16 +92,17 @@ class Network:
         return features
 
 
-def load(path: str | os.PathLike, cache_folder: str | os.PathLike | None = None) -> Network:
+def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Network:
     """The network in a MatConvNet .mat file, of either layout (www.vlfeat.org/matconvnet/pretrained).
 
-    The convolutions are kept in cache_folder (the user's cache folder by default) and read from there next
+    The convolutions are kept in `folder` (the user's cache folder by default) and read from there next
     time, unless the file has changed. A cache that is damaged or cannot be written is done without.
     Raises NetworkError if the file is no such network, FileNotFoundError if there is none.
     """
     path = Path(path).resolve()
-    folder = Path(cache_folder or platformdirs.user_cache_dir("neural-style"))
-    cache = folder / f"network-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.npz"
+    cache = (
+        Path(folder or cache_folder()) / f"network-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.npz"
+    )
     try:
         key = _key(path)
         arrays = _read_cache(cache, key)

@@ -27,6 +27,10 @@ class NetworkError(StyleError):
     """A file that holds no usable network, or a network that lacks a layer asked for."""
 
 
+class DownloadError(StyleError):
+    """A network that could not be fetched, or was not the published one."""
+
+
 class MemoryLimitError(StyleError):
     """An image that does not fit into the memory at hand."""
 

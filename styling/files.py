@@ -1,10 +1,17 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folder for those that can be made again."""
 
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """The program's folder in the user's cache folder; it need not exist yet."""
+    return Path(platformdirs.user_cache_dir("neural-style"))
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:

@@ -13,8 +13,8 @@ from vgg import Layer
 
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
-# Measured on the CPU with the quarter and full widths at 0.2 to 2 megapixels: what a step holds at its peak is
-# 1.45 times the outputs of all convolutions, 60 values a pixel besides, and a fixed amount.
+# Measured on the CPU with the quarter and full widths at 0.2 to 2 megapixels: what a step holds at its
+# peak is 1.45 times the outputs of all convolutions, 60 values a pixel besides, and a fixed amount.
 ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.45, 60, 100 * 2**20
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6

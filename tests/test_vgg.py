@@ -181,4 +181,4 @@ def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder, same
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, network_file):
     (tmp_path / "file").touch()
-    assert vgg.load(network_file, cache_folder=tmp_path / "file").layers
+    assert vgg.load(network_file, folder=tmp_path / "file").layers

@@ -1,0 +1,1 @@
+"""What ships with the program: the compact network and example images."""

@@ -1,0 +1,119 @@
+"""Which network is found, and the download from a server that does what servers do."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from styling import networks
+from styling.errors import DownloadError, SettingsError
+
+CONTENT = bytes(range(256)) * 20000  # 5 MB, so that a stop in the middle is one
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server:
+    """An HTTP server that answers each request with the next of `answers`, and with the last from then on."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = 0
+        self.stalled = threading.Event()
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):  # the name is http.server's
+                server.requests += 1
+                answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+                answer(self, server)
+
+            def log_message(self, *arguments):
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/network.mat"
+
+    def __enter__(self):
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.stalled.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def send(handler, content, claimed):
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(claimed))
+    handler.end_headers()
+    handler.wfile.write(content)
+
+
+def whole(handler, server):
+    send(handler, CONTENT, len(CONTENT))
+
+
+def breaks_off(handler, server):
+    send(handler, CONTENT[: len(CONTENT) // 2], len(CONTENT))
+
+
+def stalls(handler, server):
+    send(handler, CONTENT[:1000], len(CONTENT))
+    server.stalled.wait(30)
+
+
+def wrong_bytes(handler, server):
+    send(handler, CONTENT[::-1], len(CONTENT))
+
+
+def is_missing(handler, server):
+    handler.send_error(404)
+
+
+@pytest.mark.parametrize("first", [whole, breaks_off, stalls, wrong_bytes])
+def test_a_download_is_whole_after_whatever_came_first(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(networks, "SECONDS_OF_SILENCE", 1)
+    with Server(first, whole) as server:
+        path = networks.download(server.url, SHA256, tmp_path / "networks")
+        assert path.read_bytes() == CONTENT
+        assert server.requests == (1 if first is whole else 2)
+        assert list(path.parent.iterdir()) == [path]
+        networks.download(server.url, SHA256, path.parent)
+        assert server.requests == (1 if first is whole else 2), "what is there is not fetched again"
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [(breaks_off, "could not be fetched"), (wrong_bytes, "SHA-256"), (is_missing, "404")],
+)
+def test_a_failed_download_leaves_nothing(tmp_path, monkeypatch, answer, problem):
+    monkeypatch.setattr(networks, "TRIES", 2)
+    with Server(answer) as server, pytest.raises(DownloadError, match=problem):
+        networks.download(server.url, SHA256, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "TRIES", 1)
+    with Server(whole) as server:
+        url = server.url
+    with pytest.raises(DownloadError, match=url):
+        networks.download(url, SHA256, tmp_path)
+
+
+def test_where_a_network_is_found(tmp_path, monkeypatch, cache_folder):
+    monkeypatch.chdir(tmp_path)
+    assert networks.find() == networks.find("compact") == networks.data_folder() / networks.COMPACT
+    with pytest.raises(SettingsError, match="--download"):
+        networks.find("vgg19")
+    with pytest.raises(SettingsError, match=r"no file other\.mat"):
+        networks.find("other.mat")
+    cache_folder.mkdir(parents=True)
+    for folder in (cache_folder, tmp_path):
+        (folder / networks.PUBLISHED).touch()
+        assert networks.find().resolve() == networks.find("vgg19").resolve() == folder / networks.PUBLISHED
+    assert networks.find("compact").name == networks.COMPACT
+    (tmp_path / "other.mat").touch()
+    assert networks.find("other.mat").resolve() == tmp_path / "other.mat"
