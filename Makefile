@@ -8,7 +8,8 @@ BIN := .venv/bin
 
 example: .venv/installed
 	mkdir -p example
-	echo TODO
+	$(BIN)/neural-style --content data/harbour.jpg --styles data/strokes.jpg --initial data/harbour.jpg \
+		--output example/picture.png --overwrite --width 512 --iterations 150 --seed 1
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q

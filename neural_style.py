@@ -265,11 +265,13 @@ def paint(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the flags ask, and return the exit status."""
     from styling import images
 
-    content = images.read(options.content)
-    styles = [images.read(path) for path in options.styles]
-    initial = images.read(options.initial) if options.initial else None
+    with silent_stderr():
+        content = images.read(options.content)
+        styles = [images.read(path) for path in options.styles]
+        initial = images.read(options.initial) if options.initial else None
     images.check_size(options.output, *content_size(*content.shape[:2], settings))
-    with quiet_stderr():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_stderr():
         import stylize
         import vgg
 
@@ -336,12 +338,8 @@ def progress_path(options: argparse.Namespace, ending: str) -> Path:
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep off the terminal what TensorFlow says while it loads, unless its own variable asks for it."""
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+def silent_stderr() -> Iterator[None]:
+    """Keep off the terminal what libraries write there from C++, as libtiff does, and TensorFlow on loading."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as sink:

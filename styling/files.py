@@ -18,27 +18,32 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object]) ->
     """Write a file under a temporary name beside it, then rename it, so that no half file is ever seen.
 
     write: called with the open binary file. What it raises is passed on, and nothing is left behind.
-    Raises OSError where the folder cannot be written.
+    A link stays, and the file that it points to is replaced. Raises OSError, which names `path`, where the
+    file cannot be written.
     """
-    path = Path(path)
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent
-    )
+    target = Path(os.path.realpath(path))
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f".{target.stem[:40]}-", suffix=target.suffix, dir=target.parent
+        )
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # nobody knows the temporary name
         raise
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Raise OSError unless a file can be made in the folder of `path`."""
-    with tempfile.TemporaryFile(dir=Path(path).parent):
+    """Raise OSError unless a file can be made in the folder of `path`, or of the file that it links to."""
+    with tempfile.TemporaryFile(dir=os.path.dirname(os.path.realpath(path))):
         pass
 
 

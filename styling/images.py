@@ -3,6 +3,7 @@
 An image is float32 [H, W, 3], RGB 0..255, sRGB.
 """
 
+import contextlib
 import io
 import os
 import warnings
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from styling.errors import ImageError
 from styling.files import write_whole
@@ -35,22 +36,26 @@ def read(path: str | os.PathLike) -> np.ndarray:
 
     EXIF orientation is applied, transparent pixels are laid on white, embedded colour profiles are converted
     to sRGB, gray, palette, CMYK and 16-bit images become RGB, and an animation is its first frame.
-    Raises ImageError for what is no image, truncated, or empty.
+    Raises ImageError for what is no image, truncated, or empty, and OSError for what cannot be opened.
     """
     # Not through imageio, whose reader loses a palette's transparency and turns some gray images wrongly.
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+    # By file, not by name, since Pillow would shear a TIFF that is to be turned by mapping it into memory.
+    with open(path, "rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(file) as image:
                 image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{path}: is too large to be read ({error})") from None
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
-        reason = "is empty" if _is_empty(path) else f"is no image, or a damaged one ({_first_line(error)})"
-        raise ImageError(f"{path}: {reason}") from None
+                # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
+                with contextlib.suppress(Exception):
+                    ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
+        except Image.DecompressionBombError as error:
+            raise ImageError(f"{path}: is too large to be read ({error})") from None
+        except UnidentifiedImageError:
+            reason = "is no image that can be read" if os.fstat(file.fileno()).st_size else "is empty"
+            raise ImageError(f"{path}: {reason}") from None
+        except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+            raise ImageError(f"{path}: is a damaged image ({_first_line(error)})") from None
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -105,17 +110,25 @@ def write(path: str | os.PathLike, image: np.ndarray) -> None:
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
-    alpha = None
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        alpha = image.convert("RGBA").getchannel("A")
+    alpha = _alpha(image)
     colors = _without_alpha(image)
     if image.info.get("icc_profile"):
         colors = _to_srgb(colors, image.info["icc_profile"])
     rgb = np.asarray(colors.convert("RGB"), np.float32)
     if alpha is None:
         return rgb
-    opacity = np.asarray(alpha, np.float32)[..., None] / 255
+    opacity = alpha[..., None].astype(np.float32) / 255
     return rgb * opacity + 255 * (1 - opacity)
+
+
+def _alpha(image: Image.Image) -> np.ndarray | None:
+    """The opacity [H, W], 0..255, or None where there is no transparency."""
+    transparent = image.info.get("transparency")
+    if image.mode.startswith("I") and transparent is not None:  # Pillow compares in 8 bits, and misses it
+        return 255 * (np.asarray(image) != transparent)
+    if image.mode in ("LA", "PA", "RGBA") or transparent is not None:
+        return np.asarray(image.convert("RGBA").getchannel("A"))
+    return None
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
@@ -133,10 +146,6 @@ def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
         return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
         return image  # a broken profile, or one of another colour space, is as good as none
-
-
-def _is_empty(path: str | os.PathLike) -> bool:
-    return Path(path).stat().st_size == 0
 
 
 def _first_line(error: Exception) -> str:

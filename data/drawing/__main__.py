@@ -1,0 +1,42 @@
+"""Draw the example images that ship with the program: two contents and three styles.
+
+Everything here is computed with NumPy, SciPy and Pillow from fixed random seeds, so that anyone can draw the
+pictures again, and change them; it takes about a minute:
+
+    python data/drawing [FOLDER]
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from harbour import harbour
+from mosaic import mosaic
+from PIL import Image
+from still_life import still_life
+from strokes import strokes
+from tools import Array
+from woodcut import woodcut
+
+WIDTHS = {harbour: 768, still_life: 576, strokes: 768, mosaic: 720, woodcut: 720}
+
+
+def save(rgb: Array, path: Path, width: int, quality: int = 90) -> None:
+    """Shrink a picture of values 0..1 to the given width and write it as JPEG."""
+    picture = Image.fromarray((np.clip(rgb, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+    height = round(width * picture.height / picture.width)
+    picture.resize((width, height), Image.Resampling.LANCZOS).save(path, quality=quality, optimize=True)
+
+
+def main() -> None:
+    """Draw all the pictures into the folder named on the command line, or into data/."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for draw, width in WIDTHS.items():
+        path = folder / f"{draw.__name__}.jpg"
+        save(draw(), path, width)
+        print(f"{path}: {path.stat().st_size / 1024:.0f} KiB")
+
+
+if __name__ == "__main__":
+    main()
