@@ -339,7 +339,7 @@ def progress_path(options: argparse.Namespace, ending: str) -> Path:
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep off the terminal what libraries write there from C++, as libtiff does, and TensorFlow on loading."""
+    """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as sink:
