@@ -13,13 +13,13 @@ RGB 0..255. Nothing here knows the command line, files or printing.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
 
 from styling import images, losses
-from styling.errors import DivergedError, SettingsError
+from styling.errors import DivergedError, ImageError, SettingsError
 from styling.memory import check_memory, memory_errors
 from styling.optimizers import Optimizer, adam
 from styling.settings import Settings, content_size, style_size
@@ -99,10 +99,10 @@ class Progress:
     """Where a run stands after `iteration` updates; nothing is copied from the device unasked."""
 
     iteration: int
-    _losses: dict[str, tf.Tensor]
-    _x: tf.Tensor
-    _best: tuple[float, tf.Tensor]
-    _to_image: Callable[[tf.Tensor], np.ndarray]
+    _losses: dict[str, tf.Tensor] = field(repr=False)
+    _x: tf.Tensor = field(repr=False)
+    _best: tuple[float, tf.Tensor] = field(repr=False)
+    _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
 
     def losses(self) -> dict[str, float]:
         """The weighted losses at this point by name: content, style, tv, total."""
@@ -132,11 +132,14 @@ def stylize(
     0..255, of any size: they are resized as the settings say. `initial` is an image to start from; the
     content where the settings ask for less than pure noise and there is none.
 
-    Raises at the call SettingsError for settings that do not go with the images, ImageError for an image
-    that would be resized to nothing, NetworkError for layers that the network lacks and MemoryLimitError for
+    Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
+    that is no image or would be resized to nothing, NetworkError for layers that the network lacks and MemoryLimitError for
     sizes that will not fit; and while running DivergedError when the loss becomes NaN or infinite.
     """
     settings = settings or Settings()
+    for image in (content, *styles, *([] if initial is None else [initial])):
+        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
     scales = settings.scales(len(styles))
     height, width = content_size(*content.shape[:2], settings)
     sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, scales, strict=True)]
