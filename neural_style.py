@@ -14,12 +14,13 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from styling import __version__
-from styling.errors import DivergedError, SettingsError, StyleError
+from styling import __version__, images, networks, paths, report
+from styling.errors import DivergedError, NetworkError, SettingsError, StyleError
 from styling.settings import POOLING, Layers, Settings, content_size
 
 if TYPE_CHECKING:
@@ -41,20 +42,21 @@ class Download(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
         """Exit with status 0 once the network is there; raises DownloadError."""
-        from styling import networks
-
         print(f"the published network is at {networks.download()}")
         parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be printable to be written to
     try:
         parser = build_parser()
         options = parser.parse_args(arguments)
         try:
             settings = read_settings(options)
-            check_names(options, settings)
+            options.network = networks.find(options.network)
+            paths.check_names(input_names(options), output_names(options, settings), options.overwrite)
             return paint(options, settings)
         except SettingsError as error:
             parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"neural-style: error: {explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("neural-style: interrupted; nothing was written", file=sys.stderr)
+        print("neural-style: interrupted", file=sys.stderr)
         return 130
 
 
@@ -80,11 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     def add(group: argparse._ArgumentGroup, flag: str, text: str, **keywords: object) -> None:
         default = getattr(defaults, flag[2:].replace("-", "_"), None)
         if default is not None and default is not False:
-            text = (
-                f"{text} (default {default:g})"
-                if isinstance(default, float)
-                else f"{text} (default {default})"
-            )
+            text += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
         group.add_argument(flag, help=text, **keywords)
 
     files = parser.add_argument_group("images and files")
@@ -149,17 +147,12 @@ def build_parser() -> argparse.ArgumentParser:
     add(search, "--eps", "Adam's epsilon", type=float, metavar="F")
     noise_help = "share of noise in the start (default 1, or 0 with --initial)"
     add(search, "--initial-noiseblend", noise_help, type=float, metavar="F")
-    add(
-        search,
-        "--seed",
-        "seed of the noise: same seed, threads and machine, same picture",
-        type=int,
-        metavar="N",
-    )
+    seed_help = "seed of the noise: same seed, threads and machine, same picture"
+    add(search, "--seed", seed_help, type=int, metavar="N")
 
     running = parser.add_argument_group("running")
     add(running, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)", type=device, default=None)
-    add(running, "--threads", "CPU threads (default: one a core)", type=count, metavar="N", default=None)
+    add(running, "--threads", "CPU threads (default: one a core)", type=threads, metavar="N", default=None)
     print_help = "print the losses every so many iterations"
     add(running, "--print-iterations", print_help, type=count, metavar="N", default=None)
     switch = {"action": "store_true", "default": False}
@@ -175,6 +168,14 @@ def count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not a whole number of at least 1")
+    return value
+
+
+def threads(text: str) -> int:
+    """A whole number of at least 1 that a machine can have as threads."""
+    value = count(text)
+    if value > 1024:
+        raise argparse.ArgumentTypeError(f"{value} is more than 1024")
     return value
 
 
@@ -208,6 +209,8 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
         return tuple(words)
     weights = {}
     for layer, equals, weight in pairs:
+        if not layer:
+            raise SettingsError(name, f"={weight} names no layer")
         if not equals:
             raise SettingsError(name, f"{layer} has no weight, while others have one; give all or none")
         if layer in weights:
@@ -219,30 +222,18 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
     return weights
 
 
-def check_names(options: argparse.Namespace, settings: Settings) -> None:
-    """Raise SettingsError for a file that cannot be read, or written, as the flags ask."""
-    from styling import networks, paths  # not at the top, since wrong flags are answered without these
-
-    options.network = networks.find(options.network)
-    inputs = [("content", options.content), ("network", options.network)]
-    inputs += [("styles", style) for style in options.styles]
-    inputs += [("initial", options.initial)] if options.initial else []
-    for flag, path in inputs:
-        paths.check_input(flag, path)
-    taken = {path.resolve(): f"is the --{flag} image too" for flag, path in inputs}
-    for flag, path in output_names(options, settings):
-        if path.resolve() in taken:
-            raise SettingsError(flag, f"{path} {taken[path.resolve()]}; give another name")
-        taken[path.resolve()] = f"is written by --{flag.replace('_', '-')} too"
-        paths.check_output(flag, path, options.overwrite)
-        if flag in ("output", "checkpoint_output"):
-            paths.check_image_ending(flag, path)
+def input_names(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Every file that the run will read, with the flag that names it."""
+    yield "content", options.content
+    yield "network", options.network
+    for style in options.styles:
+        yield "styles", style
+    if options.initial:
+        yield "initial", options.initial
 
 
 def output_names(options: argparse.Namespace, settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Every file that the run will write, with the flag that asks for it."""
-    from styling import paths
-
+    """Every file that the run will write, with the flag that asks for it. Raises SettingsError."""
     yield "output", options.output
     if options.progress_write:
         yield "progress_write", progress_path(options, ".txt")
@@ -250,21 +241,17 @@ def output_names(options: argparse.Namespace, settings: Settings) -> Iterator[tu
         if importlib.util.find_spec("matplotlib") is None:
             raise SettingsError("progress_plot", "needs matplotlib: pip install 'neural-style[plot]'")
         yield "progress_plot", progress_path(options, ".png")
-    every = settings.checkpoint_iterations
-    if (options.checkpoint_output is None) != (every is None):
-        raise SettingsError(
-            "checkpoint_output", "goes together with --checkpoint-iterations; give both or neither"
-        )
+    pattern, every = options.checkpoint_output, settings.checkpoint_iterations
+    if (pattern is None) != (every is None):
+        problem = "goes together with --checkpoint-iterations; give both or neither"
+        raise SettingsError("checkpoint_output", problem)
     if every:
-        paths.check_pattern("checkpoint_output", options.checkpoint_output)
-        for iteration in range(every, settings.iterations + 1, every):
-            yield "checkpoint_output", paths.checkpoint_path(options.checkpoint_output, iteration)
+        for path in paths.checkpoint_paths(pattern, every, settings.iterations):
+            yield "checkpoint_output", path
 
 
 def paint(options: argparse.Namespace, settings: Settings) -> int:
     """Do what the flags ask, and return the exit status."""
-    from styling import images
-
     with silent_stderr():
         content = images.read(options.content)
         styles = [images.read(path) for path in options.styles]
@@ -277,14 +264,15 @@ def paint(options: argparse.Namespace, settings: Settings) -> int:
 
         stylize.configure(options.device, options.threads, deterministic=settings.seed is not None)
     network = vgg.load(options.network)
-    run = stylize.stylize(content, styles, network, settings, initial)
+    try:
+        run = stylize.stylize(content, styles, network, settings, initial)
+    except NetworkError as error:
+        raise NetworkError(f"{options.network}: {error}") from None
     return follow(run, options, settings)
 
 
 def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Settings) -> int:
     """Report on a run, write what it makes, and return the exit status."""
-    from styling import images, networks, paths, report
-
     recording = options.progress_write or options.progress_plot
     reporter = report.Reporter(settings.iterations, options.print_iterations, recording, options.quiet)
     reporter.say(networks.describe(options.network))
@@ -292,9 +280,8 @@ def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Set
     try:
         for progress in run:
             reporter(progress)
-            if settings.is_checkpoint(progress.iteration):
-                checkpoint = paths.checkpoint_path(options.checkpoint_output, progress.iteration)
-                images.write(checkpoint, progress.result())
+            if settings.is_checkpoint(progress.iteration) and not save_checkpoint(progress, options):
+                status = 1
         picture = progress.result()
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
     except KeyboardInterrupt:
@@ -314,20 +301,38 @@ def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Set
     return status
 
 
-def save(picture: "np.ndarray | None", history: list[tuple[float, ...]], options: argparse.Namespace) -> str:
-    """Write the picture, if there is one, and the losses that were asked for; returns the names written."""
-    from styling import images, report
+def save_checkpoint(progress: "Progress", options: argparse.Namespace) -> bool:
+    """Write the best image so far, and return whether that worked; if not, the run is worth going on with."""
+    path = paths.checkpoint_path(options.checkpoint_output, progress.iteration)
+    try:
+        images.write(paths.unclaimed(path, options.overwrite), progress.result())
+    except OSError as error:
+        print(f"neural-style: no checkpoint, but going on: {explain(error)}", file=sys.stderr)
+        return False
+    return True
 
+
+def save(picture: "np.ndarray | None", history: list[tuple[float, ...]], options: argparse.Namespace) -> str:
+    """Write the picture, if there is one, and the losses that were asked for; returns the names written.
+
+    A picture that cannot be written where it should goes into the folder for temporary files, and a
+    StyleError says so.
+    """
     written = []
     if picture is not None:
-        images.write(options.output, picture)
-        written.append(options.output)
+        written.append(paths.unclaimed(options.output, options.overwrite))
+        try:
+            images.write(written[-1], picture)
+        except OSError as error:
+            refuge = paths.unclaimed(Path(tempfile.gettempdir(), options.output.name), overwrite=False)
+            images.write(refuge, picture)
+            raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
     for wanted, ending, write in (
         (options.progress_write, ".txt", report.write_history),
         (options.progress_plot, ".png", report.plot_history),
     ):
         if wanted and history:
-            written.append(progress_path(options, ending))
+            written.append(paths.unclaimed(progress_path(options, ending), options.overwrite))
             write(written[-1], history)
     return ", ".join(map(str, written))
 
@@ -340,6 +345,9 @@ def progress_path(options: argparse.Namespace, ending: str) -> Path:
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
     """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
+    if sys.stderr is None:  # closed by whoever started the program
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as sink:

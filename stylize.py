@@ -114,9 +114,12 @@ class Progress:
 
     def result(self) -> np.ndarray:
         """The picture to keep if the run ended here: of this image and those at earlier checkpoints, the one
-        with the lowest total loss; float32 [H, W, 3], RGB 0..255."""
-        total, x = self._best
-        return self._to_image(x) if total < self.losses()["total"] else self.image()
+        with the lowest total loss; float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
+        best, x = self._best
+        total = self.losses()["total"]
+        if not (math.isfinite(total) or math.isfinite(best)):
+            raise DivergedError(self.iteration, None)
+        return self.image() if total <= best else self._to_image(x)
 
 
 def stylize(
@@ -133,8 +136,9 @@ def stylize(
     content where the settings ask for less than pure noise and there is none.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
-    that is no image or would be resized to nothing, NetworkError for layers that the network lacks and MemoryLimitError for
-    sizes that will not fit; and while running DivergedError when the loss becomes NaN or infinite.
+    that is no image or would be resized to nothing, NetworkError for layers that the network lacks and
+    MemoryLimitError for sizes that will not fit; and while running DivergedError when the loss becomes NaN or
+    infinite.
     """
     settings = settings or Settings()
     for image in (content, *styles, *([] if initial is None else [initial])):
@@ -143,6 +147,13 @@ def stylize(
     scales = settings.scales(len(styles))
     height, width = content_size(*content.shape[:2], settings)
     sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, scales, strict=True)]
+    if height < 1 or width < 1:
+        raise ImageError(
+            f"the picture would be {width} x {height} pixels: use a larger --width or --max-size"
+        )
+    for i, (high, wide) in enumerate(sizes, 1):
+        if high < 1 or wide < 1:
+            raise ImageError(f"style {i} would be {wide} x {high} pixels: make its --style-scales larger")
     if not tf.config.list_logical_devices("GPU"):
         layers = settings.content_layer_weights() | settings.style_layer_weights()
         check_memory(network.built(layers), (height, width), sizes)

@@ -178,6 +178,8 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
     names = arrays["layers"].tolist()
     if "conv1_1" not in names:
         raise NetworkError("holds no VGG network: there is no layer conv1_1")
+    if not np.isfinite(arrays["mean_pixel"]).all():
+        raise NetworkError("has a mean pixel that is NaN or infinite")
     channels = 3
     for name in names:
         if not name.startswith("conv"):

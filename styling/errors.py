@@ -1,6 +1,9 @@
 """What can go wrong in a way that the user can mend; the text of each is one line that says how."""
 
-import numpy as np
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class StyleError(Exception):
@@ -41,7 +44,7 @@ class DivergedError(StyleError):
     `image` is the best picture seen before, float32 [H, W, 3] RGB 0..255, or None if there is none.
     """
 
-    def __init__(self, iteration: int, image: np.ndarray | None) -> None:
+    def __init__(self, iteration: int, image: "np.ndarray | None") -> None:
         super().__init__(
             f"the loss became NaN or infinite by iteration {iteration}: "
             "lower --learning-rate, or --content-weight, --style-weight and --tv-weight"

@@ -54,6 +54,8 @@ def read(path: str | os.PathLike) -> np.ndarray:
         except UnidentifiedImageError:
             reason = "is no image that can be read" if os.fstat(file.fileno()).st_size else "is empty"
             raise ImageError(f"{path}: {reason}") from None
+        except MemoryError:
+            raise ImageError(f"{path}: is too large for the memory at hand") from None
         except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
             raise ImageError(f"{path}: is a damaged image ({_first_line(error)})") from None
 
@@ -61,12 +63,8 @@ def read(path: str | os.PathLike) -> np.ndarray:
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize with Pillow's bicubic filter on 8-bit values, as the programs of this family do.
 
-    Raises ImageError for a side of 0.
+    The sides are at least 1.
     """
-    if height < 1 or width < 1:
-        raise ImageError(
-            f"an image of {image.shape[1]} x {image.shape[0]} would be resized to {width} x {height}"
-        )
     if image.shape[:2] == (height, width):
         return image
     resized = Image.fromarray(to_bytes(image)).resize((width, height), Image.Resampling.BICUBIC)
@@ -93,9 +91,7 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
     """Raise ImageError if the format of `path`, by its ending, cannot hold an image of this size."""
     name, _, longest = FORMATS[Path(path).suffix.lower()]
     if max(height, width) > longest:
-        raise ImageError(
-            f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}; use png"
-        )
+        raise ImageError(f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}")
 
 
 def write(path: str | os.PathLike, image: np.ndarray) -> None:

@@ -2,11 +2,9 @@
 
 import importlib.resources
 import logging
+import os
 import sys
 from pathlib import Path
-
-import pooch
-import requests
 
 from styling.errors import DownloadError, SettingsError
 from styling.files import cache_folder
@@ -22,11 +20,9 @@ def find(network: str | None = None) -> Path:
     """The file of a network: a path, "vgg19" (the published file) or "compact" (the one that ships).
 
     None for the published file if it is in the working directory, in data/ or in the user's cache folder,
-    else the compact one. Raises SettingsError where there is no such file.
+    else the compact one. Raises SettingsError where vgg19 is asked for and not there.
     """
-    if network not in (None, "vgg19", "compact") or Path(network or "").is_file():
-        if not Path(network).exists():
-            raise SettingsError("network", f"there is no file {network}, and no network of that name")
+    if network not in (None, "vgg19", "compact") or os.path.isfile(network or ""):
         return Path(network)
     published = [folder / PUBLISHED for folder in (Path(), data_folder(), cache_folder())]
     present = [path for path in published if path.is_file()]
@@ -52,6 +48,9 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
     A broken connection is tried again; the file is in place only once it is whole and its SHA-256 is right.
     Raises DownloadError if that fails, OSError if the folder cannot be written.
     """
+    import pooch  # only here, since it takes longer to import than a usage error may take to answer
+    import requests
+
     pooch.get_logger().setLevel(logging.ERROR)
     bar = sys.stderr.isatty()
     fetcher = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**20, timeout=SECONDS_OF_SILENCE)

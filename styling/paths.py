@@ -3,12 +3,38 @@
 Each check raises SettingsError with the name of the flag that named the file.
 """
 
+import itertools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from styling.errors import SettingsError
 from styling.files import check_writable
 from styling.images import FORMATS
+
+IMAGE_FLAGS = ("output", "checkpoint_output")
+
+
+def check_names(
+    inputs: Iterable[tuple[str, Path]], outputs: Iterable[tuple[str, Path]], overwrite: bool
+) -> None:
+    """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path."""
+    taken, folders = {}, {}
+    for flag, path in inputs:
+        check_input(flag, path)
+        taken[os.path.realpath(path)] = f"is read by --{flag}, and would be lost"
+    for flag, path in outputs:
+        real = os.path.realpath(path)
+        if real in taken:
+            raise SettingsError(flag, f"{path} {taken[real]}; give another name")
+        taken[real] = f"is written by --{flag.replace('_', '-')} too"
+        check_output(flag, path, overwrite)
+        folders[os.path.dirname(real)] = flag, path
+    for flag, path in folders.values():
+        try:
+            check_writable(path)
+        except OSError as error:
+            raise SettingsError(flag, f"{path} cannot be written: {error.strerror}") from None
 
 
 def check_input(flag: str, path: Path) -> None:
@@ -24,39 +50,45 @@ def check_input(flag: str, path: Path) -> None:
 
 
 def check_output(flag: str, path: Path, overwrite: bool) -> None:
-    """Raise unless `path` can be written, and is new or may be replaced."""
+    """Raise unless `path` may be written: new or to be replaced, and of a known format if it is an image."""
     try:
         if path.is_dir():
             raise SettingsError(flag, f"{path} is a folder; give the name of a file in it")
+        if os.path.islink(os.path.realpath(path)):
+            raise SettingsError(flag, f"{path} is a link that leads nowhere; give another name")
         if not path.parent.is_dir():
             raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
         if path.exists() and not overwrite:
             raise SettingsError(flag, f"{path} exists; give another name, or --overwrite to replace it")
         if len(os.fsencode(path.name)) > 255:
             raise SettingsError(flag, f"{path.name[:20]}... is too long for the name of a file")
-        check_writable(path)
     except OSError as error:
         raise SettingsError(flag, f"{path} cannot be written: {error.strerror}") from None
-
-
-def check_image_ending(flag: str, path: Path) -> None:
-    """Raise unless the ending of `path` is that of a format that can be written."""
-    if path.suffix.lower() not in FORMATS:
+    if flag in IMAGE_FLAGS and path.suffix.lower() not in FORMATS:
         ending = f"the ending {path.suffix}" if path.suffix else "no ending"
         raise SettingsError(flag, f"{path} has {ending}; use one of {' '.join(FORMATS)}")
 
 
+def checkpoint_paths(pattern: str, every: int, iterations: int) -> list[Path]:
+    """The names of all checkpoints of a run; raises unless `pattern` makes a different one for each."""
+    if checkpoint_path(pattern, 1) == checkpoint_path(pattern, 2):
+        problem = f"{pattern} makes the same name each time; use {{}} or %d, as in out_{{:05}}.png"
+        raise SettingsError("checkpoint_output", problem)
+    return [checkpoint_path(pattern, iteration) for iteration in range(every, iterations + 1, every)]
+
+
 def checkpoint_path(pattern: str, iteration: int) -> Path:
     """The name of a checkpoint: `pattern` with its {} or %d replaced by the iteration."""
-    return Path(pattern.format(iteration) if "{" in pattern else pattern % iteration)
-
-
-def check_pattern(flag: str, pattern: str) -> None:
-    """Raise unless `pattern` makes a different name for each iteration."""
     try:
-        if checkpoint_path(pattern, 1) != checkpoint_path(pattern, 2):
-            return
-        problem = "makes the same name each time"
+        name = pattern.format(iteration) if "{" in pattern else pattern % iteration
+        os.fsencode(name)
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        problem = f"cannot be filled in ({error})"
-    raise SettingsError(flag, f"{pattern} {problem}; use {{}} or %d, as in out_{{:05}}.png")
+        problem = f"{pattern} cannot be filled in ({error}); use {{}} or %d, as in out_{{:05}}.png"
+        raise SettingsError("checkpoint_output", problem) from None
+    return Path(name)
+
+
+def unclaimed(path: Path, overwrite: bool) -> Path:
+    """`path`, or another name like it if a file has come to be there meanwhile that may not be replaced."""
+    names = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1))
+    return path if overwrite or not path.exists() else next(name for name in names if not name.exists())

@@ -33,7 +33,7 @@ class Reporter:
         self.history: list[tuple[float, ...]] = []
         self._recording = recording
         self._quiet = quiet
-        self._bar = None if quiet or not sys.stderr.isatty() else _bar(iterations)
+        self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _bar(iterations)
         self._every_line = every or (None if self._bar else max(iterations // LINES, 1))
         self._every_record = every or 1
         self._next_update = 0.0
@@ -50,13 +50,13 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
-        if self._quiet:
+        if self._quiet or sys.stdout is None:
             return
         try:
             tqdm.write(line, file=sys.stdout)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read the lines has gone, which is no reason to give up the picture.
+        except OSError:
+            # That nobody reads the lines, or that they cannot be kept, is no reason to give up the picture.
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ family (Athalye 2015), except for average pooling, which is what Gatys et al. (2
 """
 
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ class Settings:
         if self.pooling not in POOLING:
             raise SettingsError("pooling", f"{self.pooling!r} is neither avg nor max")
         if self.width and self.max_size:
-            raise SettingsError("max_size", "contradicts width; give one of the two")
+            raise SettingsError("max_size", "contradicts --width; give one of the two")
         if self.content_weight == self.style_weight == self.tv_weight == 0:
             raise SettingsError("style_weight", "every weight is 0, which leaves nothing to optimise")
         if self.style_blend_weights is not None:
@@ -156,6 +157,10 @@ def _geometric(ratio: float, count: int) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def _weighted(layers: dict[str, float]) -> dict[str, float]:
     return {name: weight for name, weight in layers.items() if weight > 0}
 
@@ -175,11 +180,17 @@ def _check_range(
 ) -> None:
     if value is None:
         return
-    above = value > low if low_open else value >= low
-    below = value < high if high_open else value <= high
-    if not (math.isfinite(value) and above and below):
+    try:
+        rounded = struct.unpack("f", struct.pack("f", value))[0]  # all is computed in 32 bits
+    except OverflowError:
+        rounded = math.inf
+    above = rounded > low if low_open else rounded >= low
+    below = rounded < high if high_open else rounded <= high
+    if not (math.isfinite(rounded) and above and below):
         lower = f"above {low}" if low_open else f"at least {low}"
         upper = "" if high == math.inf else f" and below {high}" if high_open else f" and at most {high}"
+        if math.isfinite(value) and rounded == math.inf:
+            raise SettingsError(name, f"{value} is more than 32 bits hold")
         raise SettingsError(name, f"{value} is not a number of {lower}{upper}")
 
 
@@ -203,10 +214,10 @@ def _check_layers(name: str, layers: Layers | None, rule: str, rule_value: float
     if isinstance(layers, dict):
         _check_weights(name, tuple(layers.values()))
         if rule_value is not None:
-            raise SettingsError(name, f"weights were given beside {rule}; give one of the two")
+            raise SettingsError(name, f"weights were given beside {_flag(rule)}; give one of the two")
     elif len(set(layers)) < len(layers):
         raise SettingsError(name, "a layer is named twice")
     elif rule == "content_weight_blend" and rule_value is not None:
         raise SettingsError(
-            name, f"{rule} is for the two default layers; give weights as NAME=WEIGHT instead"
+            name, f"{_flag(rule)} is for the two default layers; give weights instead, as NAME=WEIGHT"
         )

@@ -108,8 +108,6 @@ def test_where_a_network_is_found(tmp_path, monkeypatch, cache_folder):
     assert networks.find() == networks.find("compact") == networks.data_folder() / networks.COMPACT
     with pytest.raises(SettingsError, match="--download"):
         networks.find("vgg19")
-    with pytest.raises(SettingsError, match=r"no file other\.mat"):
-        networks.find("other.mat")
     cache_folder.mkdir(parents=True)
     for folder in (cache_folder, tmp_path):
         (folder / networks.PUBLISHED).touch()

@@ -1,0 +1,520 @@
+"""The command line as people meet it: a process with flags and files, above all with wrong ones."""
+
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import zlib
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import scipy.io
+from conftest import ROOT
+from networks import MEAN_PIXEL, tiny_layers, write_mat
+from PIL import Image
+
+from styling import __version__
+
+PROGRAM = str(ROOT / "neural_style.py")
+
+
+def words(text):
+    """The arguments in a text; none of them has a space."""
+    return text.split()
+
+
+GOOD = words("--content content.png --styles style1.png --network tiny.mat --output out.png")
+# The flags of the program whose command line people know, all of which are to work here.
+KNOWN_FLAGS = words("""--content --styles --output --iterations --print-iterations --checkpoint-output
+    --checkpoint-iterations --progress-write --progress-plot --width --style-scales --network
+    --content-weight-blend --content-weight --style-weight --style-layer-weight-exp --style-blend-weights
+    --tv-weight --learning-rate --beta1 --beta2 --eps --initial --initial-noiseblend --preserve-colors
+    --pooling --overwrite""")
+NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device --threads --quiet
+    --version --help""")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, network_file, image_files, monkeypatch):
+    """The process's folder: three images, a network, and names that are taken."""
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # what users do not set
+    for path in (*image_files, network_file):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "taken.png").write_bytes(b"precious")
+    (tmp_path / "taken5.png").write_bytes(b"precious")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "progress.txt").write_bytes(b"precious")
+    (tmp_path / "full" / "progress.png").write_bytes(b"precious")
+    return tmp_path
+
+
+def contents(folder):
+    """Every path in the folder, and its bytes, except for the network's cache."""
+    paths = [path for path in folder.rglob("*") if "cache" not in path.relative_to(folder).parts]
+    return {path: path.read_bytes() if path.is_file() else None for path in paths}
+
+
+@pytest.fixture
+def refused(neural_style, folder):
+    """Runs the program and holds it to its way of refusing; returns the one line that it says."""
+
+    def run(status, *arguments, silent=True):
+        before = contents(folder)
+        result = neural_style(*arguments)
+        assert "Traceback" not in result.stderr
+        assert result.returncode == status, result.stderr
+        assert result.stderr.startswith("neural-style: error: ")
+        assert result.stderr.endswith("\n") and result.stderr.count("\n") == 1, result.stderr
+        assert result.stdout == "" or not silent
+        assert contents(folder) == before
+        return result.stderr
+
+    return run
+
+
+def start(folder, *arguments, **keywords):
+    """The program as a process that is still running."""
+    command = [sys.executable, PROGRAM, *GOOD, *arguments]
+    return subprocess.Popen(command, cwd=folder, text=True, **keywords)
+
+
+def table(text):
+    """`--flag: value value` lines as (flag, value) pairs."""
+    lines = [line.split(":", 1) for line in text.strip().splitlines()]
+    return [(flag.strip(), value) for flag, values in lines for value in words(values)]
+
+
+# What shows on the command line: exit status 2.
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    table("""
+        --iterations: 0 -1 1.5 nan inf ten
+        --checkpoint-iterations: 0 -1 1.5
+        --print-iterations: 0 -1 1.5
+        --threads: 0 -1 two 99999999999
+        --width: 0 -1 64.5 nan
+        --max-size: 0 -1 64.5 nan
+        --seed: -1 0.5 9223372036854775808
+        --learning-rate: 0 -1 nan inf fast
+        --eps: 0 -1e-8 nan inf
+        --beta1: -0.1 1 nan inf
+        --beta2: -0.1 1 nan inf
+        --content-weight: -1 nan inf
+        --style-weight: -1 nan inf
+        --tv-weight: -1 nan inf
+        --style-layer-weight-exp: -1 nan inf
+        --content-weight-blend: -0.1 1.1 nan
+        --initial-noiseblend: -0.1 1.1 nan
+        --style-scales: 0 -1 nan inf
+        --style-blend-weights: 0 -1 nan inf
+        --content-layers: relu4_2=-1 relu4_2=nan relu4_2=inf relu4_2=0 relu4_2= relu4_2=x
+        --style-layers: relu1_1=-1 relu1_1=nan relu1_1=inf relu1_1=0 relu1_1= relu1_1=x
+        --pooling: median
+        --device: tpu gpu: gpu:x cpu:0
+    """),
+)
+def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
+    assert flag in refused(2, *GOOD, flag, value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("--width 20 --max-size 20", "--max-size"),
+        ("--style-scales 1 1", "--style-scales"),
+        ("--styles style1.png style2.png --style-scales 1", "--style-scales"),
+        ("--style-blend-weights 1 1", "--style-blend-weights"),
+        ("--styles style1.png style2.png --style-blend-weights 1", "--style-blend-weights"),
+        ("--styles style1.png style2.png --style-blend-weights 0 0", "--style-blend-weights"),
+        ("--styles style1.png style2.png --style-blend-weights 2 -1", "--style-blend-weights"),
+        ("--content-weight 0 --style-weight 0 --tv-weight 0", "weight"),
+        ("--content-layers relu4_2=1 relu5_2", "relu5_2"),
+        ("--style-layers relu1_1 relu2_1=1", "relu1_1"),
+        ("--content-layers relu4_2 relu4_2", "--content-layers"),
+        ("--style-layers relu1_1=1 relu1_1=2", "relu1_1"),
+        ("--content-layers relu4_2=1 --content-weight-blend 0.5", "--content-layers"),
+        ("--style-layers relu1_1=1 --style-layer-weight-exp 2", "--style-layers"),
+        ("--style-layers", "--style-layers"),
+        ("--styles", "--styles"),
+        ("--iterations", "--iterations"),
+        ("--iteration 5", "--iteration"),
+        ("stray.png", "stray.png"),
+    ],
+)
+def test_flags_at_odds_are_refused(refused, arguments, word):
+    assert word in refused(2, *GOOD, *words(arguments))
+
+
+@pytest.mark.parametrize("flag", ["--content", "--styles", "--output"])
+def test_what_cannot_be_left_out_is_asked_for(refused, flag):
+    place = GOOD.index(flag)
+    assert flag in refused(2, *GOOD[:place], *GOOD[place + 2 :])
+
+
+@pytest.mark.parametrize("flag", ["--content", "--styles", "--initial", "--network"])
+@pytest.mark.parametrize("name", ["missing.png", "full", "content.png/x.png", "pipe", "loop", "x" * 300])
+def test_an_input_that_is_no_readable_file_is_refused(refused, folder, flag, name):
+    os.mkfifo(folder / "pipe")
+    (folder / "loop").symlink_to("loop")
+    try:
+        line = refused(2, *GOOD, flag, name)
+    finally:
+        os.unlink(folder / "pipe")
+        os.unlink(folder / "loop")
+    assert flag in line and name in line
+
+
+def test_files_and_folders_without_permission_are_refused(neural_style, folder):
+    (folder / "locked").mkdir(mode=0o500)
+    (folder / "taken.png").chmod(0o200)
+    if os.access(folder / "taken.png", os.R_OK):
+        pytest.skip("the superuser may read and write everything")
+    for flag, name in (("--content", "taken.png"), ("--output", "locked/out.png")):
+        result = neural_style(*GOOD, flag, name)
+        assert result.returncode == 2 and result.stderr.count("\n") == 1
+        assert name in result.stderr and "ermission" in result.stderr
+    assert not list((folder / "locked").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("--output taken.png", "taken.png"),
+        ("--output taken.png/out.png", "taken.png"),
+        ("--output full", "full"),
+        ("--output full --overwrite", "full"),
+        ("--output missing/out.png", "missing"),
+        ("--output out.xyz", ".xyz"),
+        ("--output out", "out"),
+        ("--output loop.png", "loop.png"),
+        (f"--output {'x' * 300}.png", "x" * 20),
+        ("--output content.png --overwrite", "content.png"),
+        ("--output full/../style1.png --overwrite", "style1.png"),
+        ("--output link.png --overwrite", "link.png"),
+        ("--initial style2.png --output style2.png --overwrite", "style2.png"),
+        ("--network tiny.png --output tiny.png --overwrite", "tiny.png"),
+        ("--output full/out.png --progress-write", "progress.txt"),
+        ("--output full/out.png --progress-plot", "progress.png"),
+        ("--output progress.png --progress-plot", "progress.png"),
+        ("--checkpoint-output c{}.png", "--checkpoint-iterations"),
+        ("--checkpoint-iterations 5", "--checkpoint-output"),
+        ("--checkpoint-iterations 5 --checkpoint-output c.png", "c.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c%%.png", "c%%.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c{:0}.xyz", ".xyz"),
+        ("--checkpoint-iterations 5 --checkpoint-output c%d", "c5"),
+        ("--checkpoint-iterations 5 --checkpoint-output c{.png", "c{.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c{x}.png", "c{x}.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c{}{}.png", "c{}{}.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c%q.png", "c%q.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output c%d%d.png", "c%d%d.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output missing/c{}.png", "missing"),
+        ("--checkpoint-iterations 5 --checkpoint-output taken{}.png", "taken5.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output taken%d.png", "taken5.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output o{}.png --output o10.png", "o10.png"),
+        ("--checkpoint-iterations 5 --checkpoint-output o%d.png --output o10.png --overwrite", "o10.png"),
+        ("--checkpoint-iterations 1 --checkpoint-output style{}.png --overwrite", "style1.png"),
+        ("--checkpoint-iterations 1 --checkpoint-output c{:.0e}.png --iterations 12", "c1e+01.png"),
+        ("--checkpoint-iterations 1114112 --checkpoint-output {:c}.png --iterations 1114112", "{:c}.png"),
+    ],
+)
+def test_an_output_that_cannot_be_or_would_destroy_something_is_refused(refused, folder, arguments, word):
+    (folder / "tiny.png").write_bytes((folder / "tiny.mat").read_bytes())
+    (folder / "link.png").symlink_to("content.png")
+    try:
+        (folder / "loop.png").symlink_to("loop.png")
+        assert word in refused(2, *GOOD, "--iterations", "20", *words(arguments))
+    finally:
+        os.unlink(folder / "loop.png")
+
+
+def test_a_gpu_that_is_not_there_is_refused(refused):
+    assert "--device" in refused(2, *GOOD, "--device", "gpu:99")
+
+
+# What is found inside files, or while running: exit status 1.
+
+
+def png_header(width, height):
+    """A PNG that says it is of this size, and holds no pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"\0" * 100)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    table("""
+        --content: text.png empty.png half.png half.jpg nothing.png vast.png network.png
+        --styles: half.png
+        --initial: empty.png
+    """),
+)
+def test_a_file_that_holds_no_whole_image_is_refused(refused, folder, flag, name):
+    whole = iio.imread(folder / "content.png")
+    jpeg = iio.imwrite("<bytes>", whole, extension=".jpg")
+    png = (folder / "content.png").read_bytes()
+    damaged = {
+        "text.png": b"not an image\n",
+        "empty.png": b"",
+        "half.png": png[: len(png) // 2],
+        "half.jpg": jpeg[: len(jpeg) // 2],
+        "nothing.png": png_header(0, 10),
+        "vast.png": png_header(100_000, 100_000),
+        "network.png": (folder / "tiny.mat").read_bytes(),
+    }
+    (folder / name).write_bytes(damaged[name])
+    assert name in refused(1, *GOOD, flag, name)
+
+
+def test_a_picture_too_large_for_its_format_is_refused(refused):
+    assert "out.jpg" in refused(1, *GOOD, "--output", "out.jpg", "--width", "70000")
+
+
+def test_a_truncated_network_is_refused(refused, folder):
+    data = (folder / "tiny.mat").read_bytes()
+    (folder / "half.mat").write_bytes(data[: len(data) // 2])
+    assert "half.mat" in refused(1, *GOOD, "--network", "half.mat")
+
+
+def test_a_matlab_7_3_file_is_refused_with_the_way_out(refused, folder):
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    (folder / "new.mat").write_bytes(header.ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + b"\0" * 2000)
+    line = refused(1, *GOOD, "--network", "new.mat")
+    assert "new.mat" in line and "7.3" in line and "-v7" in line
+
+
+@pytest.mark.parametrize("kind", ["struct", "text"])
+def test_a_file_that_is_no_network_is_refused(refused, folder, kind):
+    if kind == "struct":
+        scipy.io.savemat(folder / "other.mat", {"layers": {"name": "conv1_1"}, "meta": np.eye(3)})
+    else:
+        (folder / "other.mat").write_text("This is not a network.\n" * 100)
+    assert "other.mat" in refused(1, *GOOD, "--network", "other.mat")
+
+
+def test_a_network_that_lacks_a_layer_asked_for_is_refused(refused, folder):
+    write_mat(folder / "shallow.mat", tiny_layers((2, 2, 4, 4), (3, 4, 5, 6)))
+    line = refused(1, *GOOD, "--network", "shallow.mat")
+    assert "relu5_1" in line
+    assert "shallow.mat" in line or "--style-layers" in line
+
+
+@pytest.mark.parametrize(("scale", "status"), [("0.001", 1), ("1e308", 2)])
+def test_a_style_scale_that_gives_an_absurd_size_is_refused(refused, scale, status):
+    assert "--style-scales" in refused(status, *GOOD, "--style-scales", scale)
+
+
+def test_a_picture_that_does_not_fit_in_memory_is_refused_with_a_width_that_does(refused):
+    line = refused(1, *GOOD, "--width", "200000")
+    fits = int(re.search(r"--width (\d+)", line).group(1))
+    assert 40 <= fits < 200_000
+
+
+def test_a_loss_that_turns_nan_stops_the_run_and_writes_nothing_bad(refused):
+    line = refused(1, *GOOD, "--learning-rate", "1e30", "--iterations", "50", silent=False)
+    assert "--learning-rate" in line and "nothing was written" in line
+
+
+def test_a_loss_that_turns_nan_later_leaves_the_last_good_picture(neural_style, folder):
+    # With beta2 at 0 the step has the gradient of one moment below it, so that it soon explodes.
+    wild = words("--learning-rate 1e7 --beta2 0 --seed 1 --iterations 100")
+    before = contents(folder)
+    result = neural_style(*GOOD, *wild, *words("--checkpoint-output c{}.png --checkpoint-iterations 1"))
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+    assert "--learning-rate" in result.stderr and "out.png" in result.stderr
+    written = {path.name for path in contents(folder).keys() - before.keys()}
+    assert {"out.png", "c1.png"} <= written and "c100.png" not in written
+    assert all(iio.imread(folder / name).shape == (30, 40, 3) for name in written)
+
+
+# Answers that need no TensorFlow.
+
+
+def test_help_names_every_flag(neural_style):
+    result = neural_style("--help", check=0)
+    assert result.stderr == ""
+    for flag in KNOWN_FLAGS + NEW_FLAGS:
+        assert re.search(rf"{flag}(?![\w-])", result.stdout), flag
+
+
+def test_version_is_the_package_s(neural_style):
+    assert neural_style("--version", check=0).stdout == f"neural-style {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "--version", "", "--iterations 0", "--style-scales 1 1", "--output taken.png"],
+)
+def test_help_and_usage_errors_do_not_import_tensorflow(folder, arguments):
+    given = words(arguments) if arguments in ("--help", "--version", "") else [*GOOD, *words(arguments)]
+    command = [sys.executable, "-X", "importtime", PROGRAM, *given]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    imported = re.findall(r"^import time:.*\| *(\S+)$", result.stderr, re.MULTILINE)
+    assert "argparse" in imported
+    assert not {"tensorflow", "scipy", "matplotlib"} & set(imported)
+
+
+# Pictures.
+
+
+def printed(stdout):
+    """The printed iterations: {iteration: [content, style, tv, total]} as text."""
+    lines = re.findall(
+        r"^iteration (\d+) of \d+: content (\S+)  style (\S+)  tv (\S+)  total (\S+)$", stdout, re.MULTILINE
+    )
+    return {int(iteration): losses for iteration, *losses in lines}
+
+
+def test_a_whole_run_and_the_same_again(neural_style, folder):
+    run = [*GOOD, *words("--styles style1.png style2.png --style-scales 0.8 1 --style-blend-weights 1 3")]
+    run += words("--width 33 --iterations 20 --checkpoint-iterations 10 --seed 3")
+    blend = words("--content-weight-blend 0.25")
+    layers = words("--content-layers relu4_2=0.25 relu5_2=0.75")  # the same by their names
+    told = words("--print-iterations 6 --progress-write --progress-plot --checkpoint-output c{:03}.png")
+    first = neural_style(*run, *blend, *told, check=0)
+    assert first.stderr == ""
+    assert "out.png" in first.stdout.splitlines()[-1]
+    assert {path.name for path in folder.glob("c[0-9]*.png")} == {"c010.png", "c020.png"}
+    for name in ("out.png", "c010.png", "c020.png"):
+        assert iio.imread(folder / name).shape == (24, 33, 3)  # 30 / 40 * 33 = 24.75
+    # What is written at the last checkpoint is the result.
+    assert (folder / "out.png").read_bytes() == (folder / "c020.png").read_bytes()
+    assert iio.imread(folder / "progress.png").std() > 0
+
+    # The table has the printed lines' figures, to the digits that those show.
+    lines = printed(first.stdout)
+    assert list(lines) == [0, 6, 12, 18, 20]
+    rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / "progress.txt")}
+    assert rows.keys() >= lines.keys()
+    for iteration, losses in lines.items():
+        assert [f"{loss:.4g}" for loss in rows[iteration]] == losses
+        assert rows[iteration][3] == pytest.approx(sum(rows[iteration][:3]), rel=1e-6)
+    assert rows[20][3] < rows[0][3]
+
+    # Same seed, same bytes, whatever is said on the way; another seed, other bytes, over the old ones.
+    quiet = words("--quiet --checkpoint-output d%d.png --output again.jpg")
+    again = neural_style(*run, *layers, *quiet, check=0)
+    assert again.stdout == again.stderr == ""
+    assert (folder / "d10.png").read_bytes() == (folder / "c010.png").read_bytes()
+    assert (folder / "d20.png").read_bytes() == (folder / "out.png").read_bytes()
+    with Image.open(folder / "again.jpg") as image:
+        assert (image.format, image.size) == ("JPEG", (33, 24))
+    other = words("--seed 4 --overwrite --checkpoint-output d%d.png")
+    neural_style(*run, *blend, *other, check=0)
+    assert (folder / "out.png").read_bytes() != (folder / "c020.png").read_bytes()
+    assert (folder / "d20.png").read_bytes() == (folder / "out.png").read_bytes()
+    assert not list(folder.glob(".*"))
+
+
+def test_initial_and_noise_are_blended(neural_style, folder):
+    still = words("--learning-rate 1e-6 --iterations 1 --max-size 20")
+    neural_style(*GOOD, *still, "--initial", "style1.png", "--initial-noiseblend", "0.75", check=0)
+    with Image.open(folder / "style1.png") as image:
+        initial = np.asarray(image.resize((20, 15), Image.Resampling.BICUBIC), float)
+    start = 0.25 * initial + 0.75 * MEAN_PIXEL
+    # Noise of deviation 0.256 * 0.75 and rounding.
+    assert np.abs(iio.imread(folder / "out.png") - start).max() < 1.5
+
+
+def test_preserve_colors_keeps_the_chroma_of_the_content(neural_style, folder):
+    content = iio.imread(folder / "content.png") // 3 + 80  # clear of 0 and 255, where chroma is clipped
+    iio.imwrite(folder / "content.png", content)
+    few = words("--initial content.png --learning-rate 3 --iterations 10 --preserve-colors")
+    neural_style(*GOOD, *few, check=0)
+    with Image.open(folder / "out.png") as image:
+        difference = np.abs(np.asarray(image.convert("YCbCr"), int) - ycbcr(content))
+    assert difference[..., 0].max() > 10
+    assert difference[..., 1:].max() <= 2
+
+
+def ycbcr(array):
+    return np.asarray(Image.fromarray(array).convert("YCbCr"), int)
+
+
+# While it runs.
+
+
+def test_ctrl_c_writes_the_picture_and_says_where(folder):
+    long = words("--iterations 10000 --print-iterations 1")
+    process = start(folder, *long, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert any(line.startswith("iteration 3 ") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        stderr = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert stderr.count("\n") == 1 and "out.png" in stderr and "Traceback" not in stderr
+    assert iio.imread(folder / "out.png").shape == (30, 40, 3)
+
+
+def test_a_terminal_gets_a_bar_with_iteration_losses_and_time_left(folder):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 150))
+    process = start(folder, "--iterations", "5000", stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen, bar = "", re.compile(r"[1-9]\d*/5000 \[\d+:\d+, [\d:]+ left\].*style \S+ .*total \d")
+    try:
+        while not bar.search(seen):
+            seen += os.read(ours, 4096).decode()  # fails if the process ends before
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        while "\n" not in seen:
+            seen += os.read(ours, 4096).decode()
+    finally:
+        process.kill()
+        os.close(ours)
+    assert "Traceback" not in seen
+    assert process.returncode == 130
+
+
+def test_a_file_made_meanwhile_is_not_replaced(folder):
+    process = start(folder, *words("--iterations 60 --print-iterations 1"), stdout=subprocess.PIPE)
+    assert process.stdout.readline()
+    (folder / "out.png").write_bytes(b"precious")
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "wrote out-1.png" in stdout
+    assert (folder / "out.png").read_bytes() == b"precious"
+    assert iio.imread(folder / "out-1.png").shape == (30, 40, 3)
+
+
+def test_a_folder_that_disappears_loses_neither_the_run_nor_the_picture(folder, monkeypatch):
+    (folder / "gone").mkdir()
+    (folder / "refuge").mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder / "refuge"))
+    run = words("--iterations 60 --print-iterations 1 --output gone/out.png")
+    checkpoints = words("--checkpoint-output gone/c{}.png --checkpoint-iterations 60")
+    process = start(folder, *run, *checkpoints, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline()
+    (folder / "gone").rmdir()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in stderr
+    first, last = stderr.splitlines()
+    assert "gone/c60.png" in first and "gone/out.png" in last and "refuge/out.png" in last
+    assert iio.imread(folder / "refuge" / "out.png").shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("where", ["a pipe that nobody reads", "a full disk", "nowhere"])
+def test_a_lost_stdout_does_not_lose_the_picture(folder, where):
+    run = [sys.executable, PROGRAM, *GOOD, "--iterations", "30", "--print-iterations", "1"]
+    if where == "a full disk" and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    shells = {
+        "a pipe that nobody reads": '"$@" | head -n 2 >head',
+        "a full disk": '"$@" >/dev/full',
+        "nowhere": '"$@" >&-',
+    }
+    result = subprocess.run(
+        ["sh", "-c", shells[where], "sh", *run], cwd=folder, capture_output=True, text=True
+    )
+    assert "Traceback" not in result.stderr
+    assert iio.imread(folder / "out.png").shape == (30, 40, 3), result.stderr

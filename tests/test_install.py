@@ -1,0 +1,46 @@
+"""What ships is found wherever the program is installed, from any working directory."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ("vgg19-compact.mat", "harbour.jpg", "still_life.jpg", "strokes.jpg", "mosaic.jpg", "woodcut.jpg")
+FIND = (
+    "from styling.networks import data_folder, find; print(data_folder()); print(find('compact').is_file())"
+)
+
+
+def find_from(folder, path):
+    """What data_folder() and the compact network are for a process in `folder` with `path` to import from."""
+    environment = os.environ | {"PYTHONPATH": str(path)}
+    result = subprocess.run(
+        [sys.executable, "-c", FIND], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    data, found = result.stdout.split()
+    return Path(data), found == "True"
+
+
+def test_a_checkout_has_what_ships(tmp_path):
+    data, found = find_from(tmp_path, ROOT)
+    assert found and data == ROOT / "data"
+    assert all((data / name).is_file() for name in SHIPPED)
+
+
+@pytest.mark.slow  # building a wheel asks the package index for setuptools
+def test_a_wheel_has_what_ships(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        assert not [
+            name for name in archive.namelist() if name.startswith(("tests", "training", "benchmarks"))
+        ]
+    data, found = find_from(tmp_path, tmp_path / "site")
+    assert found and data == tmp_path / "site" / "styling" / "data"
+    assert {path.name for path in data.iterdir()} == {*SHIPPED, "__init__.py", "README.md"}
