@@ -13,6 +13,7 @@ import dataclasses
 import importlib.util
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,6 @@ from styling.errors import DivergedError, NetworkError, SettingsError, StyleErro
 from styling.settings import POOLING, Layers, Settings, content_size
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from stylize import Progress
 
 
@@ -48,7 +47,7 @@ class Download(argparse.Action):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
-    if sys.stdout is not None:
+    if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be printable to be written to
     try:
         parser = build_parser()
@@ -129,7 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     exponent_help = "each style layer weighs this many times the one before; more is coarser (default 1)"
     add(objective, "--style-layer-weight-exp", exponent_help, type=float, metavar="F")
     layers = {"type": str, "nargs": "+", "metavar": "NAME[=WEIGHT]"}
-    add(objective, "--content-layers", "content layers (default relu4_2 relu5_2)", **layers)
+    add(objective, "--content-layers", "content layers (default relu4_2 relu5_2, by the blend)", **layers)
     add(
         objective,
         "--style-layers",
@@ -153,7 +152,7 @@ def build_parser() -> argparse.ArgumentParser:
     running = parser.add_argument_group("running")
     add(running, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)", type=device, default=None)
     add(running, "--threads", "CPU threads (default: one a core)", type=threads, metavar="N", default=None)
-    print_help = "print the losses every so many iterations"
+    print_help = "print the losses, and write them for --progress-..., every so many iterations"
     add(running, "--print-iterations", print_help, type=count, metavar="N", default=None)
     switch = {"action": "store_true", "default": False}
     add(running, "--progress-write", "write the losses to progress.txt beside the output", **switch)
@@ -245,6 +244,10 @@ def output_names(options: argparse.Namespace, settings: Settings) -> Iterator[tu
     if (pattern is None) != (every is None):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
+    if every is not None and every > settings.iterations:
+        raise SettingsError(
+            "checkpoint_iterations", f"{every} is more than the {settings.iterations} iterations"
+        )
     if every:
         for path in paths.checkpoint_paths(pattern, every, settings.iterations):
             yield "checkpoint_output", path
@@ -256,7 +259,9 @@ def paint(options: argparse.Namespace, settings: Settings) -> int:
         content = images.read(options.content)
         styles = [images.read(path) for path in options.styles]
         initial = images.read(options.initial) if options.initial else None
-    images.check_size(options.output, *content_size(*content.shape[:2], settings))
+    for name in (options.output, options.checkpoint_output):
+        if name is not None:
+            images.check_size(name, *content_size(*content.shape[:2], settings))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silent_stderr():
         import stylize
@@ -272,27 +277,31 @@ def paint(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def follow(run: "Iterator[Progress]", options: argparse.Namespace, settings: Settings) -> int:
-    """Report on a run, write what it makes, and return the exit status."""
+    """Report on a run until it ends or is interrupted, write what it made, and return the exit status."""
     recording = options.progress_write or options.progress_plot
     reporter = report.Reporter(settings.iterations, options.print_iterations, recording, options.quiet)
     reporter.say(networks.describe(options.network))
-    status, progress, picture = 0, None, None
+    status, progress = 0, None
     try:
         for progress in run:
             reporter(progress)
             if settings.is_checkpoint(progress.iteration) and not save_checkpoint(progress, options):
                 status = 1
-        picture = progress.result()
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
+        outcome = progress
     except KeyboardInterrupt:
         if progress is None or progress.iteration == 0:
             raise
-        status, picture, ending = 130, progress.result(), f"interrupted after {progress.iteration} iterations"
-    except DivergedError as error:
-        status, picture, ending = 1, error.image, f"error: {error}"
+        status, ending, outcome = 130, f"interrupted after {progress.iteration} iterations", progress
+    except StyleError as error:
+        if progress is None and not isinstance(error, DivergedError):
+            raise
+        status, ending = 1, f"error: {error}"
+        outcome = error if isinstance(error, DivergedError) else progress
     finally:
         reporter.close()
-    written = save(picture, reporter.history, options)
+    with uninterrupted():
+        written = save(outcome, reporter.history, options)
     line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
     if status:
         print(f"neural-style: {line}", file=sys.stderr)
@@ -312,12 +321,15 @@ def save_checkpoint(progress: "Progress", options: argparse.Namespace) -> bool:
     return True
 
 
-def save(picture: "np.ndarray | None", history: list[tuple[float, ...]], options: argparse.Namespace) -> str:
+def save(
+    outcome: "Progress | DivergedError", history: list[tuple[float, ...]], options: argparse.Namespace
+) -> str:
     """Write the picture, if there is one, and the losses that were asked for; returns the names written.
 
     A picture that cannot be written where it should goes into the folder for temporary files, and a
     StyleError says so.
     """
+    picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
     written = []
     if picture is not None:
         written.append(paths.unclaimed(options.output, options.overwrite))
@@ -332,14 +344,28 @@ def save(picture: "np.ndarray | None", history: list[tuple[float, ...]], options
         (options.progress_plot, ".png", report.plot_history),
     ):
         if wanted and history:
-            written.append(paths.unclaimed(progress_path(options, ending), options.overwrite))
-            write(written[-1], history)
+            path = paths.unclaimed(progress_path(options, ending), options.overwrite)
+            try:
+                write(path, history)
+            except OSError as error:
+                raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
+            written.append(path)
     return ", ".join(map(str, written))
 
 
 def progress_path(options: argparse.Namespace, ending: str) -> Path:
     """Where the losses go: progress.txt or progress.png beside the output."""
     return options.output.with_name(f"progress{ending}")
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait, which could only lose the picture that is being written."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

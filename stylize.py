@@ -7,7 +7,7 @@
 
 The loss of an image is content_weight * content + style_weight * style + tv_weight * total variation, with
 the normalisations of Athalye's neural-style (2015), and Adam makes it small. Images are float32 [H, W, 3],
-RGB 0..255. Nothing here knows the command line, files or printing.
+RGB 0..255. Nothing here reads the command line or files, or prints; errors name settings by their flags.
 """
 
 import math
@@ -20,12 +20,11 @@ import tensorflow as tf
 
 from styling import images, losses
 from styling.errors import DivergedError, ImageError, SettingsError
-from styling.memory import check_memory, memory_errors
+from styling.memory import check_memory, device_errors
 from styling.optimizers import Optimizer, adam
-from styling.settings import Settings, content_size, style_size
+from styling.settings import LOSSES, Settings, content_size, style_size
 from vgg import Network
 
-LOSSES = ("content", "style", "tv", "total")
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
@@ -54,6 +53,7 @@ def configure(device: str | None = None, threads: int | None = None, determinist
         tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+    tf.config.list_logical_devices()  # sets the devices up now, since TensorFlow may write to stderr then
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Objective:
     tv_weight: float
 
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """x [1, H, W, 3], minus the mean pixel -> scalars by name: content, style, tv, total, weighted."""
         features = self.network.features(x, self.content_layers | self.style_layers, self.pooling)
         content = [
             weight * losses.content(features[layer], self.content[layer])
@@ -102,6 +103,7 @@ class Progress:
     _losses: dict[str, tf.Tensor] = field(repr=False)
     _x: tf.Tensor = field(repr=False)
     _best: tuple[float, tf.Tensor] = field(repr=False)
+    _sound: tuple[float, tf.Tensor] = field(repr=False)
     _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
 
     def losses(self) -> dict[str, float]:
@@ -114,12 +116,18 @@ class Progress:
 
     def result(self) -> np.ndarray:
         """The picture to keep if the run ended here: of this image and those at earlier checkpoints, the one
-        with the lowest total loss; float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
+        with the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
         best, x = self._best
         total = self.losses()["total"]
-        if not (math.isfinite(total) or math.isfinite(best)):
-            raise DivergedError(self.iteration, None)
-        return self.image() if total <= best else self._to_image(x)
+        if math.isfinite(total) and total <= best:
+            return self.image()
+        if math.isfinite(best):
+            return self._to_image(x)
+        raise self._diverged()
+
+    def _diverged(self) -> DivergedError:
+        lowest, x = self._sound
+        return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)
 
 
 def stylize(
@@ -138,7 +146,7 @@ def stylize(
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks and
     MemoryLimitError for sizes that will not fit; and while running DivergedError when the loss becomes NaN or
-    infinite.
+    infinite, MemoryLimitError when memory runs out, and StyleError for what else TensorFlow reports.
     """
     settings = settings or Settings()
     for image in (content, *styles, *([] if initial is None else [initial])):
@@ -164,7 +172,7 @@ def stylize(
         image = network.unprocess(x)
         return images.keep_colors(image, content) if settings.preserve_colors else image
 
-    with memory_errors(height, width):
+    with device_errors(height, width):
         objective = build_objective(content, styles, network, settings)
         x = _start(content, initial, network, settings)
     return _optimize(objective, x, settings, to_image)
@@ -217,20 +225,21 @@ def _optimize(
     step, state = _compiled_step(objective, optimizer), optimizer.init(x)
     best = sound = (math.inf, x)  # of the checkpoints; of all that was looked at, in case the run diverges
     next_look = time.monotonic()
-    with memory_errors(*x.shape[1:3]):
+    with device_errors(*x.shape[1:3]):
         for iteration in range(settings.iterations + 1):
             last = iteration == settings.iterations
             # A step evaluates x before it moves it, so that every iteration's losses come free.
             next_x, state, terms = (x, state, objective(x)) if last else step(x, state)
+            progress = Progress(iteration, terms, x, best, sound, to_image)
             checkpoint = last or settings.is_checkpoint(iteration)
             if checkpoint or time.monotonic() >= next_look:
                 total = float(terms["total"])
                 if not math.isfinite(total):
-                    raise DivergedError(iteration, to_image(sound[1]) if math.isfinite(sound[0]) else None)
+                    raise progress._diverged()
                 if iteration and total < sound[0]:
                     sound = (total, x)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-            yield Progress(iteration, terms, x, best, to_image)
+            yield progress
             if checkpoint and total < best[0]:
                 best = (total, x)
             x = next_x

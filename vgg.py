@@ -54,22 +54,15 @@ class Network:
         image = x.numpy()[0] + self.mean_pixel
         return np.clip(image, 0, 255, out=image)
 
-    def require(self, names: Iterable[str]) -> None:
-        """Raise NetworkError unless the network has every layer named."""
-        present = {layer.name for layer in self.layers}
-        missing = [name for name in names if name not in present]
-        if missing:
-            raise NetworkError(
-                f"the network has no layer {', '.join(missing)}; "
-                f"it has {', '.join(layer.name for layer in self.layers)}"
-            )
-
     def built(self, names: Iterable[str]) -> tuple[Layer, ...]:
         """The layers up to the deepest one named, in order; raises NetworkError if one is missing."""
         names = set(names)
-        self.require(sorted(names))
-        depth = max((i + 1 for i, layer in enumerate(self.layers) if layer.name in names), default=0)
-        return self.layers[:depth]
+        places = {layer.name: i for i, layer in enumerate(self.layers)}
+        missing = sorted(names - places.keys())
+        if missing:
+            problem = f"the network has no layer {', '.join(missing)}; it has {', '.join(places)}"
+            raise NetworkError(problem)
+        return self.layers[: max((places[name] + 1 for name in names), default=0)]
 
     def features(self, x: tf.Tensor, names: Iterable[str], pooling: str = "avg") -> dict[str, tf.Tensor]:
         """The named layers' outputs, each [1, h, w, C], for a preprocessed image [1, H, W, 3].
@@ -146,6 +139,7 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
                 break
             names.append(name)
             if name.startswith("conv"):
+                _check_geometry(name, layer)
                 kernel, bias = layer["weights"].flat
                 arrays[f"{name}/kernel"] = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3), np.float32)
                 arrays[f"{name}/bias"] = np.asarray(bias, np.float32).reshape(-1)
@@ -172,6 +166,12 @@ def _struct(value: np.ndarray) -> dict[str, np.ndarray]:
     while value.dtype == object:
         value = value.item()
     return {name: value[name].item() for name in value.dtype.names}
+
+
+def _check_geometry(name: str, layer: dict[str, np.ndarray]) -> None:
+    for field in ("stride", "pad", "dilate"):
+        if field in layer and not (layer[field] == 1).all():
+            raise NetworkError(f"{name} has a {field} of {layer[field].tolist()}, where 1 is wanted")
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

@@ -97,10 +97,11 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
 def write(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write an image whole or not at all; the ending decides the format, one of FORMATS.
 
-    Raises OSError where it cannot be written.
+    Raises OSError where it cannot be written, ImageError where the format cannot hold it.
     """
     ending = Path(path).suffix.lower()
     _, options, _ = FORMATS[ending]
+    check_size(path, *image.shape[:2])
     encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
     write_whole(path, lambda file: file.write(encoded))
 

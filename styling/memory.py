@@ -4,12 +4,15 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import tensorflow as tf
 
-from styling.errors import MemoryLimitError
-from vgg import Layer
+from styling.errors import MemoryLimitError, StyleError
+
+if TYPE_CHECKING:
+    from vgg import Layer
 
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
@@ -21,7 +24,7 @@ STYLE_PART = 0.6
 
 
 def check_memory(
-    layers: Sequence[Layer], content_size: tuple[int, int], style_sizes: Sequence[tuple[int, int]]
+    layers: "Sequence[Layer]", content_size: tuple[int, int], style_sizes: Sequence[tuple[int, int]]
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
@@ -38,7 +41,7 @@ def check_memory(
             raise _too_large(f"style {i}", size, pixels / STYLE_PART, per_pixel * STYLE_PART, free, advice)
 
 
-def bytes_per_pixel(layers: Sequence[Layer]) -> float:
+def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
     """Memory that a step needs for each pixel of the image, an estimate for the CPU."""
     activations, share = 0.0, 1.0
     for layer in layers:
@@ -54,19 +57,23 @@ def free_memory() -> float:
     free = psutil.virtual_memory().available
     with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
         limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        free = min(free, limit - used)
+        kinds = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        # What was read from files lately counts as used, but makes room when it is wanted.
+        free = min(free, limit - used + int(kinds["inactive_file"]) + int(kinds["active_file"]))
     return free
 
 
 @contextlib.contextmanager
-def memory_errors(height: int, width: int) -> Iterator[None]:
-    """Turn the ways in which memory runs out, above all on a GPU, into a MemoryLimitError with advice."""
+def device_errors(height: int, width: int) -> Iterator[None]:
+    """Turn what TensorFlow raises into a line: a MemoryLimitError with advice, or a StyleError for the rest."""
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError):
         raise MemoryLimitError(
             f"memory ran out at {width} x {height} pixels: use a smaller --width, or --device cpu"
         ) from None
+    except tf.errors.OpError as error:
+        raise StyleError(f"TensorFlow failed: {error.message.splitlines()[0]}") from None
 
 
 def _too_large(

@@ -61,7 +61,8 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
     try:
         return Path(shelf.fetch(PUBLISHED, downloader=fetcher))
     except requests.RequestException as error:
-        raise DownloadError(f"{url} could not be fetched: {error}; try again, or fetch it by hand") from None
+        problem = f"{url} could not be fetched ({str(error).rpartition('Caused by ')[2]})"
+        raise DownloadError(f"{problem}; try again, or fetch it by hand into {folder}") from None
     except ValueError:  # pooch's word for a wrong hash
         raise DownloadError(
             f"{url} gave a file that is not the published one (its SHA-256 differs)"

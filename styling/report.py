@@ -11,13 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from styling.files import write_whole
+from styling.settings import LOSSES
 
 if TYPE_CHECKING:
     from stylize import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
 LINES = 10
-COLUMNS = ("content", "style", "tv", "total")
 
 
 class Reporter:
@@ -39,14 +39,22 @@ class Reporter:
         self._next_update = 0.0
 
     def __call__(self, progress: "Progress") -> None:
-        if self._recording and self._is_due(progress.iteration, self._every_record):
-            self.history.append((progress.iteration, *(progress.losses()[name] for name in COLUMNS)))
-        if self._bar is not None and time.monotonic() >= self._next_update:
-            self._bar.set_postfix_str(describe(progress.losses()), refresh=False)
-            self._bar.update(progress.iteration - self._bar.n)
+        """Show what is due; the losses are read from the device only if anything is."""
+        iteration = progress.iteration
+        record = self._recording and self._is_due(iteration, self._every_record)
+        line = self._every_line is not None and self._is_due(iteration, self._every_line)
+        update = self._bar is not None and time.monotonic() >= self._next_update
+        if not (record or line or update):
+            return
+        losses = progress.losses()
+        if record:
+            self.history.append((iteration, *(losses[name] for name in LOSSES)))
+        if update:
+            self._bar.set_postfix_str(describe(losses), refresh=False)
+            self._bar.update(iteration - self._bar.n)
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
-        if self._every_line and self._is_due(progress.iteration, self._every_line):
-            self.say(f"iteration {progress.iteration} of {self.iterations}: {describe(progress.losses())}")
+        if line:
+            self.say(f"iteration {iteration} of {self.iterations}: {describe(losses)}")
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
@@ -70,14 +78,14 @@ class Reporter:
 
 def describe(losses: dict[str, float]) -> str:
     """The losses in a line."""
-    return "  ".join(f"{name} {losses[name]:.4g}" for name in COLUMNS)
+    return "  ".join(f"{name} {losses[name]:.4g}" for name in LOSSES)
 
 
 def write_history(path: Path, history: list[tuple[float, ...]]) -> None:
     """Write the losses as a text table: number of updates made, content, style, tv, total."""
 
     def write(file: io.BufferedIOBase) -> None:
-        header = " ".join(("updates", *COLUMNS))
+        header = " ".join(("updates", *LOSSES))
         np.savetxt(file, np.reshape(history, (-1, 5)), fmt=["%d"] + 4 * ["%.9g"], header=header)
 
     write_whole(path, write)
@@ -90,7 +98,7 @@ def plot_history(path: Path, history: list[tuple[float, ...]]) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="updates", ylabel="weighted loss", yscale="log")
     updates, *losses = np.reshape(history, (-1, 5)).T
-    for name, values in zip(COLUMNS, losses, strict=True):
+    for name, values in zip(LOSSES, losses, strict=True):
         # A log scale has no place for 0, which the content loss is at a start from the content.
         style = {"color": "black", "linewidth": 2} if name == "total" else {}
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)

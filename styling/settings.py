@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from styling.errors import SettingsError
 
+LOSSES = ("content", "style", "tv", "total")
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2", "relu5_2")
 POOLING = ("avg", "max")
@@ -29,7 +30,8 @@ class Settings:
     width, max_size: pixels; width of the result, or at most so many on its longer side; the content's own
         size where both are None.
     content_layers, style_layers: names, or a dict of names and weights (used as they are); None for
-        relu4_2 and relu5_2, shared out by content_weight_blend, and for relu1_1 .. relu5_1.
+        relu4_2 and relu5_2, shared out by content_weight_blend, and for relu1_1 .. relu5_1. Content layers
+        without weights have equal shares, style layers those of style_layer_weight_exp.
     content_weight_blend: weight of relu4_2, 0..1; relu5_2 has the rest. None stands for 1.
     style_layer_weight_exp: each style layer weighs this many times the one before. None stands for 1.
     style_scales: scale of each style relative to the content's width; None for 1 each.
@@ -76,8 +78,7 @@ class Settings:
             _check_range(name, getattr(self, name), low=0, high=1)
         for scale in self.style_scales or ():
             _check_range("style_scales", scale, low=0, low_open=True)
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            raise SettingsError("seed", f"{self.seed} is not between 0 and 2**63 - 1")
+        _check_count("seed", self.seed, low=0)
         if self.pooling not in POOLING:
             raise SettingsError("pooling", f"{self.pooling!r} is neither avg nor max")
         if self.width and self.max_size:
@@ -86,12 +87,13 @@ class Settings:
             raise SettingsError("style_weight", "every weight is 0, which leaves nothing to optimise")
         if self.style_blend_weights is not None:
             _check_weights("style_blend_weights", self.style_blend_weights)
-        _check_layers(
-            "content_layers", self.content_layers, "content_weight_blend", self.content_weight_blend
-        )
-        _check_layers(
-            "style_layers", self.style_layers, "style_layer_weight_exp", self.style_layer_weight_exp
-        )
+        _check_layers("content_layers", self.content_layers)
+        _check_layers("style_layers", self.style_layers)
+        if self.content_layers is not None and self.content_weight_blend is not None:
+            problem = "contradict --content-weight-blend, which is for the two default layers"
+            raise SettingsError("content_layers", problem)
+        if isinstance(self.style_layers, dict) and self.style_layer_weight_exp is not None:
+            raise SettingsError("style_layers", "with weights contradict --style-layer-weight-exp")
 
     def content_layer_weights(self) -> dict[str, float]:
         """Content layers and their weights c_l, those above 0 only; empty if content has no weight."""
@@ -112,7 +114,9 @@ class Settings:
         return _weighted(layers) if self.style_weight else {}
 
     def style_shares(self, count: int) -> tuple[float, ...]:
-        """Blend weights b_i of so many styles, sum 1. Raises SettingsError if another number was given."""
+        """Blend weights b_i of so many styles, sum 1. Raises SettingsError if others were given."""
+        if count < 1:
+            raise SettingsError("styles", "there must be at least one style image")
         _check_number("style_blend_weights", self.style_blend_weights, count)
         weights = self.style_blend_weights or (1.0,) * count
         largest = max(weights)
@@ -127,7 +131,7 @@ class Settings:
     def is_checkpoint(self, iteration: int) -> bool:
         """Whether an image after this many updates is compared (and written); the start never is."""
         every = self.checkpoint_iterations
-        return bool(every and iteration) and iteration % every == 0
+        return every is not None and iteration > 0 and iteration % every == 0
 
     def noiseblend(self, has_initial: bool) -> float:
         """Share of noise in the start: as given, else 0 with an initial image and 1 without."""
@@ -139,7 +143,7 @@ class Settings:
 def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]:
     """The result's (height, width) in pixels for a content image of this size."""
     if settings.width:
-        return height * settings.width // width, settings.width
+        return math.floor(height / width * settings.width), settings.width
     if settings.max_size and max(height, width) > settings.max_size:
         longer = max(height, width)
         return height * settings.max_size // longer, width * settings.max_size // longer
@@ -148,7 +152,8 @@ def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]
 
 def style_size(height: int, width: int, scale: float, content_width: int) -> tuple[int, int]:
     """A style's (height, width) in pixels: `scale` of the content's width, both sides truncated."""
-    return int(height * content_width * scale / width), int(content_width * scale)
+    factor = scale * content_width / width  # in this order, since rounding decides the size at times
+    return int(height * factor), int(width * factor)
 
 
 def _geometric(ratio: float, count: int) -> list[float]:
@@ -157,17 +162,15 @@ def _geometric(ratio: float, count: int) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
 def _weighted(layers: dict[str, float]) -> dict[str, float]:
     return {name: weight for name, weight in layers.items() if weight > 0}
 
 
-def _check_count(name: str, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-        raise SettingsError(name, f"{value} is not a whole number of at least 1")
+def _check_count(name: str, value: int | None, low: int = 1) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 2**63:
+        raise SettingsError(name, f"{value} is not a whole number of at least {low}, in 64 bits")
 
 
 def _check_range(
@@ -184,6 +187,8 @@ def _check_range(
         rounded = struct.unpack("f", struct.pack("f", value))[0]  # all is computed in 32 bits
     except OverflowError:
         rounded = math.inf
+    except struct.error:
+        raise SettingsError(name, f"{value!r} is not a number") from None
     above = rounded > low if low_open else rounded >= low
     below = rounded < high if high_open else rounded <= high
     if not (math.isfinite(rounded) and above and below):
@@ -206,18 +211,10 @@ def _check_number(name: str, values: Sequence[float] | None, count: int) -> None
         raise SettingsError(name, f"{len(values)} given for {count} style image{'s' * (count != 1)}")
 
 
-def _check_layers(name: str, layers: Layers | None, rule: str, rule_value: float | None) -> None:
-    if layers is None:
-        return
-    if not layers:
-        raise SettingsError(name, "names no layer")
+def _check_layers(name: str, layers: Layers | None) -> None:
+    if isinstance(layers, str) or (layers is not None and not layers):
+        raise SettingsError(name, f"{layers!r} is no tuple of names and no dict of names and weights")
     if isinstance(layers, dict):
         _check_weights(name, tuple(layers.values()))
-        if rule_value is not None:
-            raise SettingsError(name, f"weights were given beside {_flag(rule)}; give one of the two")
-    elif len(set(layers)) < len(layers):
+    elif layers is not None and len(set(layers)) < len(layers):
         raise SettingsError(name, "a layer is named twice")
-    elif rule == "content_weight_blend" and rule_value is not None:
-        raise SettingsError(
-            name, f"{_flag(rule)} is for the two default layers; give weights instead, as NAME=WEIGHT"
-        )

@@ -33,9 +33,9 @@ def write_mat(path, layers, layout="new", fully_connected=True, compress=False):
             _struct(name="prob", type="softmax"),
         ]
     if layout == "old":
-        contents = {
-            "normalization": _struct(averageImage=np.tile(MEAN_PIXEL, (4, 4, 1)), border=np.zeros((1, 2)))
-        }
+        around = np.random.default_rng(1).normal(0, 9, (4, 4, 3)).astype(np.float32)
+        average = MEAN_PIXEL + around - around.mean(axis=(0, 1))
+        contents = {"normalization": _struct(averageImage=average, border=np.zeros((1, 2)))}
     else:
         normalization = _struct(averageImage=MEAN_PIXEL.reshape(1, 1, 3), border=np.zeros((1, 2)))
         contents = {"meta": _struct(inputSize=np.ones((1, 3)), normalization=normalization)}

@@ -13,6 +13,11 @@ from styling.settings import STYLE_LAYERS, Settings, content_size, style_size
 WRONG = [
     ("iterations", {"iterations": 0}),
     ("iterations", {"iterations": 1.5}),
+    ("iterations", {"iterations": math.inf}),
+    ("width", {"width": math.nan}),
+    ("seed", {"seed": 1.5}),
+    ("learning_rate", {"learning_rate": "1"}),
+    ("style_layers", {"style_layers": "relu1_1"}),
     ("checkpoint_iterations", {"checkpoint_iterations": -1}),
     ("width", {"width": 0}),
     ("max_size", {"max_size": 100, "width": 100}),
@@ -56,6 +61,8 @@ def test_a_wrong_setting_is_named(name, values):
 def test_a_number_for_each_style():
     settings = Settings(style_scales=(1, 2), style_blend_weights=(1, 3))
     assert settings.scales(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
+    with pytest.raises(SettingsError, match="at least one"):
+        Settings().style_shares(0)
     for count in (1, 3):
         with pytest.raises(SettingsError, match="2 given for"):
             settings.scales(count)
@@ -99,9 +106,8 @@ def test_layer_weights_by_the_rules():
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
 def test_sizes_keep_the_content_and_its_proportions(height, width, size):
     assert content_size(height, width, Settings()) == (height, width)
-    assert content_size(height, width, Settings(width=width)) == (height, width)
     high, wide = content_size(height, width, Settings(width=size))
-    assert wide == size and high <= height * size / width < high + 1
+    assert wide == size and high <= height * size / width < high + 1.001
     limited = content_size(height, width, Settings(max_size=size))
     assert max(limited) == min(size, max(height, width))
     assert style_size(height, width, 1, width) == (height, width)
@@ -111,3 +117,6 @@ def test_published_sizes():
     assert content_size(399, 600, Settings(width=192)) == (127, 192)  # stata.jpg in avg.png
     assert content_size(533, 400, Settings(width=192)) == (255, 192)  # sleeper.jpg in weights.png
     assert style_size(507, 640, 0.5, 192) == (76, 96)
+    # Where the formulas' floating-point rounding decides, as it does in the program that they come from.
+    assert content_size(207, 200, Settings(width=800)) == (827, 800)
+    assert style_size(294, 294, 1, 192) == (191, 191)

@@ -1,0 +1,83 @@
+"""The estimate of memory against what a process really takes, and the advice that follows from it."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+from networks import tiny_layers, write_mat
+
+import vgg
+from styling import memory
+from styling.errors import MemoryLimitError, StyleError
+from styling.settings import STYLE_LAYERS
+
+MEASURE = """
+import resource, sys
+import numpy as np
+import vgg
+from styling.settings import Settings
+from stylize import stylize
+
+network = vgg.load(sys.argv[1])
+content = np.random.default_rng(0).uniform(0, 255, (600, 800, 3)).astype(np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for progress in stylize(content, [content[::4, ::4]], network, Settings(iterations=2, style_scales=(0.25,))):
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def quarter(tmp_path_factory):
+    """A network of a quarter of VGG-19's widths, which is large enough to be measured."""
+    path = tmp_path_factory.mktemp("quarter") / "quarter.mat"
+    return write_mat(path, tiny_layers(channels=(16, 32, 64, 128, 128)), fully_connected=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+def test_the_estimate_is_near_what_a_process_takes(quarter):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", MEASURE, quarter]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    taken = int(result.stdout) * 1024
+    layers = vgg.load(quarter).built([*STYLE_LAYERS, "relu4_2"])
+    estimate = 600 * 800 * memory.bytes_per_pixel(layers) + memory.START_BYTES
+    assert 0.9 * taken < estimate < 1.7 * taken
+
+
+def test_the_width_that_is_advised_fits_and_little_more_does_not(network_file):
+    layers = vgg.load(network_file).built(STYLE_LAYERS)
+    with pytest.raises(MemoryLimitError) as error:
+        memory.check_memory(layers, (10**6, 10**6), [])
+    width = int(re.search(r"--width (\d+)", str(error.value)).group(1))
+    memory.check_memory(layers, (int(width * 0.95), int(width * 0.95)), [])  # what is free varies
+    with pytest.raises(MemoryLimitError):
+        memory.check_memory(layers, (int(width * 1.1), int(width * 1.1)), [])
+    with pytest.raises(MemoryLimitError, match=r"style 2 .*--style-scales"):
+        memory.check_memory(layers, (9, 9), [(9, 9), (width * 2, width * 2)])
+
+
+def test_a_containers_limit_counts_without_what_was_read_from_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.free_memory() > 3000
+    for name, text in (
+        ("max", "9000\n"),
+        ("current", "8000\n"),
+        ("stat", "anon 5\nactive_file 700\ninactive_file 1300\n"),
+    ):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.free_memory() == 3000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_memory() > 3000
+
+
+def test_what_fails_on_a_device_is_explained():
+    for error in (MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")):
+        with pytest.raises(MemoryLimitError, match=r"400 x 300.*--width"), memory.device_errors(300, 400):
+            raise error
+    with pytest.raises(StyleError, match=r"failed: no stream$"), memory.device_errors(300, 400):
+        raise tf.errors.InternalError(None, None, "no stream\nand more")
