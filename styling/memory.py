@@ -65,7 +65,7 @@ def free_memory() -> float:
 
 @contextlib.contextmanager
 def device_errors(height: int, width: int) -> Iterator[None]:
-    """Turn what TensorFlow raises into a line: a MemoryLimitError with advice, or a StyleError for the rest."""
+    """Turn what TensorFlow raises into one line: a MemoryLimitError with advice, else a StyleError."""
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError):
