@@ -91,7 +91,8 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
     """Raise ImageError if the format of `path`, by its ending, cannot hold an image of this size."""
     name, _, longest = FORMATS[Path(path).suffix.lower()]
     if max(height, width) > longest:
-        raise ImageError(f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}")
+        problem = f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}"
+        raise ImageError(f"{problem}; use a smaller --width, or png")
 
 
 def write(path: str | os.PathLike, image: np.ndarray) -> None:
