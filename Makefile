@@ -1,5 +1,5 @@
 # `make example` paints a picture, `make test` runs the tests; each first sets up what it needs in .venv.
-# Needed: Python 3.11 or later with its venv module, make, a package index, and 2 GB of disk.
+# Needed: Python 3.11 or later with its venv module, make, a package index, and 3 GB of disk.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
-        self.exit(2, f"neural-style: error: {' '.join(message.split())}\n")
+        hint = "; see neural-style --help" if "arguments are required" in message else ""
+        self.exit(2, f"neural-style: error: {' '.join(message.split())}{hint}\n")
 
 
 class Download(argparse.Action):
@@ -71,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags. One that is a setting has no default here: Settings has them all."""
     parser = Parser(
         prog="neural-style",
+        usage="neural-style --content IMAGE --styles IMAGE [IMAGE ...] --output IMAGE [flags]",
         description="Paint a photograph in the style of one or several paintings.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
@@ -128,7 +130,7 @@ def build_parser() -> argparse.ArgumentParser:
     exponent_help = "each style layer weighs this many times the one before; more is coarser (default 1)"
     add(objective, "--style-layer-weight-exp", exponent_help, type=float, metavar="F")
     layers = {"type": str, "nargs": "+", "metavar": "NAME[=WEIGHT]"}
-    add(objective, "--content-layers", "content layers (default relu4_2 relu5_2, by the blend)", **layers)
+    add(objective, "--content-layers", "content layers (default relu4_2, and relu5_2 by the blend)", **layers)
     add(
         objective,
         "--style-layers",
@@ -238,7 +240,7 @@ def output_names(options: argparse.Namespace, settings: Settings) -> Iterator[tu
         yield "progress_write", progress_path(options, ".txt")
     if options.progress_plot:
         if importlib.util.find_spec("matplotlib") is None:
-            raise SettingsError("progress_plot", "needs matplotlib: pip install 'neural-style[plot]'")
+            raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
         yield "progress_plot", progress_path(options, ".png")
     pattern, every = options.checkpoint_output, settings.checkpoint_iterations
     if (pattern is None) != (every is None):

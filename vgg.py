@@ -60,8 +60,8 @@ class Network:
         places = {layer.name: i for i, layer in enumerate(self.layers)}
         missing = sorted(names - places.keys())
         if missing:
-            problem = f"the network has no layer {', '.join(missing)}; it has {', '.join(places)}"
-            raise NetworkError(problem)
+            relus = ", ".join(layer.name for layer in self.layers if layer.kind == "relu")
+            raise NetworkError(f"the network has no layer {', '.join(missing)}; it has {relus} and others")
         return self.layers[: max((places[name] + 1 for name in names), default=0)]
 
     def features(self, x: tf.Tensor, names: Iterable[str], pooling: str = "avg") -> dict[str, tf.Tensor]:

@@ -61,7 +61,8 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
     try:
         return Path(shelf.fetch(PUBLISHED, downloader=fetcher))
     except requests.RequestException as error:
-        problem = f"{url} could not be fetched ({str(error).rpartition('Caused by ')[2]})"
+        reason = "no connection, or a broken one" if isinstance(error, requests.ConnectionError) else error
+        problem = f"{url} could not be fetched ({reason})"
         raise DownloadError(f"{problem}; try again, or fetch it by hand into {folder}") from None
     except ValueError:  # pooch's word for a wrong hash
         raise DownloadError(

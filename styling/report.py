@@ -50,7 +50,8 @@ class Reporter:
         if record:
             self.history.append((iteration, *(losses[name] for name in LOSSES)))
         if update:
-            self._bar.set_postfix_str(describe(losses), refresh=False)
+            parts = ", ".join(f"{name} {losses[name]:.2g}" for name in LOSSES if name != "total")
+            self._bar.set_description_str(f"total {losses['total']:.3g} ({parts})", refresh=False)
             self._bar.update(iteration - self._bar.n)
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
         if line:
@@ -108,5 +109,6 @@ def plot_history(path: Path, history: list[tuple[float, ...]]) -> None:
 
 
 def _bar(iterations: int) -> tqdm:
-    layout = "{percentage:3.0f}% {bar} {n}/{total} [{elapsed}, {remaining} left] {postfix}"
-    return tqdm(total=iterations, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False)
+    layout = "{percentage:3.0f}% {bar:12} {n}/{total} [{elapsed}, {remaining} left] {desc}"
+    options = {"file": sys.stderr, "bar_format": layout, "dynamic_ncols": True, "leave": False}
+    return tqdm(total=iterations, delay=0.1, **options)

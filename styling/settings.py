@@ -169,8 +169,10 @@ def _weighted(layers: dict[str, float]) -> dict[str, float]:
 def _check_count(name: str, value: int | None, low: int = 1) -> None:
     if value is None:
         return
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 2**63:
-        raise SettingsError(name, f"{value} is not a whole number of at least {low}, in 64 bits")
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise SettingsError(name, f"{value} is not a whole number of at least {low}")
+    if value >= 2**63:
+        raise SettingsError(name, f"{value} is more than 64 bits hold")
 
 
 def _check_range(
@@ -208,7 +210,7 @@ def _check_weights(name: str, weights: Sequence[float]) -> None:
 
 def _check_number(name: str, values: Sequence[float] | None, count: int) -> None:
     if values is not None and len(values) != count:
-        raise SettingsError(name, f"{len(values)} given for {count} style image{'s' * (count != 1)}")
+        raise SettingsError(name, f"{len(values)} of them given for {count} style image{'s' * (count != 1)}")
 
 
 def _check_layers(name: str, layers: Layers | None) -> None:

@@ -64,9 +64,9 @@ def test_a_number_for_each_style():
     with pytest.raises(SettingsError, match="at least one"):
         Settings().style_shares(0)
     for count in (1, 3):
-        with pytest.raises(SettingsError, match="2 given for"):
+        with pytest.raises(SettingsError, match="2 of them given for"):
             settings.scales(count)
-        with pytest.raises(SettingsError, match="2 given for"):
+        with pytest.raises(SettingsError, match="2 of them given for"):
             settings.style_shares(count)
 
 

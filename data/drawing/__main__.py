@@ -6,7 +6,7 @@ pictures again, and change them; it takes about a minute:
     python data/drawing [FOLDER]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,12 @@ def save(rgb: Array, path: Path, width: int, quality: int = 90) -> None:
 
 def main() -> None:
     """Draw all the pictures into the folder named on the command line, or into data/."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    data = Path(__file__).resolve().parent.parent
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=data, help="where to (default: over those in data/)"
+    )
+    folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for draw, width in WIDTHS.items():
         path = folder / f"{draw.__name__}.jpg"
