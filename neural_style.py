@@ -331,7 +331,10 @@ def save(
     A picture that cannot be written where it should goes into the folder for temporary files, and a
     StyleError says so.
     """
-    picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
+    try:
+        picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
+    except DivergedError as error:  # interrupted after the loss became NaN, and before that was noticed
+        picture = error.image
     written = []
     if picture is not None:
         written.append(paths.unclaimed(options.output, options.overwrite))
