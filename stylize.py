@@ -118,7 +118,7 @@ class Progress:
         """The picture to keep if the run ended here: of this image and those at earlier checkpoints, the one
         with the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
         best, x = self._best
-        total = self.losses()["total"]
+        total = float(self._losses["total"])
         if math.isfinite(total) and total <= best:
             return self.image()
         if math.isfinite(best):

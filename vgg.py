@@ -153,8 +153,6 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
 def _load_mat(path: Path) -> dict:
     try:
         return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta"])
-    except FileNotFoundError:
-        raise
     except NotImplementedError:
         raise NetworkError("is a MATLAB 7.3 (HDF5) file; save it with MATLAB's save -v7") from None
     except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies

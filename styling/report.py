@@ -110,5 +110,6 @@ def plot_history(path: Path, history: list[tuple[float, ...]]) -> None:
 
 def _bar(iterations: int) -> tqdm:
     layout = "{percentage:3.0f}% {bar:12} {n}/{total} [{elapsed}, {remaining} left] {desc}"
-    options = {"file": sys.stderr, "bar_format": layout, "dynamic_ncols": True, "leave": False}
-    return tqdm(total=iterations, delay=0.1, **options)
+    return tqdm(
+        total=iterations, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False, delay=0.1
+    )

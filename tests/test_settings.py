@@ -4,6 +4,7 @@ import itertools
 import math
 
 import pytest
+import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
     weights = Settings(style_layers=names, style_layer_weight_exp=exponent).style_layer_weights()
     assert math.isclose(sum(weights.values()), 1)
     values = list(weights.values())
+    assert values == pytest.approx(reference.style_layer_weights(count, exponent))
     assert all(math.isclose(b / a, exponent, rel_tol=1e-9) for a, b in itertools.pairwise(values))
 
 

@@ -70,49 +70,57 @@ def test_the_sha256_is_the_files(network_file):
 # Files that are no network.
 
 
-def damaged_files(folder, network_file):
-    whole = network_file.read_bytes()
-    layers = tiny_layers()
-    hdf5 = (
-        b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124)
-        + b"\x00\x02IM"
-        + bytes(384)
-        + b"\x89HDF\r\n\x1a\n"
+HDF5 = (
+    b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (lambda whole: b"", "truncated or no"),
+        (lambda whole: b"no network\n" * 50, "truncated or no"),
+        (lambda whole: whole[:9000], "truncated or no"),
+        (lambda whole: whole[:128], "no MatConvNet network"),
+        (lambda whole: HDF5, "save -v7"),
+    ],
+    ids=["empty", "text", "half", "header", "hdf5"],
+)
+def test_a_damaged_file_is_refused(refused, network_file, content, problem):
+    refused.path.write_bytes(content(network_file.read_bytes()))
+    refused(problem)
+
+
+def test_a_file_of_something_else_is_refused(refused):
+    scipy.io.savemat(refused.path, {"a": np.eye(3)})
+    refused("no MatConvNet network")
+
+
+def test_a_network_that_does_not_start_at_the_image_is_refused(refused):
+    write_mat(refused.path, tiny_layers()[2:])
+    refused("no layer conv1_1")
+
+
+def test_weights_that_are_no_numbers_are_refused(refused):
+    write_mat(
+        refused.path,
+        [(*layer, bias if layer[0] != "conv2_1" else bias * np.nan) for *layer, bias in tiny_layers()],
     )
-    contents = {
-        "empty": b"",
-        "text": b"no network\n" * 50,
-        "hdf5": hdf5,
-        "header": whole[:128],
-        "half": whole[:9000],
-    }
-    for name, content in contents.items():
-        (folder / f"{name}.mat").write_bytes(content)
-    scipy.io.savemat(folder / "other.mat", {"a": np.eye(3)})
-    write_mat(folder / "channels.mat", layers[2:])
-    nan = [
-        (name, kind, kernel, bias * np.nan if name == "conv2_1" else bias)
-        for name, kind, kernel, bias in layers
-    ]
-    write_mat(folder / "nan.mat", nan)
-    return {
-        **{
-            "empty": "truncated or no",
-            "text": "truncated or no",
-            "hdf5": "save -v7",
-            "half": "truncated or no",
-        },
-        **{"header": "no MatConvNet network", "other": "no MatConvNet network", "nan": "conv2_1 holds NaN"},
-        **{"channels": "no layer conv1_1"},
-    }
+    refused("conv2_1 holds NaN")
 
 
-def test_a_damaged_file_is_refused_by_name(tmp_path, network_file, cache_folder):
-    for name, problem in damaged_files(tmp_path, network_file).items():
+@pytest.fixture
+def refused(tmp_path, cache_folder):
+    """Holds vgg.load() to refusing `refused.path` in one line that names it, and to keeping nothing."""
+
+    def check(problem):
         with pytest.raises(NetworkError, match=problem) as error:
-            vgg.load(tmp_path / f"{name}.mat")
-        assert f"{name}.mat: " in str(error.value) and "\n" not in str(error.value)
-    assert not cache_folder.exists(), "what is no network must not be kept"
+            vgg.load(check.path)
+        assert "damaged.mat: " in str(error.value) and "\n" not in str(error.value)
+        assert not cache_folder.exists(), "what is no network must not be kept"
+
+    check.path = tmp_path / "damaged.mat"
+    return check
 
 
 def test_no_file_is_no_network_error(tmp_path):

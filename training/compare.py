@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import vgg
 from styling import images
 from styling.settings import STYLE_LAYERS, Settings, content_size
-from stylize import build_objective, stylize
+from stylize import Objective, build_objective, stylize
 
 PAIRS = (
     ("tubingen", "the-scream"),
@@ -69,7 +69,8 @@ def main() -> None:
     for pair in PAIRS:
         content, style = (sized(options.images / f"{name}.jpg") for name in pair)
         pictures = {name: picture(options, name, network, pair) for name, network in networks.items()}
-        values = [losses(image, content, style, teacher, distilled) for image in pictures.values()]
+        teachers = judges(content, style, teacher, distilled)
+        values = [losses(image, teachers) for image in pictures.values()]
         by_random, by_distilled, by_compact = (style_loss for style_loss, _ in values)
         shares.append(math.log(by_random / by_compact) / math.log(by_random / by_distilled))
         cells = "".join(f"{style_loss:11.3g} /{content_loss:8.3g}" for style_loss, content_loss in values)
@@ -91,16 +92,20 @@ def picture(
     return images.read(path)
 
 
-def losses(
-    image: np.ndarray, content: np.ndarray, style: np.ndarray, teacher: vgg.Network, distilled: vgg.Network
-) -> tuple[float, float]:
-    """Style loss of an image on both teachers, and content loss on the distilled one, at default weights."""
+def judges(
+    content: np.ndarray, style: np.ndarray, teacher: vgg.Network, distilled: vgg.Network
+) -> tuple[Objective, Objective]:
+    """The style loss on VGG-19's shallow layers, and style and content loss on the distilled deep ones."""
     shallow = replace(PAINT, content_weight=0, style_layers=dict.fromkeys(STYLE_LAYERS[:3], 0.2))
     deep = replace(PAINT, style_layers=dict.fromkeys(STYLE_LAYERS[3:], 0.2))
-    first, second = (
-        build_objective(content, [style], network, settings)(network.preprocess(image))
-        for network, settings in ((teacher, shallow), (distilled, deep))
+    return build_objective(content, [style], teacher, shallow), build_objective(
+        content, [style], distilled, deep
     )
+
+
+def losses(image: np.ndarray, judges: tuple[Objective, Objective]) -> tuple[float, float]:
+    """Style loss of an image on both teachers, and content loss on the distilled one, at default weights."""
+    first, second = (judge(judge.network.preprocess(image)) for judge in judges)
     return float(first["style"] + second["style"]), float(second["content"])
 
 
@@ -131,10 +136,10 @@ def random_like(network: vgg.Network, image: np.ndarray) -> vgg.Network:
         else:
             layers.append(layer)
         if layer.kind == "relu":
-            so_far = vgg.Network(tuple(layers), MEAN_PIXEL, sha256="")
+            so_far = vgg.Network(tuple(layers), network.mean_pixel, sha256="")
             mean = tf.reduce_mean(so_far.features(so_far.preprocess(image), [layer.name])[layer.name])
             layers[-2] = replace(layers[-2], kernel=kernel * tf.reduce_mean(wanted[layer.name]) / mean)
-    return vgg.Network(tuple(layers), MEAN_PIXEL, sha256="")
+    return vgg.Network(tuple(layers), network.mean_pixel, sha256="")
 
 
 def sized(path: Path) -> np.ndarray:
