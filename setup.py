@@ -18,7 +18,7 @@ setup(
     py_modules=["neural_style", "stylize", "vgg"],
     packages=["styling", "styling.data"],
     package_dir={"styling.data": "data"},
-    package_data={"styling.data": ["*.mat", "*.jpg", "README.md"]},
+    package_data={"styling.data": ["*.mat", "*.jpg", "recipes/*.toml", "README.md"]},
     install_requires=[
         "imageio>=2.34",
         "numpy>=1.26",
@@ -29,6 +29,7 @@ setup(
         "requests>=2.31",
         "scipy>=1.13",
         "tensorflow>=2.18",
+        "tomli-w>=1.0",
         "tqdm>=4.66",
     ],
     extras_require={

@@ -6,30 +6,35 @@
     images.write("picture.png", progress.result())
 
 The loss of an image is content_weight * content + style_weight * style + tv_weight * total variation, with
-the normalisations of Athalye's neural-style (2015), and Adam makes it small. Images are float32 [H, W, 3],
+the normalisations of Athalye's neural-style (2015), and Adam makes it small; settings choose other terms,
+normalisations and optimisers. Images are float32 [H, W, 3],
 RGB 0..255. Nothing here reads the command line or files, or prints; errors name settings by their flags.
 """
 
+import contextlib
+import inspect
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from styling import images, losses
+from styling import images, losses, optimizers
 from styling.errors import DivergedError, ImageError, SettingsError
 from styling.memory import check_memory, device_errors
-from styling.optimizers import Optimizer, adam
-from styling.settings import LOSSES, Settings, content_size, style_size
+from styling.settings import Settings, content_size, style_size
 from vgg import Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> None:
-    """Set TensorFlow up, before anything has been computed.
+def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> str:
+    """Set TensorFlow up, before anything has been computed, and return the device that it will use.
 
     device: "cpu", "gpu" or "gpu:N"; None for the first GPU where there is one, else the CPU. A GPU's memory
         is taken as it is needed.
@@ -54,43 +59,62 @@ def configure(device: str | None = None, threads: int | None = None, determinist
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     tf.config.list_logical_devices()  # sets the devices up now, since TensorFlow may write to stderr then
+    return f"gpu:{index}" if used else "cpu"
+
+
+@dataclass(frozen=True)
+class Match:
+    """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
+
+    statistic: feature map -> what is compared. distance: two of those -> a scalar. layers: their weights.
+    targets: of each style with a share, the share and the statistics by layer.
+    """
+
+    weight: float
+    layers: dict[str, float]
+    statistic: Callable[[tf.Tensor], Any]
+    distance: Callable[[Any, Any], tf.Tensor]
+    targets: tuple[tuple[float, dict[str, Any]], ...]
+
+    def __call__(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
+        """The weighted term, a scalar, for the picture's feature maps by layer."""
+        parts = []
+        for layer, weight in self.layers.items():
+            found = self.statistic(features[layer])
+            parts += [share * weight * self.distance(found, target[layer]) for share, target in self.targets]
+        return self.weight * sum(parts, tf.zeros([]))
 
 
 @dataclass(frozen=True)
 class Objective:
     """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
 
-    content: target feature maps by layer. styles: of each style with a share, the share and the target Gram
-    matrices by layer. content_layers and style_layers: the layers' weights.
+    content: target feature maps by layer. content_layers: the layers' weights. matches: the terms that
+    compare with the styles, by name.
     """
 
     network: Network
     pooling: str
     content: dict[str, tf.Tensor]
-    styles: tuple[tuple[float, dict[str, tf.Tensor]], ...]
     content_layers: dict[str, float]
-    style_layers: dict[str, float]
     content_weight: float
-    style_weight: float
+    content_reduction: str
+    matches: dict[str, Match]
     tv_weight: float
+    tv_reduction: str
 
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """x [1, H, W, 3], minus the mean pixel -> scalars by name: content, style, tv, total, weighted."""
-        features = self.network.features(x, self.content_layers | self.style_layers, self.pooling)
+        """x [1, H, W, 3], minus the mean pixel -> weighted scalars by name, as Settings.losses has them."""
+        names = set(self.content_layers).union(*(match.layers for match in self.matches.values()))
+        features = self.network.features(x, names, self.pooling)
         content = [
-            weight * losses.content(features[layer], self.content[layer])
+            weight * losses.content(features[layer], self.content[layer], self.content_reduction)
             for layer, weight in self.content_layers.items()
-        ]
-        grams = {layer: losses.gram(features[layer]) for layer in self.style_layers}
-        style = [
-            share * weight * losses.style(grams[layer], targets[layer])
-            for share, targets in self.styles
-            for layer, weight in self.style_layers.items()
         ]
         terms = {
             "content": self.content_weight * sum(content, tf.zeros([])),
-            "style": self.style_weight * sum(style, tf.zeros([])),
-            "tv": self.tv_weight * losses.total_variation(x),
+            **{name: match(features) for name, match in self.matches.items()},
+            "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction),
         }
         return terms | {"total": sum(terms.values())}
 
@@ -102,21 +126,21 @@ class Progress:
     iteration: int
     _losses: dict[str, tf.Tensor] = field(repr=False)
     _x: tf.Tensor = field(repr=False)
-    _best: tuple[float, tf.Tensor] = field(repr=False)
-    _sound: tuple[float, tf.Tensor] = field(repr=False)
+    _best: tuple[float, tf.Tensor | None] = field(repr=False)
+    _sound: tuple[float, tf.Tensor | None] = field(repr=False)
     _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
 
     def losses(self) -> dict[str, float]:
-        """The weighted losses at this point by name: content, style, tv, total."""
-        return {name: float(self._losses[name]) for name in LOSSES}
+        """The weighted losses at this point by name: content, style, tv, total, and others in use."""
+        return {name: float(loss) for name, loss in self._losses.items()}
 
     def image(self) -> np.ndarray:
         """The image at this point, float32 [H, W, 3], RGB 0..255."""
         return self._to_image(self._x)
 
     def result(self) -> np.ndarray:
-        """The picture to keep if the run ended here: of this image and those at earlier checkpoints, the one
-        with the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
+        """The picture to keep if the run ended here: of this image and those compared before, the one with
+        the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
         best, x = self._best
         total = float(self._losses["total"])
         if math.isfinite(total) and total <= best:
@@ -131,7 +155,7 @@ class Progress:
 
 
 def stylize(
-    content: np.ndarray,
+    content: np.ndarray | None,
     styles: Sequence[np.ndarray],
     network: Network,
     settings: Settings | None = None,
@@ -139,9 +163,10 @@ def stylize(
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
-    The last Progress, after settings.iterations updates, has the result. All images are [H, W, 3], RGB
-    0..255, of any size: they are resized as the settings say. `initial` is an image to start from; the
-    content where the settings ask for less than pure noise and there is none.
+    The last Progress, after settings.iterations updates or where the optimiser finds no lower loss, has the
+    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
+    `initial` is an image to start from; the content where the settings ask for less than pure noise and there
+    is none. No content is needed where its weight is 0, nor styles where no weight looks at them.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks and
@@ -149,23 +174,13 @@ def stylize(
     infinite, MemoryLimitError when memory runs out, and StyleError for what else TensorFlow reports.
     """
     settings = settings or Settings()
-    for image in (content, *styles, *([] if initial is None else [initial])):
-        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+    for image in (content, *styles, initial):
+        if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
             raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
-    scales = settings.scales(len(styles))
-    height, width = content_size(*content.shape[:2], settings)
-    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, scales, strict=True)]
-    if height < 1 or width < 1:
-        raise ImageError(
-            f"the picture would be {width} x {height} pixels: use a larger --width or --max-size"
-        )
-    for i, (high, wide) in enumerate(sizes, 1):
-        if high < 1 or wide < 1:
-            raise ImageError(f"style {i} would be {wide} x {high} pixels: make its --style-scales larger")
+    (height, width), sizes = _sizes(content, styles, settings, initial is not None)
     if not tf.config.list_logical_devices("GPU"):
-        layers = settings.content_layer_weights() | settings.style_layer_weights()
-        check_memory(network.built(layers), (height, width), sizes)
-    content = images.resize(content, height, width)
+        check_memory(network.built(settings.layers()), (height, width), sizes, settings.optimizer)
+    content = None if content is None else images.resize(content, height, width)
     styles = [images.resize(style, *size) for style, size in zip(styles, sizes, strict=True)]
 
     def to_image(x: tf.Tensor) -> np.ndarray:
@@ -173,85 +188,163 @@ def stylize(
         return images.keep_colors(image, content) if settings.preserve_colors else image
 
     with device_errors(height, width):
-        objective = build_objective(content, styles, network, settings)
-        x = _start(content, initial, network, settings)
-    return _optimize(objective, x, settings, to_image)
+        objective = build_objective(content, styles, network, settings, (height, width))
+        x = _start(content, initial, network, settings, (height, width))
+    optimizer = _optimizer(settings, network)
+    return _optimize(optimizer(_compiled(objective), x), settings, to_image, (height, width))
+
+
+def _sizes(
+    content: np.ndarray | None, styles: Sequence[np.ndarray], settings: Settings, has_initial: bool
+) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """The (height, width) of the picture and of each style, once it is sure that what is needed is there."""
+    settings.check_images(content is not None, len(styles), has_initial)
+    scales = settings.scales(len(styles))
+    model = content if content is not None else styles[0] if styles else None
+    height, width = content_size(*((0, 0) if model is None else model.shape[:2]), settings)
+    if height < 1 or width < 1:
+        raise ImageError(
+            f"the picture would be {width} x {height} pixels: use a larger --width or --max-size"
+        )
+    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, scales, strict=True)]
+    for i, (high, wide) in enumerate(sizes, 1):
+        if high < 1 or wide < 1:
+            raise ImageError(f"style {i} would be {wide} x {high} pixels: make its --style-scales larger")
+    return (height, width), sizes
 
 
 def build_objective(
-    content: np.ndarray, styles: Sequence[np.ndarray], network: Network, settings: Settings
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings,
+    size: tuple[int, int] | None = None,
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    Raises SettingsError or NetworkError as stylize() does.
+    size: (height, width) of the picture; the content's by default. Raises SettingsError or NetworkError as
+    stylize() does.
     """
-    content_layers, style_layers = settings.content_layer_weights(), settings.style_layer_weights()
-
-    def gram_matrices(style: np.ndarray) -> dict[str, tf.Tensor]:
-        features = network.features(network.preprocess(style), style_layers, settings.pooling)
-        return {layer: losses.gram(features[layer]) for layer in style_layers}
-
-    shares = settings.style_shares(len(styles)) if style_layers else (0,) * len(styles)
+    size = size or content.shape[:2]
+    prepared = [network.preprocess(style) for style in styles]
+    target = None if content is None else network.preprocess(content)
+    if settings.normalize:
+        seen = [*prepared, *([] if target is None else [target])]
+        network = network.normalized(seen, settings.layers(), settings.pooling)
+    content_layers = settings.layer_weights("content")
     return Objective(
         network=network,
         pooling=settings.pooling,
-        content=network.features(network.preprocess(content), content_layers, settings.pooling),
-        styles=tuple(
-            (share, gram_matrices(style)) for share, style in zip(shares, styles, strict=True) if share
-        ),
+        content=network.features(target, content_layers, settings.pooling) if content_layers else {},
         content_layers=content_layers,
-        style_layers=style_layers,
         content_weight=settings.content_weight,
-        style_weight=settings.style_weight,
+        content_reduction=settings.content_reduction,
+        matches=_matches(prepared, network, settings, size),
         tv_weight=settings.tv_weight,
+        tv_reduction=settings.tv_reduction,
     )
 
 
+def _matches(
+    styles: Sequence[tf.Tensor], network: Network, settings: Settings, size: tuple[int, int]
+) -> dict[str, Match]:
+    """The terms that compare with the styles, by name; the style itself also where it has no weight."""
+    shapes = network.shapes(*size, settings.layers())
+    style_layers = {
+        name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
+        for name, weight in settings.layer_weights("style").items()
+    }
+    shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
+    parts = {
+        "style": (style_layers, losses.gram, losses.style),
+        "shift": (settings.layer_weights("shift"), shifted_grams, losses.shift),
+        "histogram": (settings.layer_weights("histogram"), losses.sorted_values, losses.histogram),
+    }
+    parts = {name: part for name, part in parts.items() if name in settings.losses}
+    layers = {layer for layers, _, _ in parts.values() for layer in layers}
+    targets = {name: [] for name in parts}
+    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
+        if not (share and layers):
+            continue
+        features = network.features(style, layers, settings.pooling)
+        for name, (weights, statistic, _) in parts.items():
+            found = {layer: statistic(features[layer]) for layer in weights}
+            if name == "histogram":
+                found = {
+                    layer: losses.quantiles(values, math.prod(shapes[layer][:2]))
+                    for layer, values in found.items()
+                }
+            targets[name].append((share, found))
+    return {
+        name: Match(getattr(settings, f"{name}_weight"), *part, tuple(targets[name]))
+        for name, part in parts.items()
+    }
+
+
 def _start(
-    content: np.ndarray, initial: np.ndarray | None, network: Network, settings: Settings
+    content: np.ndarray | None,
+    initial: np.ndarray | None,
+    network: Network,
+    settings: Settings,
+    size: tuple[int, int],
 ) -> tf.Tensor:
-    height, width = content.shape[:2]
     share = settings.noiseblend(initial is not None)
-    image = network.preprocess(content if initial is None else images.resize(initial, height, width))
-    if share == 0:
-        return image
-    return (1 - share) * image + share * tf.constant(images.noise(height, width, settings.seed))
+    x = tf.zeros([1, *size, 3])
+    if share < 1:
+        x = (1 - share) * network.preprocess(content if initial is None else images.resize(initial, *size))
+    if share > 0 and settings.noise == "uniform":
+        x += share * network.preprocess(images.uniform_noise(*size, settings.seed))
+    elif share > 0:
+        x += share * tf.constant(images.noise(*size, settings.seed))
+    return x
+
+
+def _optimizer(settings: Settings, network: Network) -> Callable[..., Iterator[optimizers.Step]]:
+    """The optimiser that the settings name, to be called with the loss and the start."""
+    # Its keyword-only parameters carry the names of settings, so that a new optimiser needs nothing here.
+    bounds = (tf.constant(-network.mean_pixel), tf.constant(255 - network.mean_pixel))
+    function = getattr(optimizers, settings.optimizer.replace("-", "_"))
+    named = inspect.signature(function).parameters.values()
+    values = {p.name: getattr(settings, p.name) for p in named if p.kind is p.KEYWORD_ONLY}
+    return partial(function, bounds=bounds if settings.clip else None, **values)
 
 
 def _optimize(
-    objective: Objective, x: tf.Tensor, settings: Settings, to_image: Callable[[tf.Tensor], np.ndarray]
+    steps: Iterator[optimizers.Step],
+    settings: Settings,
+    to_image: Callable[[tf.Tensor], np.ndarray],
+    size: tuple[int, int],
 ) -> Iterator[Progress]:
-    optimizer = adam(settings.learning_rate, settings.beta1, settings.beta2, settings.eps)
-    step, state = _compiled_step(objective, optimizer), optimizer.init(x)
-    best = sound = (math.inf, x)  # of the checkpoints; of all that was looked at, in case the run diverges
+    best = sound = (math.inf, None)  # of those compared; of all that was looked at, in case the run diverges
     next_look = time.monotonic()
-    with device_errors(*x.shape[1:3]):
-        for iteration in range(settings.iterations + 1):
-            last = iteration == settings.iterations
-            # A step evaluates x before it moves it, so that every iteration's losses come free.
-            next_x, state, terms = (x, state, objective(x)) if last else step(x, state)
+    with device_errors(*size), contextlib.closing(steps):
+        for iteration, (x, terms) in enumerate(itertools.islice(steps, settings.iterations + 1)):
             progress = Progress(iteration, terms, x, best, sound, to_image)
-            checkpoint = last or settings.is_checkpoint(iteration)
+            checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
             if checkpoint or time.monotonic() >= next_look:
-                total = float(terms["total"])
-                if not math.isfinite(total):
-                    raise progress._diverged()
-                if iteration and total < sound[0]:
-                    sound = (total, x)
+                sound = _look(progress, sound)
                 next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
             yield progress
-            if checkpoint and total < best[0]:
-                best = (total, x)
-            x = next_x
+            compared = checkpoint or (settings.best_of_all and iteration > 0)
+            if compared and float(terms["total"]) < best[0]:
+                best = (float(terms["total"]), x)
+        _look(progress, sound)
 
 
-def _compiled_step(objective: Objective, optimizer: Optimizer) -> Callable:
+def _look(progress: Progress, sound: tuple[float, tf.Tensor | None]) -> tuple[float, tf.Tensor | None]:
+    """The better of this image and `sound`, to fall back on; DivergedError for a loss that is not finite."""
+    total = float(progress._losses["total"])
+    if not math.isfinite(total):
+        raise progress._diverged()
+    return (total, progress._x) if progress.iteration and total < sound[0] else sound
+
+
+def _compiled(objective: Objective) -> optimizers.Evaluate:
     @tf.function(autograph=False)
-    def step(x: tf.Tensor, state: tuple) -> tuple:
+    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
             terms = objective(x)
-        next_x, state = optimizer.update(x, tape.gradient(terms["total"], x), state)
-        return next_x, state, terms
+        return terms, tape.gradient(terms["total"], x)
 
-    return step
+    return evaluate

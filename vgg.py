@@ -11,8 +11,8 @@ user's cache folder after the first load.
 import hashlib
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,44 @@ class Network:
             if layer.name in names:
                 features[layer.name] = x
         return features
+
+    def shapes(self, height: int, width: int, names: Iterable[str]) -> dict[str, tuple[int, int, int]]:
+        """The (h, w, C) of the named layers' outputs for an image of this size, without computing them."""
+        names, shapes, channels = set(names), {}, 3
+        for layer in self.built(names):
+            if layer.kind == "conv":
+                channels = layer.bias.shape[0]
+            elif layer.kind == "pool":
+                height, width = -(-height // 2), -(-width // 2)
+            if layer.name in names:
+                shapes[layer.name] = height, width, channels
+        return shapes
+
+    def normalized(self, images: Sequence[tf.Tensor], names: Iterable[str], pooling: str) -> "Network":
+        """This network up to the deepest layer named, with every filter scaled so that its mean activation
+        after the ReLU, over all positions of the images (each [1, H, W, 3], preprocessed), is 1.
+
+        The next layer's input undoes each factor, so that the function stays the same but for the factors
+        (Gatys et al. 2016, section 2). A filter that is never active is left as it is.
+        """
+        layers = self.built(names)
+        relus = [layer.name for layer in layers if layer.kind == "relu"]
+        sums = dict.fromkeys(relus, 0.0)
+        positions = dict.fromkeys(relus, 0)
+        for image in images:
+            for name, features in self.features(image, relus, pooling).items():
+                sums[name] += tf.reduce_sum(features, axis=(0, 1, 2)).numpy()
+                positions[name] += features.shape[1] * features.shape[2]
+        scaled, before = [], np.ones(3, np.float32)
+        for layer in layers:
+            if layer.kind == "conv":
+                name = layer.name.replace("conv", "relu")
+                mean = sums[name] / positions[name] if name in sums else np.ones(layer.bias.shape)
+                mean = np.where(mean > 0, mean, 1).astype(np.float32)
+                kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
+                layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
+            scaled.append(layer)
+        return replace(self, layers=tuple(scaled))
 
 
 def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Network:

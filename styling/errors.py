@@ -30,6 +30,10 @@ class NetworkError(StyleError):
     """A file that holds no usable network, or a network that lacks a layer asked for."""
 
 
+class RecipeError(StyleError):
+    """A file that holds no usable recipe."""
+
+
 class DownloadError(StyleError):
     """A network that could not be fetched, or was not the published one."""
 

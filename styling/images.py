@@ -1,4 +1,4 @@
-"""Image files and arrays: read, resize, start from noise, keep colours, write.
+"""Image files and arrays: read, resize, start from noise, keep colours, lay out in a grid, write.
 
 An image is float32 [H, W, 3], RGB 0..255, sRGB.
 """
@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -27,6 +28,7 @@ FORMATS = {
     ".bmp": ("BMP", {}, 2**31 - 1),
 }
 NOISE_SCALE = 0.256
+GAP = 6
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
 
@@ -74,6 +76,30 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def noise(height: int, width: int, seed: int | None) -> np.ndarray:
     """Gaussian noise of standard deviation 0.256, float32 [height, width, 3]; the same for the same seed."""
     return NOISE_SCALE * np.random.default_rng(seed).standard_normal((height, width, 3), np.float32)
+
+
+def uniform_noise(height: int, width: int, seed: int | None) -> np.ndarray:
+    """Noise that is uniform in [128, 129), float32 [height, width, 3]; the same for the same seed."""
+    return 128 + np.random.default_rng(seed).random((height, width, 3), np.float32)
+
+
+def thumbnail(image: np.ndarray, side: int = 512) -> np.ndarray:
+    """The image, shrunk to at most so many pixels a side."""
+    longest = max(image.shape[:2])
+    if longest <= side:
+        return image
+    return resize(image, *(max(pixels * side // longest, 1) for pixels in image.shape[:2]))
+
+
+def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size [H, W, 3], in rows of so many, on white."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.float32)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (height + GAP), i % columns * (width + GAP)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
 
 
 def keep_colors(image: np.ndarray, content: np.ndarray) -> np.ndarray:

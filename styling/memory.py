@@ -19,19 +19,24 @@ GIB = 2**30
 # Measured on the CPU with the quarter and full widths at 0.2 to 2 megapixels: what a step holds at its
 # peak is 1.45 times the outputs of all convolutions, 60 values a pixel besides, and a fixed amount.
 ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.45, 60, 100 * 2**20
+# scipy keeps 20 pairs of corrections and a few vectors, for 3 values a pixel of 8 bytes each.
+LBFGS_BYTES = (2 * 20 + 10) * 3 * 8
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6
 
 
 def check_memory(
-    layers: "Sequence[Layer]", content_size: tuple[int, int], style_sizes: Sequence[tuple[int, int]]
+    layers: "Sequence[Layer]",
+    content_size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    optimizer: str = "adam",
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
     layers: those that are built. The message says which width would fit.
     """
     free = free_memory()
-    per_pixel = bytes_per_pixel(layers)
+    per_pixel = bytes_per_pixel(layers) + (LBFGS_BYTES if optimizer == "lbfgs" else 0)
     pixels = max((free - START_BYTES) / per_pixel, 1)
     if math.prod(content_size) > pixels:
         raise _too_large("a result", content_size, pixels, per_pixel, free, "use --width {width} or less")

@@ -4,6 +4,7 @@ import importlib.resources
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from styling.errors import DownloadError, SettingsError
@@ -11,35 +12,58 @@ from styling.files import cache_folder
 
 PUBLISHED = "imagenet-vgg-verydeep-19.mat"
 COMPACT = "vgg19-compact.mat"
+FILES = {"vgg19": PUBLISHED, "vgg16": "imagenet-vgg-verydeep-16.mat", "compact": COMPACT}
 URL = f"https://www.vlfeat.org/matconvnet/models/{PUBLISHED}"
 SHA256 = "abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695"
 TRIES, SECONDS_OF_SILENCE = 4, 30
 
 
 def find(network: str | None = None) -> Path:
-    """The file of a network: a path, "vgg19" (the published file) or "compact" (the one that ships).
+    """The file of a network: a path, or a name, of "vgg19" and "vgg16" (the published files) and "compact".
 
-    None for the published file if it is in the working directory, in data/ or in the user's cache folder,
-    else the compact one. Raises SettingsError where vgg19 is asked for and not there.
+    Published files are looked for in the working directory, in data/ and in the user's cache folder. None for
+    vgg19 where it is there, else for compact, which ships. Raises SettingsError for a name of a file that is
+    not there.
     """
-    if network not in (None, "vgg19", "compact") or os.path.isfile(network or ""):
+    if network is None:
+        return _present("vgg19") or _present("compact")
+    if network not in FILES or os.path.isfile(network):
         return Path(network)
-    published = [folder / PUBLISHED for folder in (Path(), data_folder(), cache_folder())]
-    present = [path for path in published if path.is_file()]
-    if network != "compact" and present:
-        return present[0]
-    if network == "vgg19":
-        raise SettingsError("network", "the published vgg19 is not here; neural-style --download fetches it")
-    return data_folder() / COMPACT
+    path = _present(network)
+    if path is None:
+        advice = "neural-style --download fetches it"
+        if network == "vgg16":
+            advice = f"put {FILES[network]} into the working directory or {cache_folder()}"
+        raise SettingsError("network", f"the published {network} is not here; {advice}")
+    return path
 
 
-def describe(path: Path) -> str:
-    """A line on which network paints and, if it is the compact one, how to have the published one."""
-    if path.name == COMPACT:
-        return (
-            f"painting with {path.name}, which is small; neural-style --download fetches the published VGG-19"
-        )
-    return f"painting with {path}"
+def is_present(network: str) -> bool:
+    """Whether there is a file of this name or path."""
+    return (network in FILES and _present(network) is not None) or os.path.isfile(network)
+
+
+def name(path: Path) -> str:
+    """What find() finds this file by, from wherever it is run: its name or its whole path."""
+    names = [name for name in FILES if _present(name) == path]
+    return names[0] if names else str(path.resolve())
+
+
+def is_compact(path: Path) -> bool:
+    """Whether this is the compact network that ships."""
+    return path.name == COMPACT
+
+
+def describe(path: Path, instead_of: str | None = None, lacking: Sequence[str] = ()) -> str:
+    """A line on which network paints, instead of which, without which layers, and on how to have a better."""
+    line = f"painting with {path.name if is_compact(path) else path}"
+    if instead_of:
+        line = f"the recipe is for {instead_of}, which is not here: {line}"
+    if lacking:
+        line += f" without {', '.join(lacking)}, which it lacks"
+    if is_compact(path):
+        line += "; it is small, and neural-style --download fetches the published VGG-19"
+    return line
 
 
 def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -> Path:
@@ -76,3 +100,10 @@ def data_folder() -> Path:
         return Path(str(importlib.resources.files("styling.data")))
     except ModuleNotFoundError:
         return Path(__file__).parent.parent / "data"
+
+
+def _present(network: str) -> Path | None:
+    if network == "compact":
+        return data_folder() / COMPACT
+    paths = [folder / FILES[network] for folder in (Path(), data_folder(), cache_folder())]
+    return next((path for path in paths if path.is_file()), None)

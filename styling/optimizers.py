@@ -1,35 +1,180 @@
-"""Optimisers, each a pair of pure functions, so that a new one is a new function and nothing else changes."""
+"""Optimisers: each takes the loss to be made small and a start, and yields iterates, so that a new one is a
+new function and nothing else changes.
 
-from collections.abc import Callable
+    for step in adam(evaluate, x, learning_rate=10):
+        ...
+
+An iteration of any of them ends in a Step, the first of which is the start itself; they go on for as long as
+they are asked, and end by themselves only where no lower loss can be found. `evaluate` maps x to its named
+losses, "total" among them, and the gradient of the total. `bounds`, if given, are what no value of x may be
+below and above, each a tensor that broadcasts with x.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+import scipy.optimize
 import tensorflow as tf
 
-State = tuple[tf.Tensor, ...]
+Evaluate = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
+Bounds = tuple[tf.Tensor, tf.Tensor] | None
+CORRECTIONS = 20
+NO_END = 2**31 - 1
 
 
-class Optimizer(NamedTuple):
-    """init(x) -> state; update(x, gradient, state) -> the next (x, state)."""
+class Step(NamedTuple):
+    """An iterate and its losses."""
 
-    init: Callable[[tf.Tensor], State]
-    update: Callable[[tf.Tensor, tf.Tensor, State], tuple[tf.Tensor, State]]
+    x: tf.Tensor
+    losses: dict[str, tf.Tensor]
 
 
-def adam(learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Optimizer:
+def adam(
+    evaluate: Evaluate,
+    x: tf.Tensor,
+    bounds: Bounds = None,
+    *,
+    learning_rate: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+) -> Iterator[Step]:
     """Adam (Kingma & Ba 2014) with eps outside the bias correction, the form that TensorFlow uses.
 
-    learning_rate is in the units of x, grey levels. State: updates made, first and second moments.
+    learning_rate is in the units of x, grey levels.
     """
 
-    def init(x: tf.Tensor) -> State:
-        return tf.zeros([]), tf.zeros_like(x), tf.zeros_like(x)
-
-    def update(x: tf.Tensor, gradient: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-        count, first, second = state
+    @tf.function(autograph=False)
+    def update(x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, first: tf.Tensor, second: tf.Tensor):
         count += 1
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * tf.square(gradient)
         rate = learning_rate * tf.sqrt(1 - beta2**count) / (1 - beta1**count)
-        return x - rate * first / (tf.sqrt(second) + eps), (count, first, second)
+        return _clip(x - rate * first / (tf.sqrt(second) + eps), bounds), count, first, second
 
-    return Optimizer(init, update)
+    state = tf.zeros([]), tf.zeros_like(x), tf.zeros_like(x)
+    while True:
+        losses, gradient = evaluate(x)
+        yield Step(x, losses)
+        x, *state = update(x, gradient, *state)
+
+
+def gradient_descent(
+    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, learning_rate: float
+) -> Iterator[Step]:
+    """Plain gradient descent: x - learning_rate * gradient."""
+    while True:
+        losses, gradient = evaluate(x)
+        yield Step(x, losses)
+        x = _clip(x - learning_rate * gradient, bounds)
+
+
+def normalized_gradient_descent(
+    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, learning_rate: float, eps: float = 1e-8
+) -> Iterator[Step]:
+    """Gradient descent by the gradient over its deviation: x - learning_rate * g / (std(g) + eps)."""
+    while True:
+        losses, gradient = evaluate(x)
+        yield Step(x, losses)
+        # Sums of squares are taken of values of at most 1, since unnormalised losses have large gradients.
+        largest = tf.reduce_max(tf.abs(gradient))
+        deviation = largest * tf.math.reduce_std(tf.math.divide_no_nan(gradient, largest))
+        x = _clip(x - learning_rate * gradient / (deviation + eps), bounds)
+
+
+def lbfgs(
+    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, evaluations: int | None = None
+) -> Iterator[Step]:
+    """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) by scipy, on the host in float64.
+
+    evaluations: an iteration is a new call of at most so many evaluations, as tutorials have it; None for one
+    of L-BFGS-B's own. Where a call ends by itself, the next begins with no memory, as long as that helps.
+    """
+    steps = _scipy_call(evaluate, x, bounds, evaluations)
+    yield next(steps)
+    while True:
+        step = None
+        for step in steps:
+            if evaluations is None:
+                yield step
+        if step is None:
+            return
+        if evaluations is not None:
+            yield step
+        steps = _scipy_call(evaluate, step.x, bounds, evaluations)
+        next(steps)
+
+
+def _clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+    return x if bounds is None else tf.clip_by_value(x, *bounds)
+
+
+class _Stopped(Exception):  # noqa: N818, since it is no error
+    """Ends a call of scipy's from within."""
+
+
+def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: int | None) -> Iterator[Step]:
+    """The start and every iterate of one call of scipy's L-BFGS-B, up to a loss that is not finite.
+
+    scipy calls for each evaluation, where a generator is called for each iterate; so scipy works in a thread,
+    which asks here for evaluations and tells of iterates, and waits meanwhile.
+    """
+    questions: queue.SimpleQueue = queue.SimpleQueue()
+    answers: queue.SimpleQueue = queue.SimpleQueue()
+
+    def ask(question: object) -> tuple[float, np.ndarray]:
+        questions.put(question)
+        answer = answers.get()
+        if answer is _Stopped:
+            raise _Stopped
+        return answer
+
+    def work() -> None:
+        try:
+            scipy.optimize.minimize(
+                ask,
+                x.numpy().ravel().astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds
+                and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds)),
+                callback=lambda _: ask("accepted"),
+                options={"maxcor": CORRECTIONS, "maxiter": NO_END, "maxfun": NO_END, "ftol": 0, "gtol": 0},
+            )
+            questions.put("ended")
+        except _Stopped:
+            pass
+        except BaseException as error:  # is raised again by who waits for a question
+            questions.put(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    count, step, answer = 0, None, None
+    try:
+        while True:
+            question = questions.get()
+            if isinstance(question, BaseException):
+                raise question
+            if isinstance(question, np.ndarray):
+                if count == evaluations:
+                    return
+                point = tf.constant(question.reshape(x.shape), tf.float32)
+                losses, gradient = evaluate(point)
+                count, step = count + 1, Step(point, losses)
+                total = float(losses["total"])
+                if count == 1 or not np.isfinite(total):
+                    yield step
+                if not np.isfinite(total):
+                    return
+                answer = total, gradient.numpy().ravel().astype(np.float64)
+            elif question == "accepted":
+                yield step  # what scipy accepts is always what it had evaluated last
+            else:
+                return
+            answers.put(answer)
+    finally:
+        answers.put(_Stopped)
+        thread.join()

@@ -64,6 +64,8 @@ def check_output(flag: str, path: Path, overwrite: bool) -> None:
             raise SettingsError(flag, f"{path.name[:20]}... is too long for the name of a file")
     except OSError as error:
         raise SettingsError(flag, f"{path} cannot be written: {error.strerror}") from None
+    if flag == "save_recipe" and path.suffix != ".toml":
+        raise SettingsError(flag, f"{path} must end in .toml, as recipes do")
     if flag in IMAGE_FLAGS and path.suffix.lower() not in FORMATS:
         ending = f"the ending {path.suffix}" if path.suffix else "no ending"
         raise SettingsError(flag, f"{path} has {ending}; use one of {' '.join(FORMATS)}")

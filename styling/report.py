@@ -4,20 +4,22 @@ import io
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from styling import images
 from styling.files import write_whole
-from styling.settings import LOSSES
 
 if TYPE_CHECKING:
     from stylize import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
 LINES = 10
+GRID_IMAGES, GRID_COLUMNS = 10, 5
 
 
 class Reporter:
@@ -25,7 +27,7 @@ class Reporter:
 
     iterations: of the whole run. every: print a line, and record the losses, every so many iterations; None
     for a line each tenth of a run without a bar, and for recording every iteration.
-    recording: keep the losses in `history`, rows of (iteration, content, style, tv, total).
+    recording: keep the losses in `history`, rows of (iteration, content, style, ..., total).
     """
 
     def __init__(self, iterations: int, every: int | None, recording: bool, quiet: bool) -> None:
@@ -37,6 +39,7 @@ class Reporter:
         self._every_line = every or (None if self._bar else max(iterations // LINES, 1))
         self._every_record = every or 1
         self._next_update = 0.0
+        self._started = time.monotonic()
 
     def __call__(self, progress: "Progress") -> None:
         """Show what is due; the losses are read from the device only if anything is."""
@@ -48,14 +51,15 @@ class Reporter:
             return
         losses = progress.losses()
         if record:
-            self.history.append((iteration, *(losses[name] for name in LOSSES)))
+            self.history.append((iteration, *losses.values()))
         if update:
-            parts = ", ".join(f"{name} {losses[name]:.2g}" for name in LOSSES if name != "total")
+            parts = ", ".join(f"{name} {loss:.2g}" for name, loss in losses.items() if name != "total")
             self._bar.set_description_str(f"total {losses['total']:.3g} ({parts})", refresh=False)
             self._bar.update(iteration - self._bar.n)
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
         if line:
-            self.say(f"iteration {iteration} of {self.iterations}: {describe(losses)}")
+            seconds = time.monotonic() - self._started
+            self.say(f"iteration {iteration} of {self.iterations}, {seconds:.1f} s: {describe(losses)}")
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
@@ -79,33 +83,46 @@ class Reporter:
 
 def describe(losses: dict[str, float]) -> str:
     """The losses in a line."""
-    return "  ".join(f"{name} {losses[name]:.4g}" for name in LOSSES)
+    return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
 
 
-def write_history(path: Path, history: list[tuple[float, ...]]) -> None:
-    """Write the losses as a text table: number of updates made, content, style, tv, total."""
+def write_history(path: Path, history: list[tuple[float, ...]], names: Sequence[str]) -> None:
+    """Write the losses of these names as a text table, the number of updates made first."""
 
     def write(file: io.BufferedIOBase) -> None:
-        header = " ".join(("updates", *LOSSES))
-        np.savetxt(file, np.reshape(history, (-1, 5)), fmt=["%d"] + 4 * ["%.9g"], header=header)
+        header = " ".join(("updates", *names))
+        np.savetxt(file, history, fmt=["%d", *len(names) * ["%.9g"]], header=header)
 
     write_whole(path, write)
 
 
-def plot_history(path: Path, history: list[tuple[float, ...]]) -> None:
-    """Draw the losses over the number of updates made, on a log scale, as a PNG. Needs matplotlib."""
+def plot_history(path: Path, history: list[tuple[float, ...]], names: Sequence[str]) -> None:
+    """Draw the losses of these names over the number of updates made, on a log scale, as a PNG.
+
+    Needs matplotlib.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="updates", ylabel="weighted loss", yscale="log")
-    updates, *losses = np.reshape(history, (-1, 5)).T
-    for name, values in zip(LOSSES, losses, strict=True):
+    updates, *losses = np.transpose(history)
+    for name, values in zip(names, losses, strict=True):
         # A log scale has no place for 0, which the content loss is at a start from the content.
         style = {"color": "black", "linewidth": 2} if name == "total" else {}
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
     axes.grid(alpha=0.3)
     axes.legend()
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def grid_iterations(iterations: int) -> list[int]:
+    """After how many updates an image of the run goes into the grid: ten, evenly, the last at the end."""
+    return [iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)]
+
+
+def write_grid(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    """Write images of a run, [H, W, 3] each, as one, in rows of five."""
+    images.write(path, images.grid(pictures, GRID_COLUMNS))
 
 
 def _bar(iterations: int) -> tqdm:

@@ -1,8 +1,9 @@
 """A slow, plain NumPy float64 model of neural style transfer, for the tests to compare the program with.
 
 Sources: Gatys, Ecker, Bethge 2015 (arXiv 1508.06576) and CVPR 2016 for the content and style terms;
-Mahendran & Vedaldi 2015 for total variation; Kingma & Ba 2014 for Adam. The normalisations (means instead
-of sums, Gram matrices over h*w*C) and Adam's form are those of Athalye 2015.
+Mahendran & Vedaldi 2015 for total variation; Berger & Memisevic (arXiv 1606.01286) for the shifted Gram
+matrices; Risser, Wilmot, Barnes (arXiv 1701.08893) for the histogram term; Kingma & Ba 2014 for Adam. The
+normalisations (means instead of sums, Gram matrices over h*w*C) and Adam's form are those of Athalye 2015.
 
 An image is float64 [H, W, 3], RGB 0..255; a preprocessed image is that minus the mean pixel [3]. A network
 is a list of layers in order, each (name, kind, kernel, bias): kind is "conv", "relu" or "pool", kernel
@@ -93,11 +94,99 @@ def features(layers, x, pooling):
     return found
 
 
+def normalized(layers, images, pooling):
+    """The same layers with each filter's mean activation scaled to 1 (Gatys, Ecker, Bethge, CVPR 2016).
+
+    The mean is over all positions of all images, preprocessed [H, W, 3] of any sizes, pooled together, after
+    the ReLU. Each convolution takes the factors back out of its input channels, so that every layer's
+    features are the original's, each channel divided by its filter's original mean activation. A filter
+    that no image activates keeps its scale.
+    """
+    seen = [features(layers, image, pooling) for image in images]
+    scaled, before = [], np.ones(3)
+    for name, kind, kernel, bias in layers:
+        if kind == "conv":
+            active = [np.maximum(F[name], 0).reshape(-1, len(bias)) for F in seen]
+            mean = np.concatenate(active).mean(axis=0)  # [out]
+            mean = np.where(mean > 0, mean, 1)
+            kernel, bias, before = kernel * before[:, None] / mean, bias / mean, mean
+        scaled.append((name, kind, kernel, bias))
+    return scaled
+
+
 # The objective
 def gram(F):
     """Gram matrix [C, C] = F^T F / (h*w*C) of a feature map F [h, w, C], flattened to [h*w, C]."""
     flat = F.reshape(-1, F.shape[-1])
     return flat.T @ flat / flat.size
+
+
+def moved(F, axis, d):
+    """F [h, w, C] without its first and without its last d columns ("sideways") or rows ("down")."""
+    return (F[:, d:], F[:, :-d]) if axis == "sideways" else (F[d:], F[:-d])
+
+
+def shifted_grams(F, shifts):
+    """{(axis, d): [C, C]}: F [h, w, C] correlated with itself moved by each d >= 1 of shifts, on both axes.
+
+    sideways: G_d = F[:, d:]^T F[:, :-d] / (h*(w-d)*C), both flattened to [h*(w-d), C]; down: the same for
+    rows, over (h-d)*w*C. A shift that does not fit into its side is left out.
+    """
+    found = {}
+    for axis, side in (("sideways", F.shape[1]), ("down", F.shape[0])):
+        for d in shifts:
+            if d < side:
+                ahead, behind = (part.reshape(-1, F.shape[-1]) for part in moved(F, axis, d))
+                found[axis, d] = ahead.T @ behind / ahead.size
+    return found
+
+
+def shift_loss(F, target_F, shifts):
+    """Mean over the (axis, d) that fit both maps of mean((G_d(F) - G_d(target_F))^2); 0 where none does."""
+    G, A = shifted_grams(F, shifts), shifted_grams(target_F, shifts)
+    common = [key for key in G if key in A]
+    return sum(np.mean((G[key] - A[key]) ** 2) for key in common) / max(len(common), 1)
+
+
+def shift_gradient(F, target_F, shifts):
+    """d shift_loss / d F [h, w, C]."""
+    G, A = shifted_grams(F, shifts), shifted_grams(target_F, shifts)
+    common = [key for key in G if key in A]
+    dF = np.zeros_like(F)
+    for axis, d in common:
+        ahead, behind = moved(F, axis, d)
+        to_ahead, to_behind = moved(dF, axis, d)  # views, so that adding to them adds to dF
+        dG = 2 * (G[axis, d] - A[axis, d]) / G[axis, d].size / len(common)  # [C, C], not symmetric
+        to_ahead += behind @ dG.T / ahead.size
+        to_behind += ahead @ dG / ahead.size
+    return dF
+
+
+def match_histogram(F, S):
+    """[h, w, C]: F with each channel's values replaced, in their order, by those of S [any, any, C].
+
+    The k-th smallest of a channel's n values (equal ones in row-major order) becomes the k-th of n values
+    evenly spaced, by rank and linearly interpolated, from the smallest to the largest of S's channel.
+    """
+    flat, values = F.reshape(-1, F.shape[-1]), S.reshape(-1, F.shape[-1])
+    n, m = len(flat), len(values)
+    matched = np.empty_like(flat)
+    for channel in range(flat.shape[1]):
+        ranked = np.sort(values[:, channel])
+        if n != m:
+            ranked = np.interp(np.linspace(0, m - 1, n), np.arange(m), ranked)
+        matched[np.argsort(flat[:, channel], kind="stable"), channel] = ranked
+    return matched.reshape(F.shape)
+
+
+def histogram_loss(F, S):
+    """mean((F - match_histogram(F, S))^2)."""
+    return np.mean((F - match_histogram(F, S)) ** 2)
+
+
+def histogram_gradient(F, S):
+    """d histogram_loss / d F [h, w, C], the matched map taken for a constant."""
+    return 2 * (F - match_histogram(F, S)) / F.size
 
 
 def style_layer_weights(count, exponent):
@@ -119,18 +208,22 @@ def differences(x):
 def objective(
     layers, x, content, styles, *, content_layers, style_layers, blend,
     content_weight, style_weight, tv_weight, pooling,
+    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None,
 ):  # fmt: skip
-    """{content, style, tv, total}: the weighted terms, floats, total their sum.
+    """{content, style, tv, [shift,] [histogram,] total}: the weighted terms, floats, total their sum.
 
     x and content are preprocessed [H, W, 3]; styles a sequence of preprocessed images of any size.
     content_layers and style_layers are {name: weight}, used as they are; blend has one weight per style,
     sum 1. content = content_weight * sum_l c_l mean((F_l(x) - F_l(content))^2), style = style_weight *
     sum_i b_i sum_l w_l mean((G_l(x) - G_l(style_i))^2), tv = tv_weight * (mean(vertical differences^2) +
-    mean(horizontal differences^2)) of x, where a side of 1 pixel has no differences and adds 0.
+    mean(horizontal differences^2)) of x, where a side of 1 pixel has no differences and adds 0. shift =
+    shift_weight * sum_i b_i sum_l w_l shift_loss(F_l(x), F_l(style_i)), with {name: weight} shift_layers,
+    and histogram likewise; each is among the terms only where its weight is above 0.
     """
     Fx = features(layers, x, pooling)
     Fc = features(layers, content, pooling)
     c = s = tv = 0.0
+    extra = {k: 0.0 for k, w in (("shift", shift_weight), ("histogram", histogram_weight)) if w > 0}
     for name, weight in content_layers.items():
         if weight > 0:  # a layer of weight 0 need not be in the network
             c += content_weight * weight * np.mean((Fx[name] - Fc[name]) ** 2)
@@ -139,15 +232,23 @@ def objective(
         for name, weight in style_layers.items():
             if weight > 0:
                 s += style_weight * b * weight * np.mean((gram(Fx[name]) - gram(Fs[name])) ** 2)
+        for name, weight in (shift_layers or {}).items():
+            if weight > 0 and shift_weight > 0:
+                extra["shift"] += shift_weight * b * weight * shift_loss(Fx[name], Fs[name], shifts)
+        for name, weight in (histogram_layers or {}).items():
+            if weight > 0 and histogram_weight > 0:
+                extra["histogram"] += histogram_weight * b * weight * histogram_loss(Fx[name], Fs[name])
     for d in differences(np.asarray(x, np.float64)):
         if d.size:
             tv += tv_weight * np.mean(d**2)
-    return {"content": float(c), "style": float(s), "tv": float(tv), "total": float(c + s + tv)}
+    terms = {"content": c, "style": s, "tv": tv} | extra
+    return {name: float(term) for name, term in (terms | {"total": sum(terms.values())}).items()}
 
 
 def gradient(
     layers, x, content, styles, *, content_layers, style_layers, blend,
     content_weight, style_weight, tv_weight, pooling,
+    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None,
 ):  # fmt: skip
     """d total / d x [H, W, 3] of objective() with the same arguments, by the chain rule, layer by layer."""
     x = np.asarray(x, np.float64)
@@ -164,6 +265,12 @@ def gradient(
                 G, A = gram(Fx[name]), gram(Fs[name])
                 dG = style_weight * b * weight * 2 * (G - A) / G.size  # [C, C], symmetric
                 dF[name] += 2 * Fx[name] @ dG / Fx[name].size  # F enters G twice, hence the 2
+        for name, weight in (shift_layers or {}).items():
+            if weight > 0 and shift_weight > 0:
+                dF[name] += shift_weight * b * weight * shift_gradient(Fx[name], Fs[name], shifts)
+        for name, weight in (histogram_layers or {}).items():
+            if weight > 0 and histogram_weight > 0:
+                dF[name] += histogram_weight * b * weight * histogram_gradient(Fx[name], Fs[name])
 
     inputs = [x] + [Fx[name] for name, *_ in layers[:-1]]
     dy = 0.0  # what comes down from deeper layers: nothing above the last
@@ -204,6 +311,20 @@ def adam(x, gradient_at, updates, *, learning_rate, beta1, beta2, eps):
         v = beta2 * v + (1 - beta2) * g**2
         rate = learning_rate * np.sqrt(1 - beta2**t) / (1 - beta1**t)
         iterates.append(iterates[-1] - rate * m / (np.sqrt(v) + eps))
+    return iterates
+
+
+def gradient_descent(x, gradient_at, updates, *, learning_rate, normalized=False, eps=1e-8, clip=None):
+    """[x_0, .., x_updates]: x - learning_rate * g, or normalised x - learning_rate * g / (std(g) + eps).
+
+    gradient_at(x) returns the gradient g, of x's shape; std(g) is over all its values, as a population. clip
+    is (low, high), floats or arrays that broadcast to x's shape, and every step ends between them.
+    """
+    iterates = [np.array(x, np.float64)]
+    for _ in range(updates):
+        g = gradient_at(iterates[-1])
+        step = learning_rate * g / (np.std(g) + eps) if normalized else learning_rate * g
+        iterates.append(iterates[-1] - step if clip is None else np.clip(iterates[-1] - step, *clip))
     return iterates
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+import sources
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate2d
@@ -13,7 +14,13 @@ sides = st.integers(1, 6)
 
 # conv1_2 makes the second block's input depend on neighbours; 7x5 meets odd pooling at both pools.
 SHAPE = (7, 5, 3)
-TERMS = {"content_weight": 5.0, "style_weight": 500.0, "tv_weight": 100.0}
+TERMS = {
+    "content_weight": 5.0,
+    "style_weight": 500.0,
+    "tv_weight": 100.0,
+    "shift_weight": 300.0,
+    "histogram_weight": 50.0,
+}
 
 
 def network(rng):
@@ -37,6 +44,9 @@ def problem(seed, pooling, **weights):
     rest = {
         "content_layers": {"relu1_2": 0.3, "pool2": 0.9, "absent": 0},
         "style_layers": {"relu1_1": 0.2, "conv1_2": 0.5, "relu2_1": 0.7},
+        "shift_layers": {"relu1_1": 0.6, "relu2_1": 0.3, "absent": 0},
+        "shifts": [1, 2, 4, 6],  # 4 and 6 do not fit everywhere
+        "histogram_layers": {"conv1_1": 0.4, "relu2_1": 0.8, "absent": 0},
         "blend": [0.25, 0.75],
         "pooling": pooling,
     }
@@ -44,11 +54,13 @@ def problem(seed, pooling, **weights):
 
 
 def pieces(layers, x, pooling):
-    """Which ReLUs are open and which positions win the max pools: the smooth piece that x lies in."""
+    """Which ReLUs are open, who wins the max pools, the values' ranks: the smooth piece that x lies in."""
     seen = reference.features(layers, x, pooling)
     signs = [seen[name] > 0 for name, kind, _, _ in layers if kind == "conv"]
     winners = [reference.windows(seen[n], -np.inf).argmax(axis=2) for n in ("relu1_2", "relu2_1")]
-    return np.concatenate([a.ravel() for a in (*signs, *(winners if pooling == "max" else ()))])
+    maps = [seen[n].reshape(-1, seen[n].shape[-1]) for n in ("conv1_1", "relu2_1")]
+    orders = [np.argsort(flat, axis=0, kind="stable") for flat in maps]
+    return np.concatenate([a.ravel() for a in (*signs, *(winners if pooling == "max" else ()), *orders)])
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
@@ -157,6 +169,141 @@ def test_gram_is_the_double_loop_over_channels(h, w, channels, seed):
             assert G[i, j] == pytest.approx(np.sum(F[..., i] * F[..., j]) / (h * w * channels))
 
 
+@few
+@given(sides, sides, sides, st.integers(1, 7), seeds)
+def test_shifted_grams_are_sums_over_pairs_of_positions_d_apart(h, w, channels, d, seed):
+    F = np.random.default_rng(seed).normal(size=(h, w, channels))
+    found = reference.shifted_grams(F, [d])
+    assert [axis for axis, _ in found] == ["sideways"] * (d < w) + ["down"] * (d < h)
+    for (axis, _), G in found.items():
+        down, right = (0, d) if axis == "sideways" else (d, 0)
+        pairs = [(F[y + down, x + right], F[y, x]) for y in range(h - down) for x in range(w - right)]
+        total = sum(np.outer(*pair) for pair in pairs)
+        assert pytest.approx(total / (len(pairs) * channels)) == G
+
+
+def test_shifted_grams_of_a_transposed_map_change_places():
+    F = np.random.default_rng(7).normal(size=(4, 6, 3))
+    there, back = (reference.shifted_grams(a, (1, 2, 5)) for a in (F, F.transpose(1, 0, 2)))
+    assert set(there) == {("sideways", 1), ("sideways", 2), ("sideways", 5), ("down", 1), ("down", 2)}
+    for (axis, d), G in there.items():
+        assert back["down" if axis == "sideways" else "sideways", d] == pytest.approx(G)
+
+
+def test_shift_loss_is_a_mean_over_the_shifts_that_both_maps_have():
+    F = np.ones((1, 4, 1))  # every G is 1
+    S = np.array([[2, 2, 4], [0, 0, 0]], float)[..., None]  # G_1 = (4 + 8) / 4 and G_2 = 8 / 2
+    assert reference.shift_loss(F, S, [1]) == pytest.approx((1 - 3) ** 2)
+    assert reference.shift_loss(F, S, [1, 2, 3]) == pytest.approx(((1 - 3) ** 2 + (1 - 4) ** 2) / 2)
+    for target, shifts in ((S, [3]), (F, [4, 5]), (S, [])):
+        assert reference.shift_loss(F, target, shifts) == 0
+        assert not reference.shift_gradient(F, target, shifts).any()
+
+
+@few
+@given(sides, sides, seeds)
+def test_histogram_matching_gives_the_values_of_the_style_in_the_order_of_the_image(h, w, seed):
+    F, S = np.random.default_rng(seed).normal(size=(2, h, w, 3))
+    matched = reference.match_histogram(F, S)
+    assert matched.shape == F.shape
+    for c in range(3):
+        assert sorted(matched[..., c].ravel()) == sorted(S[..., c].ravel())
+        assert (np.argsort(matched[..., c], axis=None) == np.argsort(F[..., c], axis=None)).all()
+    assert reference.histogram_loss(F, F) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "style", "matched"),
+    [
+        ([3, 1, 2], [10, 30, 20], [30, 10, 20]),
+        ([3, 1, 2], [10, 50], [50, 10, 30]),
+        ([2, 1], [10, 20, 50], [50, 10]),
+        ([3, 1, 2, 4], [9, 0, 6, 30, 3], [8, 0, 4, 30]),  # at ranks 8/3, 0, 4/3 and 4 of 0 3 6 9 30
+        ([5, 5, 1], [1, 2, 3], [2, 3, 1]),  # equal values keep their order
+        ([7], [4, 2, 3], [2]),
+        ([2, 3, 1], [8], [8, 8, 8]),
+    ],
+)
+def test_histogram_matching_by_hand(values, style, matched):
+    F, S = np.array(values, float)[None, :, None], np.array(style, float)[:, None, None]
+    assert reference.match_histogram(F, S)[0, :, 0] == pytest.approx(np.array(matched, float))
+
+
+def test_histogram_matching_keeps_equal_values_in_row_major_order_in_large_maps_too():
+    F, S = np.zeros((20, 20, 1)), np.random.default_rng(13).permutation(np.arange(400.0)).reshape(20, 20, 1)
+    F[::2] = -1  # the even rows come first
+    matched = reference.match_histogram(F, S)
+    assert [*matched[::2].ravel(), *matched[1::2].ravel()] == list(range(400))
+
+
+@pytest.mark.parametrize("size", [(3, 4, 2), (2, 5, 2), (1, 1, 2)])
+def test_histogram_gradient_is_the_slope_with_the_match_frozen_and_away_from_ties_without(size):
+    rng = np.random.default_rng(8)
+    F, S = rng.normal(size=(3, 4, 2)), rng.normal(size=size)
+    found, frozen, step = reference.histogram_gradient(F, S), reference.match_histogram(F, S), 1e-5
+    for direction in np.eye(F.size).reshape(-1, *F.shape):
+        ahead, behind = F + step * direction, F - step * direction
+        slope = (np.mean((ahead - frozen) ** 2) - np.mean((behind - frozen) ** 2)) / (2 * step)
+        assert np.sum(found * direction) == pytest.approx(slope, rel=1e-6, abs=1e-9)
+        # The match follows ranks alone, so that between ties it stands still by itself.
+        rise = reference.histogram_loss(ahead, S) - reference.histogram_loss(behind, S)
+        assert np.sum(found * direction) == pytest.approx(rise / (2 * step), rel=1e-6, abs=1e-9)
+
+
+def test_the_extra_terms_are_named_and_counted_only_where_they_have_a_weight():
+    (layers, x, content, styles), rest = problem(9, "avg", **TERMS)
+    every = reference.objective(layers, x, content, styles, **rest)
+    assert list(every) == ["content", "style", "tv", "shift", "histogram", "total"]
+    assert all(term > 0 for term in every.values())
+    assert every["total"] == pytest.approx(sum(every.values()) - every["total"])
+    rest |= {"shift_weight": 0, "histogram_weight": 0}
+    plain = reference.objective(layers, x, content, styles, **rest)
+    assert plain == {**{k: every[k] for k in ("content", "style", "tv")}, "total": plain["total"]}
+    assert plain["total"] == pytest.approx(every["total"] - every["shift"] - every["histogram"])
+
+
+def test_the_extra_terms_are_sums_over_styles_and_layers_by_their_weights():
+    (layers, x, content, styles), rest = problem(10, "max", **TERMS)
+    every = reference.objective(layers, x, content, styles, **rest)
+    Fx, *Fs = (reference.features(layers, image, "max") for image in (x, *styles))
+    shift = histogram = 0
+    for b, F in zip([0.25, 0.75], Fs, strict=True):
+        shift += b * 0.6 * reference.shift_loss(Fx["relu1_1"], F["relu1_1"], [1, 2, 4, 6])
+        shift += b * 0.3 * reference.shift_loss(Fx["relu2_1"], F["relu2_1"], [1, 2, 4, 6])
+        histogram += b * 0.4 * reference.histogram_loss(Fx["conv1_1"], F["conv1_1"])
+        histogram += b * 0.8 * reference.histogram_loss(Fx["relu2_1"], F["relu2_1"])
+    assert every["shift"] == pytest.approx(300 * shift)
+    assert every["histogram"] == pytest.approx(50 * histogram)
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_a_normalized_network_has_mean_activations_of_1_and_the_same_features_up_to_factors(pooling):
+    rng = np.random.default_rng(11)
+    layers = network(rng)
+    layers[0][3][2] = -1e6  # a filter that nothing activates
+    images = [rng.normal(0, 50, shape) for shape in (SHAPE, (6, 9, 3))]
+    scaled = reference.normalized(layers, images, pooling)
+    old = [reference.features(layers, image, pooling) for image in images]
+    new = [reference.features(scaled, image, pooling) for image in images]
+
+    def mean(maps, name):
+        return np.concatenate([F[name].reshape(-1, F[name].shape[-1]) for F in maps]).mean(axis=0)
+
+    for name in ("relu1_1", "relu1_2", "relu2_1"):
+        lit = mean(old, name) > 0
+        assert lit.tolist() == [not (name == "relu1_1" and c == 2) for c in range(len(lit))]
+        assert mean(new, name) == pytest.approx(lit.astype(float))
+        factor = np.where(lit, mean(old, name), 1)
+        for before, after in zip(old, new, strict=True):
+            assert after[name] == pytest.approx(before[name] / factor)
+            block = name.replace("relu", "conv")
+            assert after[block] == pytest.approx(before[block] / factor)
+    pools = [("pool1", "relu1_2"), ("pool2", "relu2_1")]
+    for name, above in pools:
+        assert new[1][name] == pytest.approx(old[1][name] / mean(old, above))
+    assert [layer[:2] for layer in scaled] == [layer[:2] for layer in layers]
+
+
 def test_weights_by_hand():
     assert reference.style_layer_weights(3, 2) == pytest.approx(np.array([1, 2, 4]) / 7)
     assert reference.style_layer_weights(5, 1) == pytest.approx(np.full(5, 0.2))
@@ -177,6 +324,20 @@ def test_adam_by_hand():
     path = reference.adam(0.0, lambda x: slope[float(x)], 2, learning_rate=1, beta1=0.5, beta2=0.75, eps=1)
     second = np.sqrt(1 - 0.75**2) / (1 - 0.5**2) * 2.5 / (np.sqrt(4.75) + 1)
     assert [float(x) for x in path] == pytest.approx([0, -0.5, -0.5 - second])
+
+
+def test_gradient_descent_by_hand():
+    def slope(x):
+        return 2 * x
+
+    start = np.array([1.0, 3.0])
+    plain = reference.gradient_descent(start, slope, 2, learning_rate=0.25)
+    assert np.array(plain).tolist() == [[1, 3], [0.5, 1.5], [0.25, 0.75]]
+    # Gradients (2, 6) have mean 4 and population deviation 2; eps 2 shows its place.
+    _, step = reference.gradient_descent(start, slope, 1, learning_rate=4, normalized=True, eps=2)
+    assert step.tolist() == [1 - 4 * 2 / 4, 3 - 4 * 6 / 4]
+    clipped = reference.gradient_descent(start, slope, 2, learning_rate=1, clip=(np.array([-0.5, -9]), 0.75))
+    assert np.array(clipped).tolist() == [[1, 3], [-0.5, -3], [0.5, 0.75]]
 
 
 def test_start_by_hand():
@@ -201,3 +362,111 @@ def test_keeping_colours_moves_the_content_along_gray_to_the_luma_of_the_result(
     luma = [0.299 * i[..., 0] + 0.587 * i[..., 1] + 0.114 * i[..., 2] for i in (result, content)]
     moved = content + (luma[0] - luma[1])[..., None]
     assert reference.keep_colors(result, content) == pytest.approx(np.clip(moved, 0, 255), abs=1e-9)
+
+
+# The sources' statements. One map of 2x2 positions and 2 channels serves as every layer; its Gram matrices
+# are [[6, 3], [3, 3]] and the style's [[2, 1], [1, 5]], so that the squares of their differences sum to 28.
+HAND = {
+    "Fx": [[[1, 0], [0, 1]], [[2, 1], [1, 1]]],
+    "Fc": [[[0, 0], [0, 1]], [[2, 3], [1, 1]]],  # squared differences 1 + 4
+    "Fs": [[[1, 1], [1, 0]], [[0, 0], [0, 2]]],
+}
+HAND_IMAGE = np.array([[[0, 0, 0], [1, 2, 3]], [[0, 0, 2], [1, 2, 3]]], float)  # 4 down, 14 + 6 across
+EVERY_LAYER = [f"relu{block}_{index}" for block in range(1, 6) for index in range(1, 5)]
+
+
+def by_hand(source, weights, without=()):
+    """The source's terms for the hand-made maps in every layer but those named."""
+    maps = [{n: np.array(F, float) for n in EVERY_LAYER if n not in without} for F in HAND.values()]
+    return source(*maps, HAND_IMAGE, weights)
+
+
+@pytest.mark.parametrize(
+    ("source", "weights", "terms"),
+    [
+        (sources.athalye2015, {}, {"content": 5 * 5 / 8, "style": 500 * 28 / 8**2 / 4, "tv": 100 * 24 / 6}),
+        (sources.athalye2015, {"tv": 3, "style": 4}, {"content": 25 / 8, "style": 28 / 8**2, "tv": 12}),
+        (sources.gatys2015, {}, {"content": 1e-3 * 5 / 2, "style": 28 / (4 * 4 * 16), "tv": 0}),
+        (sources.gatys2016, {"content": 3}, {"content": 3 * 5 / 2, "style": 28 / (4 * 4 * 16), "tv": 0}),
+        (sources.yuan2018, {}, {"content": 1e3 * 5 / 8, "style": 1e-2 * 28 / 4**2 / 4, "tv": 0}),
+        (sources.prisma2017, {}, {"content": 1.5 * 5 / 8, "style": 10 * 28 / 4, "tv": 0}),
+        (
+            sources.cs231n_transfer,
+            {"content": 2, "style": {"relu1_1": 3, "relu3_1": 5}, "tv": 0.5},
+            {"content": 2 * 5, "style": (3 + 5) * 28 / 8**2, "tv": 0.5 * 24},
+        ),
+        (
+            sources.cs231n_transfer,
+            {"content": {"relu4_2": 2}, "style": 3, "tv": 0},
+            {"content": 2 * 5, "style": 4 * 3 * 28 / 8**2, "tv": 0},
+        ),
+        (sources.cs231n_inversion, {"content": 2, "tv": 0.5}, {"content": 10, "style": 0, "tv": 12}),
+        (sources.cs231n_synthesis, {"style": 2, "tv": 1}, {"content": 0, "style": 8 * 28 / 64, "tv": 24}),
+        (
+            # G_1 - A_1 is [[1, 0], [3, 1]] / 4 sideways and [[2, 1], [-1, 1]] / 4 down; no other shift fits.
+            # Ranked, the channels are 0 1 1 2 and 0 1 1 1 against the style's 0 0 1 1 and 0 0 1 2.
+            sources.tseng2017,
+            {"content": 2, "style": 3, "shift": 5},
+            {
+                "content": 2 * 5 / 8,
+                "style": 3 * 28 / 8**2 / 4,
+                "tv": 0,
+                "shift": 5 * (11 / 4**2 / 4 + 7 / 4**2 / 4) / 2,
+                "histogram": 1 / 100 * (2 + 2) / 8,
+            },
+        ),
+        (sources.tseng2017_plain, {"content": 2, "style": 3}, {"content": 10 / 8, "style": 21 / 64, "tv": 0}),
+    ],
+)
+def test_sources_by_hand(source, weights, terms):
+    found = by_hand(source, weights)
+    assert found == pytest.approx(terms | {"total": sum(terms.values())})
+    assert list(found) == [*terms, "total"]
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "style", "shares"),
+    [
+        (sources.athalye2015, "relu4_2", ["relu5_1"], 4 / 5),
+        (sources.gatys2015, "relu4_2", ["relu1_1"], 4 / 5),
+        (sources.gatys2016, "relu4_2", ["relu4_1"], 4 / 5),
+        (sources.yuan2018, "relu5_2", ["relu4_1"], 4 / 5),
+        (sources.prisma2017, "relu3_1", ["relu3_1", "relu5_1", "relu5_2", "relu5_3"], 9 / 13),
+        (sources.cs231n_transfer, "relu3_2", ["relu2_1"], 3 / 4),
+        (sources.cs231n_inversion, "relu3_2", [], 1),
+        (sources.cs231n_synthesis, None, ["relu4_1"], 3 / 4),
+        (sources.tseng2017, "relu4_2", ["relu5_1"], 4 / 5),
+        (sources.tseng2017_plain, "relu4_2", ["relu5_1"], 4 / 5),
+    ],
+)
+def test_sources_pass_over_layers_that_are_missing_and_leave_the_others_their_weights(
+    source, content, style, shares
+):
+    weights = {"content": 2.0, "style": 3.0, "tv": 0.5, "shift": 7.0}
+    whole, less = by_hand(source, weights), by_hand(source, weights, [content, *style])
+    assert less["content"] == 0
+    expected = {name: whole[name] * shares for name in ("style", "shift") if name in whole}
+    assert {name: less[name] for name in expected} == pytest.approx(expected)
+    assert less["tv"] == whole["tv"]
+
+
+def test_the_model_and_the_sources_agree_where_they_state_the_same_terms():
+    rng = np.random.default_rng(12)
+    first = EVERY_LAYER[::4]  # relu1_1, relu2_1, ..
+    layers = [(name, "relu", None, None) for name in (*first, "relu4_2")]
+    images = rng.normal(0, 50, (3, *SHAPE))
+    x, content, style = images
+    maps = [reference.features(layers, image, "avg") for image in images]
+    found = reference.objective(
+        layers, x, content, [style],
+        content_layers={"relu4_2": 1}, style_layers=dict.fromkeys(first, 0.2),
+        blend=[1], content_weight=5, style_weight=500, tv_weight=100, pooling="avg",
+        shift_weight=7, shift_layers=dict.fromkeys(first, 0.2), shifts=range(1, 9),
+        histogram_weight=3, histogram_layers={"relu1_1": 0.5, "relu4_1": 0.5},
+    )  # fmt: skip
+    athalye = sources.athalye2015(*maps, x, {})
+    tseng = sources.tseng2017(*maps, x, {"content": 5, "style": 500, "shift": 7, "histogram": 3})
+    for name in ("content", "style", "tv"):
+        assert found[name] == pytest.approx(athalye[name])
+    for name in ("content", "style", "shift", "histogram"):
+        assert found[name] == pytest.approx(tseng[name])

@@ -86,7 +86,7 @@ def test_shares_sum_to_1_and_do_not_depend_on_the_scale(weights, factor):
 @given(st.floats(1e-3, 1e3), st.integers(1, 8))
 def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
     names = tuple(f"relu{k}" for k in range(count))
-    weights = Settings(style_layers=names, style_layer_weight_exp=exponent).style_layer_weights()
+    weights = Settings(style_layers=names, style_layer_weight_exp=exponent).layer_weights("style")
     assert math.isclose(sum(weights.values()), 1)
     values = list(weights.values())
     assert values == pytest.approx(reference.style_layer_weights(count, exponent))
@@ -94,17 +94,17 @@ def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
 
 
 def test_layer_weights_by_the_rules():
-    assert Settings().content_layer_weights() == {"relu4_2": 1}
-    assert Settings(content_weight_blend=0.25).content_layer_weights() == {"relu4_2": 0.25, "relu5_2": 0.75}
-    assert Settings(content_weight_blend=0).content_layer_weights() == {"relu5_2": 1}
-    assert Settings(content_layers=("a", "b")).content_layer_weights() == {"a": 0.5, "b": 0.5}
-    assert Settings(content_layers={"a": 3, "b": 0}).content_layer_weights() == {"a": 3}
-    assert Settings().style_layer_weights() == dict.fromkeys(STYLE_LAYERS, 0.2)
-    assert Settings(style_layer_weight_exp=0).style_layer_weights() == {"relu1_1": 1}
-    assert Settings(style_layer_weight_exp=1e30).style_layer_weights()["relu5_1"] == 1
-    assert Settings(style_layers={"a": 2, "b": 6}).style_layer_weights() == {"a": 2, "b": 6}
-    assert Settings(style_weight=0).style_layer_weights() == {}
-    assert Settings(content_weight=0).content_layer_weights() == {}
+    assert Settings().layer_weights("content") == {"relu4_2": 1}
+    assert Settings(content_weight_blend=0.25).layer_weights("content") == {"relu4_2": 0.25, "relu5_2": 0.75}
+    assert Settings(content_weight_blend=0).layer_weights("content") == {"relu5_2": 1}
+    assert Settings(content_layers=("a", "b")).layer_weights("content") == {"a": 0.5, "b": 0.5}
+    assert Settings(content_layers={"a": 3, "b": 0}).layer_weights("content") == {"a": 3}
+    assert Settings().layer_weights("style") == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings(style_layer_weight_exp=0).layer_weights("style") == {"relu1_1": 1}
+    assert Settings(style_layer_weight_exp=1e30).layer_weights("style")["relu5_1"] == 1
+    assert Settings(style_layers={"a": 2, "b": 6}).layer_weights("style") == {"a": 2, "b": 6}
+    assert Settings(style_weight=0).layer_weights("style") == {}
+    assert Settings(content_weight=0).layer_weights("content") == {}
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))

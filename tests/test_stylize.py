@@ -46,8 +46,8 @@ def reference_arguments(content, styles, run):
     return {
         "content": content.astype(np.float64) - MEAN_PIXEL,
         "styles": prepared,
-        "content_layers": run.content_layer_weights(),
-        "style_layers": run.style_layer_weights(),
+        "content_layers": run.layer_weights("content"),
+        "style_layers": run.layer_weights("style"),
         "blend": reference.blend_weights(run.style_blend_weights or (1,) * len(styles)),
         "content_weight": run.content_weight,
         "style_weight": run.style_weight,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import vgg
-from neural_style import build_parser, read_settings
+from neural_style import build_parser, plan
 from styling import images
 from stylize import stylize
 
@@ -40,7 +40,7 @@ def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
     )
     expected = {losses["updates"]: losses["total"] for losses in case["losses"]}
     deviations = {}
-    for progress in stylize(content, styles, vgg.load(network), read_settings(options), initial):
+    for progress in stylize(content, styles, vgg.load(network), plan(options).settings, initial):
         if progress.iteration in expected:
             total = progress.losses()["total"]
             deviations[progress.iteration] = abs(total / expected[progress.iteration] - 1)

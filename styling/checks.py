@@ -1,0 +1,82 @@
+"""Checks of single settings: each raises SettingsError, with the setting's name, unless its value will do.
+
+None passes everywhere, since it stands for a default.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+
+from styling.errors import SettingsError
+
+Layers = tuple[str, ...] | dict[str, float]
+
+
+def count(name: str, value: int | None, low: int = 1) -> None:
+    """A whole number of at least `low` that 64 bits hold."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise SettingsError(name, f"{value} is not a whole number of at least {low}")
+    if value >= 2**63:
+        raise SettingsError(name, f"{value} is more than 64 bits hold")
+
+
+def number(
+    name: str,
+    value: float | None,
+    low: float,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> None:
+    """A number from `low` to `high`, without the ends that are open, in the 32 bits of all images."""
+    if value is None:
+        return
+    try:
+        rounded = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        rounded = math.inf
+    except struct.error:
+        raise SettingsError(name, f"{value!r} is not a number") from None
+    above = rounded > low if low_open else rounded >= low
+    below = rounded < high if high_open else rounded <= high
+    if not (math.isfinite(rounded) and above and below):
+        lower = f"above {low}" if low_open else f"at least {low}"
+        upper = "" if high == math.inf else f" and below {high}" if high_open else f" and at most {high}"
+        if math.isfinite(value) and rounded == math.inf:
+            raise SettingsError(name, f"{value} is more than 32 bits hold")
+        raise SettingsError(name, f"{value} is not a number of {lower}{upper}")
+
+
+def weights(name: str, values: Sequence[float]) -> None:
+    """Weights of at least 0, of which one is above 0."""
+    for value in values:
+        number(name, value, low=0)
+    if not any(values):
+        raise SettingsError(name, "the weights sum to 0; at least one must be above 0")
+
+
+def one_each(name: str, values: Sequence[float] | None, styles: int) -> None:
+    """As many values as there are style images."""
+    if values is not None and len(values) != styles:
+        plural = "s" * (styles != 1)
+        raise SettingsError(name, f"{len(values)} of them given for {styles} style image{plural}")
+
+
+def layers(name: str, value: Layers | None) -> None:
+    """Layers by different names, or names and weights."""
+    if isinstance(value, str) or (value is not None and not value):
+        raise SettingsError(name, f"{value!r} is no tuple of names and no dict of names and weights")
+    if isinstance(value, dict):
+        weights(name, tuple(value.values()))
+    elif value is not None and len(set(value)) < len(value):
+        raise SettingsError(name, "a layer is named twice")
+
+
+def shifts(name: str, values: Sequence[int]) -> None:
+    """Different whole numbers above 0."""
+    for value in values:
+        count(name, value)
+    if not values or len(set(values)) < len(values):
+        raise SettingsError(name, "must be different whole numbers, at least one")

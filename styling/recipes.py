@@ -1,0 +1,199 @@
+"""Recipes: named settings, read from TOML files, of which data/recipes/ has one for each published procedure.
+
+A recipe's keys are the names of Settings and Running, with `description` beside them. Its table [compact]
+has what differs where the compact network paints.
+"""
+
+import dataclasses
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import tomli_w
+
+from styling import __version__
+from styling.errors import NetworkError, RecipeError, SettingsError
+from styling.files import write_whole
+from styling.networks import data_folder
+from styling.paths import check_input
+from styling.settings import LAYER_TERMS, Running, Settings
+
+MOST_BYTES = 2**20
+NAMES = {kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in (Settings, Running)}
+TYPES = {"description": str} | {
+    field.name: field.type for kind in (Settings, Running) for field in dataclasses.fields(kind)
+}
+
+
+class Kind(NamedTuple):
+    """A type that a setting can have: its name for people, which TOML values it accepts, and as what."""
+
+    name: str
+    accepts: Callable[[object], bool]
+    convert: Callable
+
+
+def _is(kind: type, value: object) -> bool:
+    # TOML tells whole numbers, others and booleans apart; a whole number will do for any number.
+    return type(value) is kind or (kind is float and type(value) is int and abs(value) < 2**63)
+
+
+def _are(kind: type, values: object) -> bool:
+    return isinstance(values, list) and all(_is(kind, value) for value in values)
+
+
+KINDS = {
+    bool: Kind("true or false", partial(_is, bool), bool),
+    int: Kind("a whole number", partial(_is, int), int),
+    float: Kind("a number", partial(_is, float), float),
+    str: Kind("a text", partial(_is, str), str),
+    tuple[int, ...]: Kind("a list of whole numbers", partial(_are, int), tuple),
+    tuple[float, ...]: Kind("a list of numbers", partial(_are, float), lambda v: tuple(map(float, v))),
+    tuple[str, ...]: Kind("a list of names", partial(_are, str), tuple),
+    dict[str, float]: Kind(
+        "a table of numbers",
+        lambda value: isinstance(value, dict) and _are(float, list(value.values())),
+        lambda value: {name: float(number) for name, number in value.items()},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a file says: values by the names of Settings and Running; `compact` has those of its table."""
+
+    description: str = ""
+    values: dict[str, object] = field(default_factory=dict)
+    compact: dict[str, object] = field(default_factory=dict)
+
+
+def shipped() -> dict[str, Path]:
+    """The files of the recipes that ship with the program, by name."""
+    return {path.stem: path for path in sorted((data_folder() / "recipes").glob("*.toml"))}
+
+
+def read(name: str) -> Recipe:
+    """The recipe of a name that ships, or of a TOML file.
+
+    Raises SettingsError if there is neither, RecipeError, which names the file and the key, for a file that
+    is no recipe: unknown keys, values of a wrong type or out of range.
+    """
+    recipes = shipped()
+    if name not in recipes and not (name.endswith(".toml") or os.sep in name):
+        near = difflib.get_close_matches(name, recipes, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        problem = f"there is no {name}; {hint}--list-recipes names them all, and a file ends in .toml"
+        raise SettingsError("recipe", problem)
+    path = recipes.get(name, Path(name))
+    check_input("recipe", path)
+    try:
+        return _recipe(_table(path))
+    except SettingsError as error:
+        raise RecipeError(f"{path}: {error.name} {error.problem}") from None
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Settings, Running]:
+    """The settings of a recipe and of the flags beside it, which win; compact: whether that network paints.
+
+    Raises SettingsError where a flag is out of range, or at odds with another.
+    """
+    values = recipe.values | (recipe.compact if compact else {})
+    if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
+        values["style_layers"] = tuple(values["style_layers"])
+    # A flag takes the place of what it would contradict.
+    for flag, rivals in (
+        ("width", ("max_size",)),
+        ("max_size", ("width", "height")),
+        ("content_layers", ("content_weight_blend",)),
+        ("content_weight_blend", ("content_layers",)),
+        ("style_layers", ("style_layer_weight_exp",)),
+        ("optimizer", ("evaluations",)),
+        ("network", ("network_sha256",)),
+    ):
+        if flag in flags:
+            values = {name: value for name, value in values.items() if name not in rivals}
+    values |= flags
+    return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
+
+
+def without_missing(
+    settings: Settings, layers: Collection[str], named: Collection[str]
+) -> tuple[Settings, list[str]]:
+    """The settings without layers other than these, which are the network's, and the names that went.
+
+    The others keep their weights. named: settings that were named on the command line, which stay as they
+    are. Raises NetworkError where a term would lose all its layers.
+    """
+    changes, gone = {}, []
+    for term in LAYER_TERMS:
+        weights = settings.layer_weights(term)
+        missing = [name for name in weights if name not in layers]
+        if not missing or f"{term}_layers" in named:
+            continue
+        changes[f"{term}_layers"] = {name: weights[name] for name in weights if name not in missing}
+        gone += [name for name in missing if name not in gone]
+        if not changes[f"{term}_layers"]:
+            raise NetworkError(f"has none of the recipe's {term} layers, {', '.join(missing)}")
+    if "content_layers" in changes:
+        changes["content_weight_blend"] = None
+    if "style_layers" in changes:
+        changes["style_layer_weight_exp"] = None
+    return dataclasses.replace(settings, **changes), gone
+
+
+def write(path: Path, settings: Settings, running: Running) -> None:
+    """Write all settings as a recipe, so that a run can be repeated. Raises OSError."""
+    values = dataclasses.asdict(running) | dataclasses.asdict(settings)
+    values["description"] = f"a run, as saved by neural-style {__version__}"
+    table = {name: values[name] for name in TYPES if values[name] is not None}
+    write_whole(path, lambda file: tomli_w.dump(table, file))
+
+
+def _table(path: Path) -> dict[str, object]:
+    if path.stat().st_size > MOST_BYTES:
+        raise RecipeError("is too large for a recipe")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"is no TOML file ({error})") from None
+
+
+def _recipe(table: dict[str, object]) -> Recipe:
+    compact = table.pop("compact", {})
+    if not isinstance(compact, dict):
+        raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
+    values, compact = _values(table), _values(compact)
+    description = values.pop("description", "")
+    recipe = Recipe(description, values, compact)
+    for use_compact in (False, True):
+        combine(recipe, {}, use_compact)
+    return recipe
+
+
+def _values(table: dict[str, object]) -> dict[str, object]:
+    values = {}
+    for key, value in table.items():
+        if key not in TYPES:
+            near = difflib.get_close_matches(key, TYPES, n=1, cutoff=0)
+            raise RecipeError(f"{key} is no setting; the nearest is {near[0]}")
+        values[key] = _converted(key, value, TYPES[key])
+    return values
+
+
+def _converted(key: str, value: object, hint: object) -> object:
+    """A TOML value as the type hint of its setting wants it."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in kinds:
+        if kind in KINDS and KINDS[kind].accepts(value):
+            return KINDS[kind].convert(value)
+    wanted = " or ".join(KINDS[kind].name for kind in kinds if kind in KINDS)
+    raise RecipeError(f"{key} is {value!r}, where {wanted} is wanted")
