@@ -5,12 +5,12 @@ those of Athalye's neural-style (2015): means, so that a weight means the same a
 divisors of other sources are had by an argument, or by gram_factor().
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 REDUCTIONS = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
-SIDEWAYS, DOWN = 2, 1  # axes of a feature map
+AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
 
 
 def content(features: tf.Tensor, target: tf.Tensor, reduction: str = "mean") -> tf.Tensor:
@@ -45,14 +45,24 @@ def shifted_grams(features: tf.Tensor, shifts: Sequence[int]) -> dict[tuple[int,
     Each [C, C], F[:, d:]^T F[:, :-d] / (number of positions * C), by axis and shift d; those for which the
     map is too small are left out.
     """
-    _, height, width, _ = features.shape
-    grams = {}
-    for shift in shifts:
-        if shift < width:
-            grams[SIDEWAYS, shift] = _correlation(features[:, :, shift:], features[:, :, :-shift])
-        if shift < height:
-            grams[DOWN, shift] = _correlation(features[:, shift:], features[:, :-shift])
-    return grams
+    height, width = features.shape[1:3]
+    keys = [
+        (axis, shift)
+        for axis, side in ((SIDEWAYS, width), (DOWN, height))
+        for shift in shifts
+        if shift < side
+    ]
+
+    @tf.custom_gradient
+    def correlate(features: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
+        def gradient(*upstream: tf.Tensor) -> tf.Tensor:
+            return sum(
+                (_moved_sum(features, axis, dict(zip(keys, upstream, strict=True))) for axis in AXES), 0.0
+            )
+
+        return [_correlation(*_overlap(features, *key)) for key in keys], gradient
+
+    return dict(zip(keys, correlate(features), strict=True)) if keys else {}
 
 
 def shift(grams: dict[tuple[int, int], tf.Tensor], targets: dict[tuple[int, int], tf.Tensor]) -> tf.Tensor:
@@ -94,6 +104,33 @@ def total_variation(x: tf.Tensor, reduction: str = "mean") -> tf.Tensor:
     horizontal = x[:, :, 1:] - x[:, :, :-1]
     parts = [REDUCTIONS[reduction](tf.square(part)) for part in (vertical, horizontal) if 0 not in part.shape]
     return tf.add_n(parts) if parts else tf.zeros([])
+
+
+def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """The parts of a feature map that lie on each other once it is moved along an axis."""
+    if axis == SIDEWAYS:
+        return features[:, :, shift:], features[:, :, :-shift]
+    return features[:, shift:], features[:, :-shift]
+
+
+def _moved_sum(features: tf.Tensor, axis: int, upstream: dict[tuple[int, int], tf.Tensor]) -> tf.Tensor:
+    """What the gradients of an axis' shifted Gram matrices come to for the feature map.
+
+    Position p's gradient is the sum over shifts d of F[p - d] dG_d^T + F[p + d] dG_d, which one convolution
+    with 2 D + 1 taps does at once, several times as fast as slicing and padding for each shift.
+    """
+    channels = features.shape[-1]
+    largest = max((shift for key_axis, shift in upstream if key_axis == axis), default=0)
+    taps = [tf.zeros([channels, channels])] * (2 * largest + 1)
+    for (key_axis, shift), gradient in upstream.items():
+        if key_axis == axis:
+            size = tf.size(_overlap(features, axis, shift)[0], tf.int32)
+            gradient = gradient / tf.cast(size, tf.float32)
+            taps[largest - shift], taps[largest + shift] = tf.transpose(gradient), gradient
+    kernel = tf.expand_dims(
+        tf.stack(taps), 0 if axis == SIDEWAYS else 1
+    )  # (1, taps, C, C) or (taps, 1, C, C)
+    return tf.nn.conv2d(features, kernel, strides=1, padding="SAME")
 
 
 def _correlation(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

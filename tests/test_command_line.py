@@ -369,7 +369,9 @@ def test_help_and_usage_errors_do_not_import_tensorflow(folder, arguments):
 def printed(stdout):
     """The printed iterations: {iteration: [content, style, tv, total]} as text."""
     lines = re.findall(
-        r"^iteration (\d+) of \d+: content (\S+)  style (\S+)  tv (\S+)  total (\S+)$", stdout, re.MULTILINE
+        r"^iteration (\d+) of \d+, [\d.]+ s: content (\S+)  style (\S+)  tv (\S+)  total (\S+)$",
+        stdout,
+        re.MULTILINE,
     )
     return {int(iteration): losses for iteration, *losses in lines}
 
