@@ -240,7 +240,7 @@ def plan(options: argparse.Namespace) -> Job:
     for name in ("style_scales", "style_blend_weights", "shifts"):
         if name in flags:
             flags[name] = tuple(flags[name])
-    recipe = recipes.read(options.recipe) if options.recipe else recipes.Recipe()
+    recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
     wanted = recipe.values.get("network")
     instead_of = wanted if "network" not in flags and wanted and not networks.is_present(wanted) else None
     network = networks.find(flags.get("network", None if instead_of else wanted))
@@ -305,14 +305,15 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     if job.running.progress_grid:
         yield "progress_grid", beside(options.output, "progress_grid")
     pattern, every = options.checkpoint_output, settings.checkpoint_iterations
-    if (pattern is None) != (every is None):
+    given = "checkpoint_iterations" in job.given  # a recipe's are for comparing, and need no files
+    if (pattern and not every) or (given and not pattern):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
-    if every is not None and every > settings.iterations:
+    if given and every > settings.iterations:
         raise SettingsError(
             "checkpoint_iterations", f"{every} is more than the {settings.iterations} iterations"
         )
-    if every:
+    if pattern:
         for path in paths.checkpoint_paths(pattern, every, settings.iterations):
             yield "checkpoint_output", path
 
@@ -340,7 +341,7 @@ def paint(job: Job) -> int:
         import vgg
 
         device = stylize.configure(running.device, running.threads, deterministic=settings.seed is not None)
-    network, lacking = vgg.load(job.network), []
+    network, lacking, saved = vgg.load(job.network), [], ""
     if running.network_sha256 not in (None, network.sha256):
         problem = f"is not the network of {options.recipe}, whose SHA-256 is {running.network_sha256}"
         raise NetworkError(f"{job.network}: {problem}; name that one, or another on purpose, with --network")
@@ -357,7 +358,8 @@ def paint(job: Job) -> int:
         recipes.write(
             path, settings, replace(running, device=device, network=name, network_sha256=network.sha256)
         )
-    line = networks.describe(job.network, job.instead_of, lacking)
+        saved = f"saved its settings in {path}; "
+    line = saved + networks.describe(job.network, job.instead_of, lacking)
     return follow(run, replace(job, settings=settings), line)
 
 
@@ -368,6 +370,7 @@ def follow(run: "Iterator[Progress]", job: Job, line: str) -> int:
     reporter = report.Reporter(settings.iterations, job.running.print_iterations, recording, options.quiet)
     reporter.say(line)
     status, progress, pictures = 0, None, []
+    gridded = report.grid_iterations(settings.iterations) if job.running.progress_grid else ()
     try:
         for progress in run:
             reporter(progress)
@@ -375,7 +378,8 @@ def follow(run: "Iterator[Progress]", job: Job, line: str) -> int:
                 settings.iterations
             ):
                 pictures.append(images.thumbnail(progress.image()))
-            if settings.is_checkpoint(progress.iteration) and not save_checkpoint(progress, options):
+            writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
+            if writes and not save_checkpoint(progress, options):
                 status = 1
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
@@ -392,6 +396,8 @@ def follow(run: "Iterator[Progress]", job: Job, line: str) -> int:
         outcome = error if isinstance(error, DivergedError) else progress
     finally:
         reporter.close()
+    if gridded and progress is not None and progress.iteration not in gridded:  # the run has ended early
+        pictures.append(images.thumbnail(progress.image()))
     with uninterrupted():
         written = save(outcome, reporter.history, pictures, job)
     line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"

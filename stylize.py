@@ -44,7 +44,9 @@ def configure(device: str | None = None, threads: int | None = None, determinist
     """
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    # A step is one long chain of operations; run one at a time, they are as fast and need less memory.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.get_logger().setLevel("ERROR")  # else it warns of many runs in a process, each with its own function
     gpus = tf.config.list_physical_devices("GPU")
     kind, _, number = (device or ("gpu" if gpus else "cpu")).partition(":")
     index = int(number or 0)
@@ -345,6 +347,7 @@ def _compiled(objective: Objective) -> optimizers.Evaluate:
         with tf.GradientTape() as tape:
             tape.watch(x)
             terms = objective(x)
-        return terms, tape.gradient(terms["total"], x)
+        # A single pixel's smoothness does not depend on the image, and has a gradient of 0.
+        return terms, tape.gradient(terms["total"], x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return evaluate

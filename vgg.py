@@ -11,8 +11,9 @@ user's cache folder after the first load.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,23 @@ class Layer:
     kind: str
     kernel: tf.Tensor | None = None
     bias: tf.Tensor | None = None
+
+    @cached_property
+    def turned(self) -> tf.Tensor:
+        """The kernel of the convolution that carries gradients back, [3, 3, out, in]."""
+        with tf.init_scope():  # since it is kept, it must not be part of the graph that asks for it first
+            return tf.transpose(tf.reverse(self.kernel, [0, 1]), [0, 1, 3, 2])
+
+    def convolve(self, x: tf.Tensor) -> tf.Tensor:
+        """[1, h, w, in] -> [1, h, w, out]; only the gradient for x is there, the weights being constants."""
+
+        @tf.custom_gradient
+        def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+            y = tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, strides=1, padding="SAME"), self.bias)
+            # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
+            return y, lambda dy: tf.nn.conv2d(dy, self.turned, strides=1, padding="SAME")
+
+        return convolve(x)
 
 
 @dataclass(frozen=True)
@@ -75,7 +93,7 @@ class Network:
         features = {}
         for layer in self.built(names):
             if layer.kind == "conv":
-                x = tf.nn.bias_add(tf.nn.conv2d(x, layer.kernel, strides=1, padding="SAME"), layer.bias)
+                x = layer.convolve(x)
             elif layer.kind == "relu":
                 x = tf.nn.relu(x)
             else:
@@ -103,8 +121,8 @@ class Network:
         The next layer's input undoes each factor, so that the function stays the same but for the factors
         (Gatys et al. 2016, section 2). A filter that is never active is left as it is.
         """
-        layers = self.built(names)
-        relus = [layer.name for layer in layers if layer.kind == "relu"]
+        relus = [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
+        layers = self.built({*names, *relus})
         sums = dict.fromkeys(relus, 0.0)
         positions = dict.fromkeys(relus, 0)
         for image in images:
@@ -115,7 +133,7 @@ class Network:
         for layer in layers:
             if layer.kind == "conv":
                 name = layer.name.replace("conv", "relu")
-                mean = sums[name] / positions[name] if name in sums else np.ones(layer.bias.shape)
+                mean = sums[name] / positions[name]
                 mean = np.where(mean > 0, mean, 1).astype(np.float32)
                 kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
                 layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
@@ -237,7 +255,8 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
 def _key(path: Path) -> str:
     """A hash of path, size, modification time and blocks sampled evenly over the file."""
     status = path.stat()
-    digest = hashlib.sha256(f"{CACHE_FORMAT} {path} {status.st_size} {status.st_mtime_ns}".encode())
+    digest = hashlib.sha256(os.fsencode(path))
+    digest.update(f" {CACHE_FORMAT} {status.st_size} {status.st_mtime_ns}".encode())
     with path.open("rb") as file:
         for i in range(SAMPLES):
             file.seek(i * max(status.st_size - SAMPLE_BYTES, 0) // (SAMPLES - 1))

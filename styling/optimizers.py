@@ -120,7 +120,8 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
     """The start and every iterate of one call of scipy's L-BFGS-B, up to a loss that is not finite.
 
     scipy calls for each evaluation, where a generator is called for each iterate; so scipy works in a thread,
-    which asks here for evaluations and tells of iterates, and waits meanwhile.
+    which asks here for evaluations and tells of iterates, and waits meanwhile. Where the evaluations end
+    within a line search, its last point is an iterate if it is lower.
     """
     questions: queue.SimpleQueue = queue.SimpleQueue()
     answers: queue.SimpleQueue = queue.SimpleQueue()
@@ -144,7 +145,7 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
                 callback=lambda _: ask("accepted"),
                 options={"maxcor": CORRECTIONS, "maxiter": NO_END, "maxfun": NO_END, "ftol": 0, "gtol": 0},
             )
-            questions.put("ended")
+            questions.put(None)
         except _Stopped:
             pass
         except BaseException as error:  # is raised again by who waits for a question
@@ -152,27 +153,29 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    count, step, answer = 0, None, None
+    count, step, accepted, answer = 0, None, None, None
     try:
         while True:
             question = questions.get()
             if isinstance(question, BaseException):
                 raise question
-            if isinstance(question, np.ndarray):
-                if count == evaluations:
-                    return
+            if isinstance(question, np.ndarray) and count != evaluations:
                 point = tf.constant(question.reshape(x.shape), tf.float32)
                 losses, gradient = evaluate(point)
                 count, step = count + 1, Step(point, losses)
                 total = float(losses["total"])
+                answer = total, gradient.numpy().ravel().astype(np.float64)
                 if count == 1 or not np.isfinite(total):
+                    accepted = step
                     yield step
                 if not np.isfinite(total):
                     return
-                answer = total, gradient.numpy().ravel().astype(np.float64)
-            elif question == "accepted":
-                yield step  # what scipy accepts is always what it had evaluated last
-            else:
+            elif isinstance(question, str):
+                accepted = step  # what scipy accepts is always what it had evaluated last
+                yield step
+            else:  # it has ended, or may not evaluate any more
+                if question is not None and float(step.losses["total"]) < float(accepted.losses["total"]):
+                    yield step
                 return
             answers.put(answer)
     finally:

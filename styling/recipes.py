@@ -76,7 +76,8 @@ class Recipe:
 
 def shipped() -> dict[str, Path]:
     """The files of the recipes that ship with the program, by name."""
-    return {path.stem: path for path in sorted((data_folder() / "recipes").glob("*.toml"))}
+    files = {path.stem: path for path in (data_folder() / "recipes").glob("*.toml")}
+    return dict(sorted(files.items()))
 
 
 def read(name: str) -> Recipe:
@@ -110,16 +111,16 @@ def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Se
     if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
         values["style_layers"] = tuple(values["style_layers"])
     # A flag takes the place of what it would contradict.
-    for flag, rivals in (
-        ("width", ("max_size",)),
-        ("max_size", ("width", "height")),
-        ("content_layers", ("content_weight_blend",)),
-        ("content_weight_blend", ("content_layers",)),
-        ("style_layers", ("style_layer_weight_exp",)),
-        ("optimizer", ("evaluations",)),
-        ("network", ("network_sha256",)),
+    for contradicts, rivals in (
+        ("width" in flags, ("max_size", "height")),
+        ("max_size" in flags, ("width", "height")),
+        ("content_layers" in flags, ("content_weight_blend",)),
+        ("content_weight_blend" in flags, ("content_layers",)),
+        (isinstance(flags.get("style_layers"), dict), ("style_layer_weight_exp",)),
+        (flags.get("optimizer", "lbfgs") != "lbfgs", ("evaluations",)),
+        ("network" in flags, ("network_sha256",)),
     ):
-        if flag in flags:
+        if contradicts:
             values = {name: value for name, value in values.items() if name not in rivals}
     values |= flags
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
@@ -184,7 +185,8 @@ def _values(table: dict[str, object]) -> dict[str, object]:
     for key, value in table.items():
         if key not in TYPES:
             near = difflib.get_close_matches(key, TYPES, n=1, cutoff=0)
-            raise RecipeError(f"{key} is no setting; the nearest is {near[0]}")
+            shown = key if key.isprintable() else repr(key)
+            raise RecipeError(f"{shown} is no setting; the nearest is {near[0]}")
         values[key] = _converted(key, value, TYPES[key])
     return values
 

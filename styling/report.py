@@ -115,9 +115,9 @@ def plot_history(path: Path, history: list[tuple[float, ...]], names: Sequence[s
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
 
 
-def grid_iterations(iterations: int) -> list[int]:
+def grid_iterations(iterations: int) -> set[int]:
     """After how many updates an image of the run goes into the grid: ten, evenly, the last at the end."""
-    return [iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)]
+    return {iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)} - {0}
 
 
 def write_grid(path: Path, pictures: Sequence[np.ndarray]) -> None:

@@ -108,8 +108,9 @@ class Settings:
     preserve_colors: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "checkpoint_iterations", "width", "height", "max_size", "evaluations"):
+        for name in ("iterations", "checkpoint_iterations", "width", "height", "max_size"):
             checks.count(name, getattr(self, name))
+        checks.count("evaluations", self.evaluations, low=2)
         for name in (*WEIGHTS, "style_layer_weight_exp"):
             checks.number(name, getattr(self, name), low=0)
         for name in ("learning_rate", "eps"):
@@ -258,6 +259,8 @@ class Running:
     progress_grid: bool = False
 
     def __post_init__(self) -> None:
+        if self.network == "":
+            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or compact")
         checks.count("threads", self.threads)
         if self.threads and self.threads > MOST_THREADS:
             raise SettingsError("threads", f"{self.threads} is more than {MOST_THREADS}")

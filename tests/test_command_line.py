@@ -36,7 +36,10 @@ KNOWN_FLAGS = words("""--content --styles --output --iterations --print-iteratio
     --tv-weight --learning-rate --beta1 --beta2 --eps --initial --initial-noiseblend --preserve-colors
     --pooling --overwrite""")
 NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device --threads --quiet
-    --version --help""")
+    --version --help --recipe --list-recipes --save-recipe --height --shift-weight --histogram-weight
+    --shift-layers --histogram-layers --shifts --content-reduction --style-reduction --tv-reduction
+    --gram-divisor --normalize --no-normalize --optimizer --evaluations --clip --no-clip --best-of-all
+    --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download""")
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,7 @@ def folder(tmp_path, network_file, image_files, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "progress.txt").write_bytes(b"precious")
     (tmp_path / "full" / "progress.png").write_bytes(b"precious")
+    (tmp_path / "full" / "progress-grid.png").write_bytes(b"precious")
     return tmp_path
 
 
@@ -118,6 +122,19 @@ def table(text):
         --style-layers: relu1_1=-1 relu1_1=nan relu1_1=inf relu1_1=0 relu1_1= relu1_1=x
         --pooling: median
         --device: tpu gpu: gpu:x cpu:0
+        --height: 0 -1 64.5 nan 20
+        --shift-weight: -1 nan inf
+        --histogram-weight: -1 nan inf
+        --shift-layers: relu1_1=-1 relu1_1=0 relu1_1=x
+        --histogram-layers: relu1_1=nan relu1_1=0 relu1_1=
+        --shifts: 0 -1 1.5 far
+        --content-reduction: median
+        --style-reduction: none
+        --tv-reduction: max
+        --gram-divisor: channels
+        --optimizer: sgd
+        --evaluations: 0 -1 1.5 20
+        --noise: white
     """),
 )
 def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
@@ -144,12 +161,31 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
         ("--style-layers", "--style-layers"),
         ("--styles", "--styles"),
         ("--iterations", "--iterations"),
+        ("--width 20 --height 20", "--height"),
+        ("--shifts 2 2", "--shifts"),
+        ("--shift-layers relu1_1 relu2_1=1", "--shift-layers"),
+        ("--optimizer adam --evaluations 5", "--evaluations"),
+        ("--normalize yes", "yes"),
         ("--iteration 5", "--iteration"),
         ("stray.png", "stray.png"),
     ],
 )
 def test_flags_at_odds_are_refused(refused, arguments, word):
     assert word in refused(2, *GOOD, *words(arguments))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        ("--styles style1.png --content-weight 0 --preserve-colors", "--preserve-colors"),
+        ("--styles style1.png --content-weight 0 --initial-noiseblend 0.5", "--content"),
+        ("--styles style1.png --content-weight 0 --style-scales 1 1", "--style-scales"),
+        ("--content content.png --style-weight 0 --histogram-weight 1", "--styles"),
+        ("--content-weight 0 --style-weight 0", "--height"),
+    ],
+)
+def test_images_that_a_run_lacks_are_asked_for(refused, arguments, flag):
+    assert flag in refused(2, *words(arguments), *words("--network tiny.mat --output out.png"))
 
 
 @pytest.mark.parametrize("flag", ["--content", "--styles", "--output"])
@@ -203,6 +239,11 @@ def test_files_and_folders_without_permission_are_refused(neural_style, folder):
         ("--output full/out.png --progress-write", "progress.txt"),
         ("--output full/out.png --progress-plot", "progress.png"),
         ("--output progress.png --progress-plot", "progress.png"),
+        ("--output full/out.png --progress-grid", "progress-grid.png"),
+        ("--output progress-grid.png --progress-grid", "progress-grid.png"),
+        ("--save-recipe missing/run.toml", "missing"),
+        ("--save-recipe other.png", ".toml"),
+        ("--save-recipe full", "full"),
         ("--checkpoint-output c{}.png", "--checkpoint-iterations"),
         ("--checkpoint-iterations 5", "--checkpoint-output"),
         ("--checkpoint-iterations 5 --checkpoint-output c.png", "c.png"),
@@ -352,10 +393,20 @@ def test_version_is_the_package_s(neural_style):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--help", "--version", "", "--iterations 0", "--style-scales 1 1", "--output taken.png"],
+    [
+        "--help",
+        "--version",
+        "--list-recipes",
+        "",
+        "--iterations 0",
+        "--style-scales 1 1",
+        "--output taken.png",
+        "--recipe yuan2018 --height 5",
+    ],
 )
 def test_help_and_usage_errors_do_not_import_tensorflow(folder, arguments):
-    given = words(arguments) if arguments in ("--help", "--version", "") else [*GOOD, *words(arguments)]
+    alone = arguments in ("--help", "--version", "--list-recipes", "")
+    given = words(arguments) if alone else [*GOOD, *words(arguments)]
     command = [sys.executable, "-X", "importtime", PROGRAM, *given]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     imported = re.findall(r"^import time:.*\| *(\S+)$", result.stderr, re.MULTILINE)
@@ -442,11 +493,42 @@ def ycbcr(array):
     return np.asarray(Image.fromarray(array).convert("YCbCr"), int)
 
 
+def test_a_grid_of_the_best_of_all_and_of_further_losses(neural_style, folder):
+    run = words("--width 24 --iterations 20 --seed 1 --best-of-all --progress-grid --progress-write")
+    losses = words("--shift-weight 300 --shifts 1 2 --histogram-weight 2")
+    # With so much momentum the loss rises and falls.
+    momentum = words("--learning-rate 20 --beta1 0.99 --initial content.png --tv-weight 0")
+    result = neural_style(*GOOD, *run, *losses, *momentum, check=0)
+    header, *rows = (folder / "progress.txt").read_text().splitlines()
+    assert words(header) == words("# updates content style shift histogram tv total")
+    table = np.array([words(row) for row in rows], float)
+    assert table[:, 6] == pytest.approx(table[:, 1:6].sum(axis=1), rel=1e-5)
+    assert (table[:, 3] > 0).all() and (table[:, 4] > 0).all()
+    assert "shift " in result.stdout and "histogram " in result.stdout
+
+    best = int(table[1:, 6].argmin()) + 1
+    assert best < 20, "the case must be one in which the end is not the best"
+    # Ten pictures of 24 x 18 pixels in two rows of five on white.
+    grid = iio.imread(folder / "progress-grid.png")
+    gap = (grid.shape[1] - 5 * 24) // 4
+    assert grid.shape == (2 * 18 + gap, 5 * 24 + 4 * gap, 3) and gap > 0
+    assert (grid[18 : 18 + gap] == 255).all() and (grid[:, 24 : 24 + gap] == 255).all()
+    pictures = [
+        grid[top : top + 18, left : left + 24]
+        for top in (0, 18 + gap)
+        for left in range(0, grid.shape[1], 24 + gap)
+    ]
+    assert len({picture.tobytes() for picture in pictures}) == 10
+    out = iio.imread(folder / "out.png")
+    assert [np.array_equal(out, picture) for picture in pictures] == [2 * k == best for k in range(1, 11)]
+
+
 # While it runs.
 
 
-def test_ctrl_c_writes_the_picture_and_says_where(folder):
-    long = words("--iterations 10000 --print-iterations 1")
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_ctrl_c_writes_the_picture_and_says_where(folder, optimizer):
+    long = words(f"--iterations 10000 --print-iterations 1 --optimizer {optimizer}")
     process = start(folder, *long, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert any(line.startswith("iteration 3 ") for line in process.stdout)

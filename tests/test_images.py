@@ -411,6 +411,55 @@ def test_noise_is_gaussian_and_follows_the_seed():
     assert not np.array_equal(images.noise(4, 4, None), images.noise(4, 4, None))
 
 
+def test_uniform_noise_is_spread_evenly_from_128_to_129_and_follows_the_seed():
+    first = images.uniform_noise(200, 300, 7)
+    assert first.shape == (200, 300, 3)
+    assert first.dtype == np.float32
+    assert first.min() >= 128 and first.max() <= 129
+    shares = np.histogram(first, bins=10, range=(128, 129))[0] / first.size
+    np.testing.assert_allclose(shares, 0.1, atol=0.004)  # 0.0007 is one standard error
+    np.testing.assert_array_equal(first, images.uniform_noise(200, 300, 7))
+    for other in (8, None):
+        assert abs(np.corrcoef(first.ravel(), images.uniform_noise(200, 300, other).ravel())[0, 1]) < 0.02
+
+
+@few
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 60))
+def test_a_thumbnail_keeps_proportions_and_is_never_larger(height, width, side):
+    image = np.broadcast_to(np.float32([10, 90, 200]), (height, width, 3))
+    found = images.thumbnail(image, side)
+    if max(height, width) <= side:
+        assert found.shape == image.shape
+    else:
+        assert max(found.shape[:2]) == side
+        assert min(found.shape[:2]) == max(min(height, width) * side // max(height, width), 1)
+    assert (found == [10, 90, 200]).all()
+
+
+@few
+@given(st.integers(1, 11), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
+def test_a_grid_has_every_picture_in_its_place_on_white(count, columns, height, width):
+    values = [np.full((height, width, 3), 10 * i, np.float32) for i in range(count)]
+    sheet = images.grid(values, columns)
+    seen = [[] for _ in range(count)]
+    for row, column in np.ndindex(*sheet.shape[:2]):
+        value = sheet[row, column, 0]
+        if value != 255:
+            seen[int(value) // 10].append((row, column))
+    assert all(len(places) == height * width for places in seen)
+    corners = [places[0] for places in seen]
+    # In reading order, so many a row, in straight rows and columns, with nothing but them at the edges.
+    assert corners == sorted(corners)
+    for i, (top, left) in enumerate(corners):
+        assert top == corners[i - i % columns][0] and left == corners[i % columns][1]
+        assert (i < columns) == (top == 0) and (i % columns == 0) == (left == 0)
+    assert sheet.shape[0] == corners[-1][0] + height
+    full = images.grid([values[0]] * columns, columns)
+    assert sheet.shape[1] == full.shape[1] >= columns * width
+    if count >= columns:
+        assert sheet.shape[1] == corners[columns - 1][1] + width
+
+
 def pictures(low, high):
     levels = st.floats(low, high, width=32)
     return arrays(np.float32, (3, 2, 3), elements=levels)

@@ -8,24 +8,31 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("vgg19-compact.mat", "harbour.jpg", "still_life.jpg", "strokes.jpg", "mosaic.jpg", "woodcut.jpg")
-FIND = (
-    "from styling.networks import data_folder, find; print(data_folder()); print(find('compact').is_file())"
-)
+FIND = """
+from styling.networks import data_folder, find
+from styling.recipes import shipped
+print(data_folder())
+print(find("compact").is_file())
+print(*shipped())
+"""
+RECIPES = {path.stem for path in (ROOT / "data" / "recipes").glob("*.toml")}
 
 
 def find_from(folder, path):
-    """What data_folder() and the compact network are for a process in `folder` with `path` to import from."""
+    """What data_folder(), the compact network and the recipes are for a process in `folder` that imports from
+    `path`."""
     environment = os.environ | {"PYTHONPATH": str(path)}
     result = subprocess.run(
         [sys.executable, "-c", FIND], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
-    data, found = result.stdout.splitlines()
-    return Path(data), found == "True"
+    data, found, recipes = result.stdout.splitlines()
+    return Path(data), found == "True", set(recipes.split())
 
 
 def test_a_checkout_has_what_ships(tmp_path):
-    data, found = find_from(tmp_path, ROOT)
+    data, found, recipes = find_from(tmp_path, ROOT)
     assert found and data == ROOT / "data"
+    assert len(recipes) >= 10 and recipes == RECIPES
     assert all((data / name).is_file() for name in SHIPPED)
 
 
@@ -38,6 +45,8 @@ def test_a_wheel_has_what_ships(tmp_path):
         assert not [
             name for name in archive.namelist() if name.startswith(("tests", "training", "benchmarks"))
         ]
-    data, found = find_from(tmp_path, tmp_path / "site")
+    data, found, recipes = find_from(tmp_path, tmp_path / "site")
     assert found and data == tmp_path / "site" / "styling" / "data"
-    assert {path.name for path in data.iterdir()} == {*SHIPPED, "__init__.py", "README.md"}
+    assert {path.name for path in data.iterdir()} == {*SHIPPED, "__init__.py", "README.md", "recipes"}
+    assert {path.name for path in (data / "recipes").iterdir()} == {f"{name}.toml" for name in RECIPES}
+    assert recipes == RECIPES

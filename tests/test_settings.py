@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from styling.errors import SettingsError
-from styling.settings import STYLE_LAYERS, Settings, content_size, style_size
+from styling.settings import STYLE_LAYERS, Running, Settings, content_size, style_size
 
 WRONG = [
     ("iterations", {"iterations": 0}),
@@ -49,6 +49,27 @@ WRONG = [
     ("content_layers", {"content_layers": {"relu4_2": 1}, "content_weight_blend": 0.5}),
     ("style_layers", {"style_layers": ("relu1_1", "relu1_1")}),
     ("style_layers", {"style_layers": {"relu1_1": 1}, "style_layer_weight_exp": 2}),
+    ("shift_weight", {"shift_weight": -1}),
+    ("histogram_weight", {"histogram_weight": math.nan}),
+    ("shift_layers", {"shift_layers": ("relu1_1", "relu1_1")}),
+    ("shift_layers", {"shift_layers": {}}),
+    ("histogram_layers", {"histogram_layers": {"relu1_1": math.inf}}),
+    ("histogram_layers", {"histogram_layers": "relu1_1"}),
+    ("shifts", {"shifts": ()}),
+    ("shifts", {"shifts": (1, 0)}),
+    ("shifts", {"shifts": (2, 2)}),
+    ("shifts", {"shifts": (1.0,)}),
+    ("content_reduction", {"content_reduction": "max"}),
+    ("style_reduction", {"style_reduction": "none"}),
+    ("tv_reduction", {"tv_reduction": ""}),
+    ("gram_divisor", {"gram_divisor": "channels"}),
+    ("optimizer", {"optimizer": "normalized_gradient_descent"}),
+    ("noise", {"noise": "white"}),
+    ("evaluations", {"evaluations": 0, "optimizer": "lbfgs"}),
+    ("evaluations", {"evaluations": 20}),
+    ("height", {"height": 0, "width": 10}),
+    ("height", {"height": 10}),
+    ("height", {"height": 10, "max_size": 10}),
 ]
 
 
@@ -62,13 +83,66 @@ def test_a_wrong_setting_is_named(name, values):
 def test_a_number_for_each_style():
     settings = Settings(style_scales=(1, 2), style_blend_weights=(1, 3))
     assert settings.scales(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
-    with pytest.raises(SettingsError, match="at least one"):
-        Settings().style_shares(0)
-    for count in (1, 3):
+    for count in (0, 1, 3):
         with pytest.raises(SettingsError, match="2 of them given for"):
             settings.scales(count)
         with pytest.raises(SettingsError, match="2 of them given for"):
             settings.style_shares(count)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threads", 0),
+        ("threads", 1025),
+        ("threads", True),
+        ("print_iterations", 0),
+        ("device", "tpu"),
+        ("device", "gpu:"),
+        ("device", "cpu\n"),
+    ],
+)
+def test_a_wrong_way_of_running_is_named(name, value):
+    with pytest.raises(SettingsError) as error:
+        Running(**{name: value})
+    assert error.value.name == name
+
+
+ALONE = {"content_weight": 0}
+NOTHING = {"content_weight": 0, "style_weight": 0}
+# Settings, whether there is a content, how many styles, whether there is an initial image; what is wrong.
+IMAGES = [
+    ({}, (True, 1, False), None),
+    ({}, (True, 3, True), None),
+    ({}, (False, 1, False), "content"),
+    ({}, (False, 1, True), "content"),  # its features are a target, whatever the start is
+    ({}, (True, 0, False), "styles"),
+    (ALONE, (False, 1, False), None),
+    (ALONE, (True, 1, False), None),
+    (ALONE, (False, 0, False), "styles"),
+    (ALONE | {"initial_noiseblend": 0.5}, (False, 1, False), "content"),
+    (ALONE | {"initial_noiseblend": 0.5}, (False, 1, True), None),
+    (ALONE | {"preserve_colors": True}, (False, 1, False), "preserve_colors"),
+    (ALONE | {"width": 5, "height": 5}, (False, 1, False), None),
+    (ALONE | {"width": 5, "height": 5}, (True, 1, False), "height"),
+    ({"style_weight": 0}, (True, 0, False), None),
+    ({"style_weight": 0, "shift_weight": 1}, (True, 0, False), "styles"),
+    ({"style_weight": 0, "histogram_weight": 1}, (True, 0, False), "styles"),
+    (NOTHING, (False, 0, True), "height"),
+    (NOTHING | {"width": 5}, (False, 0, False), "height"),
+    (NOTHING | {"width": 5, "height": 5}, (False, 0, False), None),
+    ({"style_scales": (1, 2)}, (True, 1, False), "style_scales"),
+    ({"style_blend_weights": (1,)}, (True, 2, False), "style_blend_weights"),
+]
+
+
+@pytest.mark.parametrize(("values", "given_images", "name"), IMAGES)
+def test_the_images_that_a_run_needs(values, given_images, name):
+    if name is None:
+        return Settings(**values).check_images(*given_images)
+    with pytest.raises(SettingsError) as error:
+        Settings(**values).check_images(*given_images)
+    assert error.value.name == name
 
 
 WEIGHTS = st.lists(st.just(0.0) | st.floats(1e-30, 1e30), min_size=1, max_size=9).filter(any)
@@ -107,6 +181,25 @@ def test_layer_weights_by_the_rules():
     assert Settings(content_weight=0).layer_weights("content") == {}
 
 
+def test_the_layers_of_further_losses_by_the_rules():
+    assert Settings().layer_weights("shift") == Settings().layer_weights("histogram") == {}
+    shifted = Settings(shift_weight=1, style_layers=("a", "b"), style_layer_weight_exp=3, style_weight=0)
+    assert shifted.layer_weights("shift") == {"a": 0.25, "b": 0.75} and shifted.layers() >= {"a", "b"}
+    own = Settings(shift_weight=1, shift_layers=("c", "d"), style_layer_weight_exp=3)
+    assert own.layer_weights("shift") == {"c": 0.5, "d": 0.5}
+    assert own.layers() == {"c", "d", *STYLE_LAYERS, "relu4_2"}
+    histogram = Settings(histogram_weight=1, style_layers=("a", "b"))
+    assert histogram.layer_weights("histogram") == {"relu1_1": 0.5, "relu4_1": 0.5}
+    named = Settings(histogram_weight=1, histogram_layers={"a": 3, "b": 0})
+    assert named.layer_weights("histogram") == {"a": 3}
+
+
+def test_losses_have_the_further_terms_only_with_a_weight():
+    assert Settings(style_weight=0).losses == ("content", "style", "tv", "total")
+    both = Settings(shift_weight=1, histogram_weight=1)
+    assert both.losses == ("content", "style", "shift", "histogram", "tv", "total")
+
+
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
 def test_sizes_keep_the_content_and_its_proportions(height, width, size):
     assert content_size(height, width, Settings()) == (height, width)
@@ -115,6 +208,7 @@ def test_sizes_keep_the_content_and_its_proportions(height, width, size):
     limited = content_size(height, width, Settings(max_size=size))
     assert max(limited) == min(size, max(height, width))
     assert style_size(height, width, 1, width) == (height, width)
+    assert content_size(height, width, Settings(width=size, height=7)) == (7, size)
 
 
 def test_published_sizes():

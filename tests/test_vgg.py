@@ -9,6 +9,8 @@ import pytest
 import reference
 import scipy.io
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, tiny_layers, write_mat
 
 import vgg
@@ -39,6 +41,59 @@ def test_features_are_the_reference_models(network_file, pooling, size):
     for name in names:
         scale = np.abs(expected[name]).max()
         assert np.abs(features[name][0] - expected[name]).max() < 1e-5 * scale
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([VGG16, VGG19]))
+def test_shapes_are_those_of_the_features(height, width, convolutions):
+    layers = tiny_layers(convolutions)
+    network = network_of(layers)
+    names = [layer[0] for layer in layers]
+    features = network.features(tf.zeros([1, height, width, 3]), names)
+    assert network.shapes(height, width, names) == {name: F.shape[1:] for name, F in features.items()}
+    assert network.shapes(height, width, ["conv3_1"]).keys() == {"conv3_1"}
+
+
+def network_of(layers):
+    """A network without a file."""
+    tensors = [
+        vgg.Layer(name, kind, *(None if part is None else tf.constant(part) for part in weights))
+        for name, kind, *weights in layers
+    ]
+    return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("convolutions", [VGG16, VGG19], ids=["vgg16", "vgg19"])
+def test_a_normalized_network_is_the_reference_models(pooling, convolutions):
+    layers = tiny_layers(convolutions)
+    dead = next(layer[3] for layer in layers if layer[0] == "conv2_1")
+    dead[1] = -1e6  # a filter that no image activates
+    rng = np.random.default_rng(3)
+    seen = [rng.uniform(0, 255, (h, w, 3)) - MEAN_PIXEL for h, w in ((21, 18), (30, 9))]
+    x = rng.uniform(0, 255, (17, 23, 3)) - MEAN_PIXEL
+    inputs = [tf.constant(image[None], tf.float32) for image in seen]
+    names = ["relu1_2", "relu2_1", "pool3", "relu5_1"]
+    found = network_of(layers).normalized(inputs, names, pooling)
+    features = found.features(tf.constant(x[None], tf.float32), names, pooling)
+    expected = reference.features(reference.normalized(layers, seen, pooling), x, pooling)
+    assert found.layers[-1].name == "relu5_1"
+    for name in names:
+        np.testing.assert_allclose(
+            features[name][0], expected[name], rtol=1e-3, atol=1e-4 * expected[name].max()
+        )
+
+
+def test_normalized_filters_have_a_mean_activation_of_1(network_file):
+    network = vgg.load(network_file)
+    seen = [tf.random.stateless_normal([1, h, w, 3], [1, h], stddev=60.0) for h, w in ((20, 31), (25, 16))]
+    names = ["relu1_1", "relu3_2", "relu5_4"]
+    normalized = network.normalized(seen, names, "avg")
+    maps = [normalized.features(x, names) for x in seen]
+    for name in names:
+        means = np.concatenate([np.reshape(F[name], (-1, F[name].shape[-1])) for F in maps]).mean(axis=0)
+        assert ((abs(means - 1) < 1e-3) | (means == 0)).all(), name
+    assert np.array_equal(network.layers[0].kernel, vgg.load(network_file).layers[0].kernel)
 
 
 def test_unprocess_undoes_preprocess_and_clips(network_file):

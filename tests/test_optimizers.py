@@ -1,0 +1,251 @@
+"""Each optimiser on functions whose minima are known, beside the paths of the model in reference.py."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+import reference
+import scipy.optimize
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from styling import optimizers
+
+few = settings(deadline=None, max_examples=15)
+CURVATURE = np.array([[1, 10, 100.0], [2, 20, 0.5]])
+START = np.array([[3, -2, 1.0], [0.5, -4, 2]])
+
+
+class Function:
+    """`evaluate` for a function of NumPy arrays, value and gradient; counts its calls."""
+
+    def __init__(self, value, gradient):
+        self.value, self.gradient, self.calls = value, gradient, 0
+
+    def __call__(self, x):
+        self.calls += 1
+        at = x.numpy().astype(np.float64)
+        total, gradient = (np.asarray(part(at), np.float32) for part in (self.value, self.gradient))
+        return {"total": tf.constant(total)}, tf.constant(gradient)
+
+
+def quadratic(center=0.0):
+    return Function(lambda x: (CURVATURE * (x - center) ** 2).sum() / 2, lambda x: CURVATURE * (x - center))
+
+
+def rosenbrock():
+    return Function(scipy.optimize.rosen, scipy.optimize.rosen_der)
+
+
+def steps_of(optimizer, function, start, count=None, bounds=None, **values):
+    """The first steps, as many as asked for or there are; every one is a Step."""
+    steps = optimizer(function, tf.constant(start, tf.float32), bounds, **values)
+    return list(itertools.islice(steps, count))
+
+
+def assert_path(steps, expected):
+    assert len(steps) == len(expected)
+    for step, x in zip(steps, expected, strict=True):
+        np.testing.assert_allclose(step.x, x, rtol=1e-4, atol=1e-5)
+
+
+def tensors(*bounds):
+    return tuple(tf.constant(bound, tf.float32) for bound in bounds)
+
+
+# The model's paths.
+
+
+def test_adam_takes_the_reference_models_steps():
+    values = {"learning_rate": 0.7, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}
+    expected = reference.adam(START, lambda x: CURVATURE * x, 25, **values)
+    assert_path(steps_of(optimizers.adam, quadratic(), START, 26, **values), expected)
+
+
+def test_adam_goes_on_inside_its_bounds():
+    # Under a constant gradient every step is the learning rate, so that the path is known.
+    down = Function(lambda x: x.sum(), np.ones_like)
+    bounds = tensors([-2.5, -10, 0], [1, 1, 0.5])
+    steps = steps_of(optimizers.adam, down, [[0.0, 0, 0]], 7, bounds, learning_rate=1, eps=1e-12)
+    assert_path(steps, [[[max(-k, -2.5), -k, 0]] for k in range(7)])
+
+
+@pytest.mark.parametrize("clip", [None, (-1.5, np.array([1, 2, 0.7]))], ids=["free", "clipped"])
+@pytest.mark.parametrize("normalized", [False, True], ids=["plain", "normalized"])
+def test_gradient_descent_takes_the_reference_models_steps(normalized, clip):
+    optimizer = optimizers.normalized_gradient_descent if normalized else optimizers.gradient_descent
+    values = {"learning_rate": 0.3, "eps": 1e-3} if normalized else {"learning_rate": 0.015}
+    start = START if clip is None else np.clip(START, *clip)
+    expected = reference.gradient_descent(
+        start, lambda x: CURVATURE * x, 15, normalized=normalized, clip=clip, **values
+    )
+    steps = steps_of(optimizer, quadratic(), start, 16, None if clip is None else tensors(*clip), **values)
+    assert_path(steps, expected)
+
+
+@few
+@given(st.floats(-30, 30))
+def test_a_normalized_step_does_not_depend_on_the_gradients_scale(exponent):
+    # Squares of such gradients do not fit into 32 bits.
+    scaled = Function(lambda x: 1.0, lambda x: 10**exponent * CURVATURE * x)
+    first, second = steps_of(
+        optimizers.normalized_gradient_descent, scaled, START, 2, learning_rate=10, eps=1e-36
+    )
+    g = CURVATURE * START
+    np.testing.assert_allclose(second.x, START - 10 * g / g.std(), rtol=1e-4, atol=1e-4)
+    assert first.losses["total"] == 1
+
+
+def test_a_normalized_step_without_a_gradient_stays():
+    steps = steps_of(optimizers.normalized_gradient_descent, quadratic(START), START, 3, learning_rate=10)
+    assert_path(steps, [START] * 3)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "values"),
+    [
+        (optimizers.adam, {"learning_rate": 0.1}),
+        (optimizers.gradient_descent, {"learning_rate": 0.01}),
+        (optimizers.normalized_gradient_descent, {"learning_rate": 0.1}),
+        (optimizers.lbfgs, {}),
+        (optimizers.lbfgs, {"evaluations": 6}),
+    ],
+)
+def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer, values):
+    function = quadratic()
+    steps = optimizer(function, tf.constant(START, tf.float32), **values)
+    first = next(steps)
+    assert function.calls == 1, "the start is evaluated once, and nothing before it is asked for"
+    np.testing.assert_array_equal(first.x, START.astype(np.float32))
+    for step in [first, *itertools.islice(steps, 5)]:
+        assert step.losses["total"] == function(step.x)[0]["total"]
+    steps.close()
+
+
+# L-BFGS.
+
+
+@pytest.mark.parametrize("evaluations", [None, 20])
+def test_lbfgs_finds_minima_in_few_evaluations(evaluations):
+    for function, start, minimum in (
+        (quadratic(START[::-1]), START, START[::-1]),
+        (rosenbrock(), [-1.2, 1], [1, 1]),
+        (rosenbrock(), [0.5, 2, 0.5, 1.5], [1] * 4),
+    ):
+        *_, last = steps_of(optimizers.lbfgs, function, start, 60, evaluations=evaluations)
+        np.testing.assert_allclose(last.x, minimum, atol=2e-3)
+        assert function.calls < 200
+
+
+@few
+@given(st.lists(st.floats(-2, 2), min_size=2, max_size=4), st.sampled_from([None, 5, 20]))
+def test_lbfgs_never_rises(start, evaluations):
+    steps = steps_of(optimizers.lbfgs, rosenbrock(), start, 40, evaluations=evaluations)
+    totals = [float(step.losses["total"]) for step in steps]
+    assert all(after <= before for before, after in itertools.pairwise(totals))
+
+
+def test_lbfgs_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_minimum():
+    # min 100 (y - x^2)^2 + (1 - x)^2 with x <= 1/2 is at x = 1/2, y = 1/4.
+    low, high = [-2.0, -3], [0.5, 3]
+    seen = []
+    function = rosenbrock()
+
+    def evaluate(x):
+        seen.append(x.numpy())
+        return function(x)
+
+    *_, last = steps_of(optimizers.lbfgs, evaluate, [-1.2, 1], 80, tensors(low, high))
+    np.testing.assert_allclose(last.x, [0.5, 0.25], atol=1e-4)
+    assert all((low <= x).all() and (x <= high).all() for x in seen)
+
+
+@few
+@given(st.integers(0, 2**32 - 1))
+def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
+    # A quadratic without mixed terms has its bounded minimum at the clipped free one.
+    rng = np.random.default_rng(seed)
+    center, low = rng.normal(0, 3, CURVATURE.shape), rng.uniform(-3, -1, 3)
+    high = low + rng.uniform(0.5, 4, 3)
+    start = np.clip(START, low, high)
+    *_, last = steps_of(optimizers.lbfgs, quadratic(center), start, 60, tensors(low, high))
+    np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=3e-2)
+
+
+@pytest.mark.parametrize("evaluations", [6, 9])
+def test_lbfgs_makes_at_most_so_many_evaluations_an_iteration(evaluations):
+    function = rosenbrock()
+    steps = optimizers.lbfgs(function, tf.constant([-1.2, 1]), evaluations=evaluations)
+    calls = []
+    for _ in itertools.islice(steps, 8):
+        calls.append(function.calls)
+    steps.close()
+    assert len(calls) == 8 and calls[0] == 1
+    spent = np.diff(calls)
+    assert 1 < spent.max() <= evaluations
+
+
+def test_more_evaluations_an_iteration_come_further():
+    ends = [
+        steps_of(optimizers.lbfgs, rosenbrock(), [-1.2, 1], 4, evaluations=n)[-1].losses["total"]
+        for n in (None, 20)
+    ]
+    assert ends[1] < ends[0]
+
+
+@pytest.mark.parametrize("evaluations", [None, 7])
+def test_lbfgs_ends_by_itself_at_a_minimum(evaluations):
+    function = quadratic(START)
+    (only,) = steps_of(optimizers.lbfgs, function, START, evaluations=evaluations)
+    assert only.losses["total"] == 0 and function.calls <= 2
+    steps = steps_of(optimizers.lbfgs, quadratic(START), START + 1, 1000, evaluations=evaluations)
+    assert len(steps) < 1000
+    np.testing.assert_allclose(steps[-1].x, START, atol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("evaluations", [None, 7])
+def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_yields(bad, evaluations):
+    function = rosenbrock()
+    function.value = lambda x: scipy.optimize.rosen(x) if function.calls < 5 else bad
+    steps = steps_of(optimizers.lbfgs, function, [-1.2, 1], 50, evaluations=evaluations)
+    totals = [float(step.losses["total"]) for step in steps]
+    assert 1 < len(totals) < 50 and np.isfinite(totals[:-1]).all()
+    assert totals[-1] == pytest.approx(bad, nan_ok=True)
+
+
+@pytest.fixture
+def threads():
+    """Holds the test to leaving no thread behind."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("evaluations", [None, 7])
+def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, evaluations):
+    function = rosenbrock()
+
+    def fail(x):
+        if function.calls == 4:
+            raise KeyboardInterrupt("in the loss")
+        return scipy.optimize.rosen(x)
+
+    function.value = fail
+    with pytest.raises(KeyboardInterrupt, match="in the loss"):
+        steps_of(optimizers.lbfgs, function, [-1.2, 1], 50, evaluations=evaluations)
+    assert function.calls == 4
+
+
+@pytest.mark.parametrize("evaluations", [None, 7])
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_lbfgs_that_is_given_up_leaves_no_thread(threads, taken, evaluations):
+    steps = optimizers.lbfgs(rosenbrock(), tf.constant([-1.2, 1]), evaluations=evaluations)
+    assert len(list(itertools.islice(steps, taken))) == taken
+    steps.close()
+
+
+def test_lbfgs_that_ends_leaves_no_thread(threads):
+    assert len(steps_of(optimizers.lbfgs, quadratic(), START, 1000)) < 1000
