@@ -26,6 +26,7 @@ from styling.files import cache_folder, write_whole
 POOLS = {"avg": tf.nn.avg_pool2d, "max": tf.nn.max_pool2d}
 CACHE_FORMAT = 1
 SAMPLES, SAMPLE_BYTES = 64, 4096
+RARELY_ACTIVE = 0.05
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ class Network:
         after the ReLU, over all positions of the images (each [1, H, W, 3], preprocessed), is 1.
 
         The next layer's input undoes each factor, so that the function stays the same but for the factors
-        (Gatys et al. 2016, section 2). A filter that is never active is left as it is.
+        (Gatys et al. 2016, section 2). A filter that is active less than a twentieth of its layer's mean is
+        scaled as if it reached that, since the few images of a run can leave filters idle, which would then
+        outweigh all others.
         """
         relus = [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
         layers = self.built({*names, *relus})
@@ -134,6 +137,7 @@ class Network:
             if layer.kind == "conv":
                 name = layer.name.replace("conv", "relu")
                 mean = sums[name] / positions[name]
+                mean = np.maximum(mean, RARELY_ACTIVE * mean.mean())
                 mean = np.where(mean > 0, mean, 1).astype(np.float32)
                 kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
                 layer, before = Layer(layer.name, layer.kind, kernel, bias), mean

@@ -7,7 +7,15 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("vgg19-compact.mat", "harbour.jpg", "still_life.jpg", "strokes.jpg", "mosaic.jpg", "woodcut.jpg")
+SHIPPED = (
+    "vgg19-compact.mat",
+    "harbour.jpg",
+    "still_life.jpg",
+    "strokes.jpg",
+    "mosaic.jpg",
+    "woodcut.jpg",
+    "bricks.jpg",
+)
 FIND = """
 from styling.networks import data_folder, find
 from styling.recipes import shipped

@@ -293,7 +293,7 @@ def test_a_normalized_network_has_mean_activations_of_1_and_the_same_features_up
         lit = mean(old, name) > 0
         assert lit.tolist() == [not (name == "relu1_1" and c == 2) for c in range(len(lit))]
         assert mean(new, name) == pytest.approx(lit.astype(float))
-        factor = np.where(lit, mean(old, name), 1)
+        factor = np.maximum(mean(old, name), 0.05 * mean(old, name).mean())  # so much for idle filters
         for before, after in zip(old, new, strict=True):
             assert after[name] == pytest.approx(before[name] / factor)
             block = name.replace("relu", "conv")

@@ -89,10 +89,13 @@ def test_normalized_filters_have_a_mean_activation_of_1(network_file):
     seen = [tf.random.stateless_normal([1, h, w, 3], [1, h], stddev=60.0) for h, w in ((20, 31), (25, 16))]
     names = ["relu1_1", "relu3_2", "relu5_4"]
     normalized = network.normalized(seen, names, "avg")
-    maps = [normalized.features(x, names) for x in seen]
     for name in names:
-        means = np.concatenate([np.reshape(F[name], (-1, F[name].shape[-1])) for F in maps]).mean(axis=0)
-        assert ((abs(means - 1) < 1e-3) | (means == 0)).all(), name
+        before, means = (
+            np.concatenate([np.reshape(F[name], (-1, F[name].shape[-1])) for F in maps]).mean(axis=0)
+            for maps in ([net.features(x, names) for x in seen] for net in (network, normalized))
+        )
+        often = before >= 0.05 * before.mean()
+        assert often.any() and (abs(means[often] - 1) < 1e-3).all() and (means < 1.001).all(), name
     assert np.array_equal(network.layers[0].kernel, vgg.load(network_file).layers[0].kernel)
 
 
