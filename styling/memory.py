@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
-# Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: what a
-# step holds at its peak is 1.6 times the outputs of all convolutions, 160 values a pixel, and a fixed amount.
+# Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: a
+# step holds at its peak 1.6 times the outputs of all convolutions, 160 values a pixel, and a fixed amount.
 ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.6, 160, 100 * 2**20
 # scipy keeps 20 pairs of corrections and a few vectors, for 3 values a pixel of 8 bytes each.
 LBFGS_BYTES = (2 * 20 + 10) * 3 * 8

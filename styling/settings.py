@@ -26,6 +26,7 @@ CHOICES = {
     "noise": ("normal", "uniform"),
 }
 MOST_THREADS = 1024
+FEWEST_EVALUATIONS = 5  # fewer can end within the first line search, with nothing found
 
 WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
 
@@ -58,7 +59,7 @@ class Settings:
     style_blend_weights: share of each style, any positive scale; None for equal shares.
     learning_rate: in grey levels; of every optimiser but lbfgs. beta1, beta2: of adam. eps: of adam and
         normalized-gradient-descent.
-    evaluations: makes an iteration of lbfgs a new call of at most so many evaluations of the loss; None for
+    evaluations: makes an iteration of lbfgs a new call of at most so many evaluations (5 or more); None for
         an iteration of its own.
     clip: keep every pixel within 0..255 at every step; for lbfgs as bounds.
     initial_noiseblend: share of noise in the start, 0..1; None for 0 with an initial image, else 1.
@@ -110,7 +111,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("iterations", "checkpoint_iterations", "width", "height", "max_size"):
             checks.count(name, getattr(self, name))
-        checks.count("evaluations", self.evaluations, low=2)
+        checks.count("evaluations", self.evaluations, low=FEWEST_EVALUATIONS)
         for name in (*WEIGHTS, "style_layer_weight_exp"):
             checks.number(name, getattr(self, name), low=0)
         for name in ("learning_rate", "eps"):

@@ -127,6 +127,12 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 # L-BFGS.
 
 
+@pytest.mark.parametrize("evaluations", [5, 6, 8])
+def test_few_evaluations_do_not_pass_for_a_minimum(evaluations):
+    steps = steps_of(optimizers.lbfgs, rosenbrock(), [-1.2, 1], 300, evaluations=evaluations)
+    assert len(steps) == 300 or steps[-1].losses["total"] < 1e-4
+
+
 @pytest.mark.parametrize("evaluations", [None, 20])
 def test_lbfgs_finds_minima_in_few_evaluations(evaluations):
     for function, start, minimum in (

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, tiny_layers, write_mat
 
 import vgg
-from neural_style import build_parser, plan
+from neural_style import build_parser, output_names, plan
 from styling import recipes
 from styling.errors import NetworkError, RecipeError, SettingsError
 from styling.networks import FILES
@@ -276,6 +276,15 @@ def test_a_saved_run_is_repeated_exactly_and_only_with_its_network(neural_style,
 # The command line's plan, which needs no network.
 
 
+def test_a_recipes_checkpoints_are_compared_without_being_written(planned, folder):
+    recipe = write_recipe(folder, "iterations = 3\ncheckpoint_iterations = 2")
+    job = planned(f"--recipe {recipe}")
+    assert job.settings.checkpoint_iterations == 2
+    assert [flag for flag, _ in output_names(job)] == ["output"]
+    with pytest.raises(SettingsError, match="goes together"):
+        list(output_names(planned("--checkpoint-iterations 2")))
+
+
 @pytest.fixture
 def planned(folder, monkeypatch):
     """The plan that the program makes in the folder for these words, with content and style."""
@@ -372,7 +381,7 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
         ("--recipe gatys2015 --save-recipe run.txt", 2, ["--save-recipe", "run.txt", ".toml"]),
         ("--save-recipe bad.toml", 2, ["--save-recipe", "bad.toml", "--overwrite"]),
         ("--recipe fine.toml --save-recipe fine.toml --overwrite", 2, ["--save-recipe", "fine.toml"]),
-        ("--recipe tseng2017 --optimizer adam --evaluations 3", 2, ["--evaluations", "lbfgs"]),
+        ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs"]),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_in_a_line(neural_style, folder, flags, status, parts):

@@ -387,3 +387,9 @@ def test_a_run_that_diverges_at_once_has_no_image(network):
     with pytest.raises(DivergedError) as error:
         list(stylize(content, [content], network, Settings(iterations=1, learning_rate=1e30)))
     assert error.value.image is None
+
+
+def test_a_single_pixel_has_a_gradient_of_zero(network):
+    run = Settings(content_weight=0, style_weight=0, width=1, height=1, iterations=2, seed=1)
+    first, *_, last = stylize(None, [], network, run)
+    assert last.losses()["total"] == 0 and np.array_equal(first.image(), last.image())

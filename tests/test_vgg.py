@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -97,6 +98,23 @@ def test_normalized_filters_have_a_mean_activation_of_1(network_file):
         often = before >= 0.05 * before.mean()
         assert often.any() and (abs(means[often] - 1) < 1e-3).all() and (means < 1.001).all(), name
     assert np.array_equal(network.layers[0].kernel, vgg.load(network_file).layers[0].kernel)
+
+
+def test_the_deepest_convolution_is_normalized_too():
+    layers = tiny_layers()
+    seen = np.random.default_rng(3).uniform(0, 255, (21, 18, 3)) - MEAN_PIXEL
+    x = tf.constant(seen[None], tf.float32)
+    found = network_of(layers).normalized([x], ["conv2_2"], "avg").features(x, ["conv2_2"])["conv2_2"][0]
+    expected = reference.features(reference.normalized(layers, [seen], "avg"), seen, "avg")["conv2_2"]
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a name be any bytes")
+def test_a_file_of_any_name_is_read(network_file, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.mat"
+    with open(path, "wb") as file:
+        file.write(network_file.read_bytes())
+    assert vgg.load(os.fsdecode(path)).sha256 == vgg.load(network_file).sha256
 
 
 def test_unprocess_undoes_preprocess_and_clips(network_file):
