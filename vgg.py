@@ -20,10 +20,10 @@ import numpy as np
 import scipy.io
 import tensorflow as tf
 
+from styling import winograd
 from styling.errors import NetworkError
 from styling.files import cache_folder, write_whole
 
-POOLS = {"avg": tf.nn.avg_pool2d, "max": tf.nn.max_pool2d}
 CACHE_FORMAT = 1
 SAMPLES, SAMPLE_BYTES = 64, 4096
 RARELY_ACTIVE = 0.05
@@ -49,9 +49,8 @@ class Layer:
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            y = tf.nn.bias_add(tf.nn.conv2d(x, self.kernel, strides=1, padding="SAME"), self.bias)
             # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
-            return y, lambda dy: tf.nn.conv2d(dy, self.turned, strides=1, padding="SAME")
+            return tf.nn.bias_add(_convolve(x, self.kernel), self.bias), lambda dy: _convolve(dy, self.turned)
 
         return convolve(x)
 
@@ -98,7 +97,7 @@ class Network:
             elif layer.kind == "relu":
                 x = tf.nn.relu(x)
             else:
-                x = POOLS[pooling](x, ksize=2, strides=2, padding="SAME")
+                x = POOLS[pooling](x)
             if layer.name in names:
                 features[layer.name] = x
         return features
@@ -143,6 +142,39 @@ class Network:
                 layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
             scaled.append(layer)
         return replace(self, layers=tuple(scaled))
+
+
+def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    on_cpu = not tf.config.list_logical_devices("GPU")  # where cuDNN chooses the way by itself
+    if on_cpu and winograd.pays(x.shape, kernel.shape[3]):
+        return winograd.convolve(x, kernel)
+    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+
+
+@tf.custom_gradient
+def _avg_pool(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+    _, height, width, channels = x.shape
+
+    def gradient(dy: tf.Tensor) -> tf.Tensor:
+        if height % 2 or width % 2:
+            return tf.raw_ops.AvgPoolGrad(
+                orig_input_shape=x.shape, grad=dy, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME"
+            )
+        # Where each window is whole, repeating is the same, and faster.
+        windows = (dy / 4)[:, :, None, :, None]  # (1, h/2, 1, w/2, 1, C)
+        return tf.reshape(
+            tf.broadcast_to(windows, [1, height // 2, 2, width // 2, 2, channels]),
+            [1, height, width, channels],
+        )
+
+    return tf.nn.avg_pool2d(x, ksize=2, strides=2, padding="SAME"), gradient
+
+
+def _max_pool(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
+
+
+POOLS = {"avg": _avg_pool, "max": _max_pool}
 
 
 def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Network:

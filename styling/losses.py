@@ -20,7 +20,17 @@ def content(features: tf.Tensor, target: tf.Tensor, reduction: str = "mean") -> 
 
 def gram(features: tf.Tensor) -> tf.Tensor:
     """Gram matrix F^T F / (h * w * C) of a feature map, [C, C] (Gatys et al. 2015, eq. 3, normalised)."""
-    return _correlation(features, features)
+
+    @tf.custom_gradient
+    def symmetric(features: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            # F stands in the product twice, so that one product with a symmetric matrix does for both.
+            both = (upstream + tf.transpose(upstream)) / tf.cast(tf.size(features), tf.float32)
+            return tf.nn.conv2d(features, both[None, None], strides=1, padding="SAME")
+
+        return _correlation(features, features), gradient
+
+    return symmetric(features)
 
 
 def style(gram_matrix: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
