@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from styling import images, networks, paths, recipes, report
-from styling.errors import DivergedError, NetworkError, SettingsError, StyleError
+from styling.errors import DivergedError, NetworkError, RecipeError, SettingsError, StyleError
 from styling.flags import build_parser, read_layers
 from styling.settings import Running, Settings, content_size
 
@@ -77,15 +77,24 @@ def plan(options: argparse.Namespace) -> Job:
         if name in flags:
             flags[name] = tuple(flags[name])
     recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
-    wanted = recipe.values.get("network")
-    instead_of = wanted if "network" not in flags and wanted and not networks.is_present(wanted) else None
+    wanted = None if "network" in flags else recipe.values.get("network")
+    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
+    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
+        raise RecipeError(f"{options.recipe}: its network {wanted} is not here; name one with --network")
     network = networks.find(flags.get("network", None if instead_of else wanted))
     settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
     if options.save_recipe:
         # What is left to chance or to the machine is settled now, so that it can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-    settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
+        if not str(network.resolve()).isprintable():
+            raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
+    try:
+        settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
+    except SettingsError as error:
+        if error.name in flags or error.name not in recipe.values:
+            raise
+        raise RecipeError(f"{options.recipe}: {error.name} {error.problem}") from None
     return Job(options, settings, running, network, instead_of, frozenset(flags))
 
 
@@ -172,7 +181,9 @@ def paint(job: Job) -> int:
     if options.save_recipe:
         path = paths.unclaimed(options.save_recipe, options.overwrite)
         name = networks.name(job.network)
-        used = replace(running, device=device, network=name, network_sha256=network.sha256)
+        used = replace(
+            running, device=device, network=name, network_sha256=network.sha256, progress_grid=False
+        )
         recipes.write(path, settings, used)
         line += f"; saved the settings in {path}"
     return follow(run, replace(job, settings=settings), line)

@@ -252,6 +252,9 @@ def _matches(
 ) -> dict[str, Match]:
     """The terms that compare with the styles, by name; the style itself also where it has no weight."""
     shapes = network.shapes(*size, settings.layers())
+    shift_layers = settings.layer_weights("shift")
+    if shift_layers and min(settings.shifts) >= max(max(shapes[layer][:2]) for layer in shift_layers):
+        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")
     style_layers = {
         name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
         for name, weight in settings.layer_weights("style").items()
@@ -259,7 +262,7 @@ def _matches(
     shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
     parts = {
         "style": (style_layers, losses.gram, losses.style),
-        "shift": (settings.layer_weights("shift"), shifted_grams, losses.shift),
+        "shift": (shift_layers, shifted_grams, losses.shift),
         "histogram": (settings.layer_weights("histogram"), losses.sorted_values, losses.histogram),
     }
     parts = {name: part for name, part in parts.items() if name in settings.losses}

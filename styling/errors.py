@@ -50,8 +50,7 @@ class DivergedError(StyleError):
 
     def __init__(self, iteration: int, image: "np.ndarray | None") -> None:
         super().__init__(
-            f"the loss became NaN or infinite by iteration {iteration}: "
-            "lower --learning-rate, or --content-weight, --style-weight and --tv-weight"
+            f"the loss became NaN or infinite by iteration {iteration}: lower --learning-rate, or the weights"
         )
         self.iteration = iteration
         self.image = image

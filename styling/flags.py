@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     recipe = parser.add_argument_group("recipes")
     recipe_help = "settings of a published procedure, or of a .toml file; flags beside it win"
-    add(recipe, "--recipe", recipe_help, metavar="NAME", default=None)
+    add(recipe, "--recipe", recipe_help, metavar="NAME|FILE", default=None)
     add(recipe, "--list-recipes", "say what each recipe is, and exit", action=ListRecipes, nargs=0)
     save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
     add(recipe, "--save-recipe", save_help, type=Path, metavar="FILE", default=None)
@@ -150,7 +150,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(search, "--beta1", "Adam's decay of the first moment", type=float, metavar="F")
     add(search, "--beta2", "Adam's decay of the second moment", type=float, metavar="F")
     add(search, "--eps", "epsilon of Adam and of normalized gradient descent", type=float, metavar="F")
-    evaluations_help = "make each iteration of lbfgs a new call of at most so many evaluations"
+    evaluations_help = "make each iteration of lbfgs a new call of at most so many evaluations, 5 or more"
     add(search, "--evaluations", evaluations_help, type=int, metavar="N")
     add(search, "--clip", "keep all pixels within 0..255 at every step", **switch)
     best_help = "keep the image with the lowest loss of all iterations"

@@ -45,7 +45,7 @@ def is_present(network: str) -> bool:
 
 def name(path: Path) -> str:
     """What find() finds this file by, from wherever it is run: its name or its whole path."""
-    names = [name for name in FILES if _present(name) == path]
+    names = [name for name in FILES if path.is_absolute() and _present(name) == path]
     return names[0] if names else str(path.resolve())
 
 
@@ -95,11 +95,11 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
 
 
 def data_folder() -> Path:
-    """The folder of what ships with the program, installed or in a checkout."""
-    try:
-        return Path(str(importlib.resources.files("styling.data")))
-    except ModuleNotFoundError:
-        return Path(__file__).parent.parent / "data"
+    """The folder of what ships with the program: of this checkout, or of the installed package."""
+    checkout = Path(__file__).resolve().parent.parent / "data"
+    if (checkout / COMPACT).is_file():
+        return checkout
+    return Path(str(importlib.resources.files("styling.data")))
 
 
 def _present(network: str) -> Path | None:

@@ -7,6 +7,7 @@ has what differs where the compact network paints.
 import dataclasses
 import difflib
 import os
+import reprlib
 import tomllib
 import types
 import typing
@@ -109,7 +110,7 @@ def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Se
     """
     values = recipe.values | (recipe.compact if compact else {})
     if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
-        values["style_layers"] = tuple(values["style_layers"])
+        values["style_layers"] = tuple(values["style_layers"])  # their weights are the exponent's now
     # A flag takes the place of what it would contradict.
     for contradicts, rivals in (
         ("width" in flags, ("max_size", "height")),
@@ -163,7 +164,7 @@ def _table(path: Path) -> dict[str, object]:
     if path.stat().st_size > MOST_BYTES:
         raise RecipeError("is too large for a recipe")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"is no TOML file ({error})") from None
 
@@ -173,6 +174,9 @@ def _recipe(table: dict[str, object]) -> Recipe:
     if not isinstance(compact, dict):
         raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
     values, compact = _values(table), _values(compact)
+    for key in ("network", "network_sha256", "description"):
+        if key in compact:
+            raise RecipeError(f"{key} has no place in [compact], which is for one network")
     description = values.pop("description", "")
     recipe = Recipe(description, values, compact)
     for use_compact in (False, True):
@@ -198,4 +202,4 @@ def _converted(key: str, value: object, hint: object) -> object:
         if kind in KINDS and KINDS[kind].accepts(value):
             return KINDS[kind].convert(value)
     wanted = " or ".join(KINDS[kind].name for kind in kinds if kind in KINDS)
-    raise RecipeError(f"{key} is {value!r}, where {wanted} is wanted")
+    raise RecipeError(f"{key} is {reprlib.repr(value)}, where {wanted} is wanted")

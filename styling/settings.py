@@ -158,7 +158,9 @@ class Settings:
         """Raise SettingsError unless a run can be made of a content image or none, so many styles, and an
         initial image or none."""
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
-            raise SettingsError("styles", "is needed, unless --style-weight is 0")
+            raise SettingsError(
+                "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
+            )
         from_content = self.noiseblend(initial) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
