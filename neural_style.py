@@ -73,7 +73,7 @@ def plan(options: argparse.Namespace) -> Job:
     for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
         if name in flags:
             flags[name] = read_layers(name, flags[name])
-    for name in ("style_scales", "style_blend_weights", "shifts"):
+    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
         if name in flags:
             flags[name] = tuple(flags[name])
     recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)

@@ -31,6 +31,7 @@ from styling.settings import Settings, content_size, style_size
 from vgg import Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
+NOTHING = (math.inf, None)  # the loss and the image of what there is not
 
 
 def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> str:
@@ -179,40 +180,45 @@ def stylize(
     for image in (content, *styles, initial):
         if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
             raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
-    (height, width), sizes = _sizes(content, styles, settings, initial is not None)
+    scales = _scales(content, styles, settings, initial is not None)
+    layers = network.built(settings.layers())
+    for scale in scales:
+        _check_shifts(network, settings, scale.size)
     if not tf.config.list_logical_devices("GPU"):
-        check_memory(network.built(settings.layers()), (height, width), sizes, settings.optimizer)
-    content = None if content is None else images.resize(content, height, width)
-    styles = [images.resize(style, *size) for style, size in zip(styles, sizes, strict=True)]
-
-    def to_image(x: tf.Tensor) -> np.ndarray:
-        image = network.unprocess(x)
-        return images.keep_colors(image, content) if settings.preserve_colors else image
-
-    with device_errors(height, width):
-        objective = build_objective(content, styles, network, settings, (height, width))
-        x = _start(content, initial, network, settings, (height, width))
-    optimizer = _optimizer(settings, network)
-    return _optimize(optimizer(_compiled(objective), x), settings, to_image, (height, width))
+        check_memory(layers, scales[-1].size, scales[-1].styles, settings.optimizer)
+    return _coarse_to_fine(content, styles, network, settings, initial, scales)
 
 
-def _sizes(
+@dataclass(frozen=True)
+class Scale:
+    """One of the sizes at which a picture is made: its own (height, width), the styles', and its updates."""
+
+    size: tuple[int, int]
+    styles: tuple[tuple[int, int], ...]
+    iterations: int
+
+
+def _scales(
     content: np.ndarray | None, styles: Sequence[np.ndarray], settings: Settings, has_initial: bool
-) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """The (height, width) of the picture and of each style, once it is sure that what is needed is there."""
+) -> list[Scale]:
+    """The scales in their order, once it is sure that what is needed is there."""
     settings.check_images(content is not None, len(styles), has_initial)
-    scales = settings.scales(len(styles))
     model = content if content is not None else styles[0] if styles else None
     height, width = content_size(*((0, 0) if model is None else model.shape[:2]), settings)
-    if height < 1 or width < 1:
-        raise ImageError(
-            f"the picture would be {width} x {height} pixels: use a larger --width or --max-size"
-        )
-    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, scales, strict=True)]
-    for i, (high, wide) in enumerate(sizes, 1):
+    scales = []
+    own = settings.scales_of_styles(len(styles))
+    for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
+        high, wide = round(height * factor), round(width * factor)
         if high < 1 or wide < 1:
-            raise ImageError(f"style {i} would be {wide} x {high} pixels: make its --style-scales larger")
-    return (height, width), sizes
+            problem = f"the picture would be {wide} x {high} pixels"
+            raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
+        sizes = [style_size(*style.shape[:2], scale, wide) for style, scale in zip(styles, own, strict=True)]
+        for i, size in enumerate(sizes, 1):
+            if 0 in size:
+                problem = f"style {i} would be {size[1]} x {size[0]} pixels"
+                raise ImageError(f"{problem}: make its --style-scales larger")
+        scales.append(Scale((high, wide), tuple(sizes), iterations))
+    return scales
 
 
 def build_objective(
@@ -252,9 +258,7 @@ def _matches(
 ) -> dict[str, Match]:
     """The terms that compare with the styles, by name; the style itself also where it has no weight."""
     shapes = network.shapes(*size, settings.layers())
-    shift_layers = settings.layer_weights("shift")
-    if shift_layers and min(settings.shifts) >= max(max(shapes[layer][:2]) for layer in shift_layers):
-        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")
+    _check_shifts(network, settings, size)
     style_layers = {
         name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
         for name, weight in settings.layer_weights("style").items()
@@ -262,7 +266,7 @@ def _matches(
     shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
     parts = {
         "style": (style_layers, losses.gram, losses.style),
-        "shift": (shift_layers, shifted_grams, losses.shift),
+        "shift": (settings.layer_weights("shift"), shifted_grams, losses.shift),
         "histogram": (settings.layer_weights("histogram"), losses.sorted_values, losses.histogram),
     }
     parts = {name: part for name, part in parts.items() if name in settings.losses}
@@ -304,6 +308,13 @@ def _start(
     return x
 
 
+def _check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
+    layers = settings.layer_weights("shift")
+    shapes = network.shapes(*size, layers).values()
+    if layers and min(settings.shifts) >= max(max(height, width) for height, width, _ in shapes):
+        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")
+
+
 def _optimizer(settings: Settings, network: Network) -> Callable[..., Iterator[optimizers.Step]]:
     """The optimiser that the settings name, to be called with the loss and the start."""
     # Its keyword-only parameters carry the names of settings, so that a new optimiser needs nothing here.
@@ -314,26 +325,64 @@ def _optimizer(settings: Settings, network: Network) -> Callable[..., Iterator[o
     return partial(function, bounds=bounds if settings.clip else None, **values)
 
 
+def _coarse_to_fine(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings,
+    initial: np.ndarray | None,
+    scales: Sequence[Scale],
+) -> Iterator[Progress]:
+    """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
+    size = scales[-1].size
+    final_content = None if content is None else images.resize(content, *size)
+    optimizer = _optimizer(settings, network)
+    done, x, sound = 0, None, NOTHING
+
+    def to_image(x: tf.Tensor) -> np.ndarray:
+        image = network.unprocess(_enlarged(x, size))
+        return images.keep_colors(image, final_content) if settings.preserve_colors else image
+
+    for scale in scales:
+        last = scale is scales[-1]
+        if not (scale.iterations or last):
+            continue
+        with device_errors(*scale.size):
+            small = None if content is None else images.resize(content, *scale.size)
+            sized = [images.resize(style, *part) for style, part in zip(styles, scale.styles, strict=True)]
+            objective = build_objective(small, sized, network, settings, scale.size)
+            start = _start(small, initial, network, settings, scale.size) if x is None else x
+            steps = optimizer(_compiled(objective), _enlarged(start, scale.size))
+            with contextlib.closing(steps):
+                for progress in _optimize(steps, settings, (done, done + scale.iterations), sound, to_image):
+                    if progress.iteration == done + scale.iterations and not last:
+                        break  # the next scale starts from this one, and reports it
+                    yield progress
+            sound = _look(progress, progress._sound)
+        done, x = progress.iteration, progress._x
+
+
 def _optimize(
     steps: Iterator[optimizers.Step],
     settings: Settings,
+    iterations: tuple[int, int],
+    sound: tuple[float, tf.Tensor | None],
     to_image: Callable[[tf.Tensor], np.ndarray],
-    size: tuple[int, int],
 ) -> Iterator[Progress]:
-    best = sound = (math.inf, None)  # of those compared; of all that was looked at, in case the run diverges
+    """The iterations of one scale, from the first to the last of a pair, or to where the steps end."""
+    first, last = iterations
+    best = NOTHING  # losses at different scales do not compare
     next_look = time.monotonic()
-    with device_errors(*size), contextlib.closing(steps):
-        for iteration, (x, terms) in enumerate(itertools.islice(steps, settings.iterations + 1)):
-            progress = Progress(iteration, terms, x, best, sound, to_image)
-            checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
-            if checkpoint or time.monotonic() >= next_look:
-                sound = _look(progress, sound)
-                next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-            yield progress
-            compared = checkpoint or (settings.best_of_all and iteration > 0)
-            if compared and float(terms["total"]) < best[0]:
-                best = (float(terms["total"]), x)
-        _look(progress, sound)
+    for iteration, (x, terms) in enumerate(itertools.islice(steps, last - first + 1), first):
+        progress = Progress(iteration, terms, x, best, sound, to_image)
+        checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
+        if checkpoint or time.monotonic() >= next_look:
+            sound = _look(progress, sound)
+            next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
+        yield progress
+        compared = checkpoint or (settings.best_of_all and iteration > first)
+        if compared and float(terms["total"]) < best[0]:
+            best = (float(terms["total"]), x)
 
 
 def _look(progress: Progress, sound: tuple[float, tf.Tensor | None]) -> tuple[float, tf.Tensor | None]:
@@ -342,6 +391,10 @@ def _look(progress: Progress, sound: tuple[float, tf.Tensor | None]) -> tuple[fl
     if not math.isfinite(total):
         raise progress._diverged()
     return (total, progress._x) if progress.iteration and total < sound[0] else sound
+
+
+def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    return x if x.shape[1:3] == size else tf.image.resize(x, size, "bicubic")
 
 
 def _compiled(objective: Objective) -> optimizers.Evaluate:

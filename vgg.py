@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +50,16 @@ class Layer:
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
-            return tf.nn.bias_add(_convolve(x, self.kernel), self.bias), lambda dy: _convolve(dy, self.turned)
+            return tf.nn.bias_add(self._product(x), self.bias), partial(self._product, back=True)
 
         return convolve(x)
+
+    def _product(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
+        """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: a gradient's, out -> in."""
+        on_cpu = not tf.config.list_logical_devices("GPU")  # where cuDNN chooses the way by itself
+        if on_cpu and winograd.pays(x.shape, self.kernel.shape[2 if back else 3]):
+            return winograd.convolve(x, self.kernel, back)
+        return tf.nn.conv2d(x, self.turned if back else self.kernel, strides=1, padding="SAME")
 
 
 @dataclass(frozen=True)
@@ -142,13 +149,6 @@ class Network:
                 layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
             scaled.append(layer)
         return replace(self, layers=tuple(scaled))
-
-
-def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    on_cpu = not tf.config.list_logical_devices("GPU")  # where cuDNN chooses the way by itself
-    if on_cpu and winograd.pays(x.shape, kernel.shape[3]):
-        return winograd.convolve(x, kernel)
-    return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
 
 
 @tf.custom_gradient

@@ -3,6 +3,7 @@
 None passes everywhere, since it stands for a default.
 """
 
+import itertools
 import math
 import struct
 from collections.abc import Sequence
@@ -57,11 +58,10 @@ def weights(name: str, values: Sequence[float]) -> None:
         raise SettingsError(name, "the weights sum to 0; at least one must be above 0")
 
 
-def one_each(name: str, values: Sequence[float] | None, styles: int) -> None:
-    """As many values as there are style images."""
-    if values is not None and len(values) != styles:
-        plural = "s" * (styles != 1)
-        raise SettingsError(name, f"{len(values)} of them given for {styles} style image{plural}")
+def one_each(name: str, values: Sequence[float] | None, wanted: int, of: str = "style image") -> None:
+    """As many values as there are style images, or what else they are of."""
+    if values is not None and len(values) != wanted:
+        raise SettingsError(name, f"{len(values)} of them given for {wanted} {of}{'s' * (wanted != 1)}")
 
 
 def layers(name: str, value: Layers | None) -> None:
@@ -80,3 +80,12 @@ def shifts(name: str, values: Sequence[int]) -> None:
         count(name, value)
     if not values or len(set(values)) < len(values):
         raise SettingsError(name, "must be different whole numbers, at least one")
+
+
+def scales(name: str, values: Sequence[float]) -> None:
+    """Numbers above 0 that grow, up to 1."""
+    for value in values:
+        number(name, value, low=0, low_open=True)
+    growing = all(before < after for before, after in itertools.pairwise(values))
+    if not (growing and values and values[-1] == 1):
+        raise SettingsError(name, "must grow from scale to scale, and the last be 1, the full size")

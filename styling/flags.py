@@ -100,8 +100,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(size, "--height", height_help, type=int, metavar="H")
     add(size, "--max-size", "shrink the picture to at most this on its longer side", type=int, metavar="N")
-    scales_help = "scale of each style, relative to the width (default 1 each)"
-    add(size, "--style-scales", scales_help, type=float, nargs="+", metavar="F")
+    scales_help = "sizes at which the picture is made, coarse to fine, relative to its own, as 0.25 0.5 1"
+    add(size, "--scales", scales_help, type=float, nargs="+", metavar="F")
+    shares_help = "share of the iterations at each scale (default: equal)"
+    add(size, "--scale-shares", shares_help, type=float, nargs="+", metavar="F")
+    style_help = "scale of each style, relative to the width (default 1 each)"
+    add(size, "--style-scales", style_help, type=float, nargs="+", metavar="F")
 
     objective = parser.add_argument_group("what is minimised")
     add(objective, "--content-weight", "weight of the content", type=float, metavar="F")
@@ -145,12 +149,12 @@ def build_parser() -> argparse.ArgumentParser:
     search = parser.add_argument_group("how it is minimised")
     add(search, "--iterations", "updates to make", type=int, metavar="N")
     add(search, "--optimizer", "how", choices=CHOICES["optimizer"])
-    rate_help = "step, in grey levels; for every optimizer but lbfgs"
+    rate_help = "step, in grey levels; for every optimizer but lbfgs and lbfgs-b"
     add(search, "--learning-rate", rate_help, type=float, metavar="F")
     add(search, "--beta1", "Adam's decay of the first moment", type=float, metavar="F")
     add(search, "--beta2", "Adam's decay of the second moment", type=float, metavar="F")
     add(search, "--eps", "epsilon of Adam and of normalized gradient descent", type=float, metavar="F")
-    evaluations_help = "make each iteration of lbfgs a new call of at most so many evaluations, 5 or more"
+    evaluations_help = "make each iteration of lbfgs-b a new call of at most so many evaluations, 5 or more"
     add(search, "--evaluations", evaluations_help, type=int, metavar="N")
     add(search, "--clip", "keep all pixels within 0..255 at every step", **switch)
     best_help = "keep the image with the lowest loss of all iterations"

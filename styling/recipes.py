@@ -118,7 +118,8 @@ def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Se
         ("content_layers" in flags, ("content_weight_blend",)),
         ("content_weight_blend" in flags, ("content_layers",)),
         (isinstance(flags.get("style_layers"), dict), ("style_layer_weight_exp",)),
-        (flags.get("optimizer", "lbfgs") != "lbfgs", ("evaluations",)),
+        (flags.get("optimizer", "lbfgs-b") != "lbfgs-b", ("evaluations",)),
+        ("scales" in flags, ("scale_shares",)),
         ("network" in flags, ("network_sha256",)),
     ):
         if contradicts:

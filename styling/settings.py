@@ -5,6 +5,7 @@ wrong setting is found out at once. Defaults are those of the best known TensorF
 family (Athalye 2015), except for average pooling, which is what Gatys et al. (2015) use.
 """
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ CHOICES = {
     "style_reduction": ("mean", "sum"),
     "tv_reduction": ("mean", "sum"),
     "gram_divisor": ("size", "positions", "none"),
-    "optimizer": ("adam", "lbfgs", "gradient-descent", "normalized-gradient-descent"),
+    "optimizer": ("adam", "lbfgs", "lbfgs-b", "gradient-descent", "normalized-gradient-descent"),
     "noise": ("normal", "uniform"),
 }
 MOST_THREADS = 1024
@@ -55,13 +56,15 @@ class Settings:
     content_reduction, style_reduction, tv_reduction: means or sums of squared differences.
     gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
         with "none", a style counts as if it had as many positions as the picture.
+    scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
+        result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
     style_scales: scale of each style relative to the result's width; None for 1 each.
     style_blend_weights: share of each style, any positive scale; None for equal shares.
-    learning_rate: in grey levels; of every optimiser but lbfgs. beta1, beta2: of adam. eps: of adam and
-        normalized-gradient-descent.
-    evaluations: makes an iteration of lbfgs a new call of at most so many evaluations (5 or more); None for
-        an iteration of its own.
-    clip: keep every pixel within 0..255 at every step; for lbfgs as bounds.
+    learning_rate: in grey levels; of every optimiser but the two of L-BFGS. beta1, beta2: of adam. eps: of
+        adam and normalized-gradient-descent.
+    evaluations: makes an iteration of lbfgs-b a new call of at most so many evaluations (5 or more); None
+        for an iteration of its own.
+    clip: keep every pixel within 0..255 at every step; for L-BFGS as bounds.
     initial_noiseblend: share of noise in the start, 0..1; None for 0 with an initial image, else 1.
     noise: normal, of deviation 0.256 about the mean pixel, or uniform in [128, 129).
     seed: of the start's noise; None for a new one each time.
@@ -94,6 +97,8 @@ class Settings:
     style_reduction: str = "mean"
     tv_reduction: str = "mean"
     gram_divisor: str = "size"
+    scales: tuple[float, ...] = (1.0,)
+    scale_shares: tuple[float, ...] | None = None
     style_scales: tuple[float, ...] | None = None
     style_blend_weights: tuple[float, ...] | None = None
     optimizer: str = "adam"
@@ -133,6 +138,10 @@ class Settings:
         for term in LAYER_TERMS:
             checks.layers(f"{term}_layers", getattr(self, f"{term}_layers"))
         checks.shifts("shifts", self.shifts)
+        checks.scales("scales", self.scales)
+        if self.scale_shares is not None:
+            checks.weights("scale_shares", self.scale_shares)
+            checks.one_each("scale_shares", self.scale_shares, len(self.scales), "scale")
         self._check_contradictions()
 
     def _check_contradictions(self) -> None:
@@ -145,8 +154,8 @@ class Settings:
             raise SettingsError("content_layers", problem)
         if isinstance(self.style_layers, dict) and self.style_layer_weight_exp is not None:
             raise SettingsError("style_layers", "with weights contradict --style-layer-weight-exp")
-        if self.evaluations and self.optimizer != "lbfgs":
-            raise SettingsError("evaluations", "goes together with --optimizer lbfgs")
+        if self.evaluations and self.optimizer != "lbfgs-b":
+            raise SettingsError("evaluations", "goes together with --optimizer lbfgs-b")
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -170,8 +179,14 @@ class Settings:
             raise SettingsError("height", "is needed, with --width, where there is neither content nor style")
         if content and self.height:
             raise SettingsError("height", "contradicts --content, whose shape the picture has")
-        self.scales(styles)
+        self.scales_of_styles(styles)
         self.style_shares(styles)
+
+    def iterations_by_scale(self) -> tuple[int, ...]:
+        """The iterations of each of the scales, their sum being all of them."""
+        sums = list(itertools.accumulate(self.scale_shares or (1.0,) * len(self.scales)))
+        ends = [0, *(round(self.iterations * part / sums[-1]) for part in sums)]
+        return tuple(end - start for start, end in itertools.pairwise(ends))
 
     def layer_weights(self, term: str) -> dict[str, float]:
         """Layers of the term (content, style, shift or histogram) and their weights, those above 0 only;
@@ -208,7 +223,7 @@ class Settings:
         shares = [weight / largest for weight in weights]
         return tuple(share / sum(shares) for share in shares)
 
-    def scales(self, count: int) -> tuple[float, ...]:
+    def scales_of_styles(self, count: int) -> tuple[float, ...]:
         """Scales of so many styles. Raises SettingsError if another number was given."""
         checks.one_each("style_scales", self.style_scales, count)
         return self.style_scales or (1.0,) * count

@@ -25,11 +25,16 @@ def pays(shape: tuple[int, ...], channels: int) -> bool:
     return wide and tiles >= LEAST_TILES
 
 
-def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """x [1, h, w, in] and a kernel [3, 3, in, out] -> [1, h, w, out], stride 1, zero padding."""
-    of_tiles, of_kernels, back = _transforms()
+def convolve(x: tf.Tensor, kernel: tf.Tensor, back: bool = False) -> tf.Tensor:
+    """x [1, h, w, in] and a kernel [3, 3, in, out] -> [1, h, w, out], stride 1, zero padding.
+
+    back: the gradient of that for x instead, [1, h, w, out] -> [1, h, w, in], with no copy of the kernel.
+    """
+    of_tiles, of_kernels, of_products = _transforms()
+    if back:
+        of_kernels = np.ascontiguousarray(of_kernels[:, ::-1])  # the kernel turned by half a turn
     _, height, width, channels = x.shape
-    filters = kernel.shape[3]
+    inputs, filters = kernel.shape[2:]
     high, wide = -(-height // TILE), -(-width // TILE)
     with tf.control_dependencies([x]):  # else all layers' kernels are transformed at the start, and kept
         kernel = tf.identity(kernel)
@@ -39,11 +44,12 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     tiles = tf.matmul(of_tiles, tf.reshape(tiles, [WINDOW**2, -1]))
     products = tf.matmul(  # (36, tiles, out)
         tf.reshape(tiles, [WINDOW**2, high * wide, channels]),
-        tf.reshape(kernels, [WINDOW**2, channels, filters]),
+        tf.reshape(kernels, [WINDOW**2, inputs, filters]),
+        transpose_b=back,
     )
-    y = tf.matmul(back, tf.reshape(products, [WINDOW**2, -1]))
-    y = tf.transpose(tf.reshape(y, [TILE, TILE, high, wide, filters]), [2, 0, 3, 1, 4])
-    return tf.reshape(y, [1, high * TILE, wide * TILE, filters])[:, :height, :width]
+    y = tf.matmul(of_products, tf.reshape(products, [WINDOW**2, -1]))
+    y = tf.transpose(tf.reshape(y, [TILE, TILE, high, wide, -1]), [2, 0, 3, 1, 4])
+    return tf.reshape(y, [1, high * TILE, wide * TILE, -1])[:, :height, :width]
 
 
 def _places(high: int, wide: int) -> np.ndarray:

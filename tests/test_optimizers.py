@@ -109,8 +109,8 @@ def test_a_normalized_step_without_a_gradient_stays():
         (optimizers.adam, {"learning_rate": 0.1}),
         (optimizers.gradient_descent, {"learning_rate": 0.01}),
         (optimizers.normalized_gradient_descent, {"learning_rate": 0.1}),
-        (optimizers.lbfgs, {}),
-        (optimizers.lbfgs, {"evaluations": 6}),
+        (optimizers.lbfgs_b, {}),
+        (optimizers.lbfgs_b, {"evaluations": 6}),
     ],
 )
 def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer, values):
@@ -129,31 +129,31 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 
 @pytest.mark.parametrize("evaluations", [5, 6, 8])
 def test_few_evaluations_do_not_pass_for_a_minimum(evaluations):
-    steps = steps_of(optimizers.lbfgs, rosenbrock(), [-1.2, 1], 300, evaluations=evaluations)
+    steps = steps_of(optimizers.lbfgs_b, rosenbrock(), [-1.2, 1], 300, evaluations=evaluations)
     assert len(steps) == 300 or steps[-1].losses["total"] < 1e-4
 
 
 @pytest.mark.parametrize("evaluations", [None, 20])
-def test_lbfgs_finds_minima_in_few_evaluations(evaluations):
+def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
     for function, start, minimum in (
         (quadratic(START[::-1]), START, START[::-1]),
         (rosenbrock(), [-1.2, 1], [1, 1]),
         (rosenbrock(), [0.5, 2, 0.5, 1.5], [1] * 4),
     ):
-        *_, last = steps_of(optimizers.lbfgs, function, start, 60, evaluations=evaluations)
+        *_, last = steps_of(optimizers.lbfgs_b, function, start, 60, evaluations=evaluations)
         np.testing.assert_allclose(last.x, minimum, atol=2e-3)
         assert function.calls < 200
 
 
 @few
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=4), st.sampled_from([None, 5, 20]))
-def test_lbfgs_never_rises(start, evaluations):
-    steps = steps_of(optimizers.lbfgs, rosenbrock(), start, 40, evaluations=evaluations)
+def test_lbfgs_b_never_rises(start, evaluations):
+    steps = steps_of(optimizers.lbfgs_b, rosenbrock(), start, 40, evaluations=evaluations)
     totals = [float(step.losses["total"]) for step in steps]
     assert all(after <= before for before, after in itertools.pairwise(totals))
 
 
-def test_lbfgs_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_minimum():
+def test_lbfgs_b_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_minimum():
     # min 100 (y - x^2)^2 + (1 - x)^2 with x <= 1/2 is at x = 1/2, y = 1/4.
     low, high = [-2.0, -3], [0.5, 3]
     seen = []
@@ -163,27 +163,27 @@ def test_lbfgs_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_mini
         seen.append(x.numpy())
         return function(x)
 
-    *_, last = steps_of(optimizers.lbfgs, evaluate, [-1.2, 1], 80, tensors(low, high))
+    *_, last = steps_of(optimizers.lbfgs_b, evaluate, [-1.2, 1], 80, tensors(low, high))
     np.testing.assert_allclose(last.x, [0.5, 0.25], atol=1e-4)
     assert all((low <= x).all() and (x <= high).all() for x in seen)
 
 
 @few
 @given(st.integers(0, 2**32 - 1))
-def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
+def test_lbfgs_b_within_bounds_ends_at_the_closed_form(seed):
     # A quadratic without mixed terms has its bounded minimum at the clipped free one.
     rng = np.random.default_rng(seed)
     center, low = rng.normal(0, 3, CURVATURE.shape), rng.uniform(-3, -1, 3)
     high = low + rng.uniform(0.5, 4, 3)
     start = np.clip(START, low, high)
-    *_, last = steps_of(optimizers.lbfgs, quadratic(center), start, 60, tensors(low, high))
+    *_, last = steps_of(optimizers.lbfgs_b, quadratic(center), start, 60, tensors(low, high))
     np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=3e-2)
 
 
 @pytest.mark.parametrize("evaluations", [6, 9])
-def test_lbfgs_makes_at_most_so_many_evaluations_an_iteration(evaluations):
+def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration(evaluations):
     function = rosenbrock()
-    steps = optimizers.lbfgs(function, tf.constant([-1.2, 1]), evaluations=evaluations)
+    steps = optimizers.lbfgs_b(function, tf.constant([-1.2, 1]), evaluations=evaluations)
     calls = []
     for _ in itertools.islice(steps, 8):
         calls.append(function.calls)
@@ -195,28 +195,28 @@ def test_lbfgs_makes_at_most_so_many_evaluations_an_iteration(evaluations):
 
 def test_more_evaluations_an_iteration_come_further():
     ends = [
-        steps_of(optimizers.lbfgs, rosenbrock(), [-1.2, 1], 4, evaluations=n)[-1].losses["total"]
+        steps_of(optimizers.lbfgs_b, rosenbrock(), [-1.2, 1], 4, evaluations=n)[-1].losses["total"]
         for n in (None, 20)
     ]
     assert ends[1] < ends[0]
 
 
 @pytest.mark.parametrize("evaluations", [None, 7])
-def test_lbfgs_ends_by_itself_at_a_minimum(evaluations):
+def test_lbfgs_b_ends_by_itself_at_a_minimum(evaluations):
     function = quadratic(START)
-    (only,) = steps_of(optimizers.lbfgs, function, START, evaluations=evaluations)
+    (only,) = steps_of(optimizers.lbfgs_b, function, START, evaluations=evaluations)
     assert only.losses["total"] == 0 and function.calls <= 2
-    steps = steps_of(optimizers.lbfgs, quadratic(START), START + 1, 1000, evaluations=evaluations)
+    steps = steps_of(optimizers.lbfgs_b, quadratic(START), START + 1, 1000, evaluations=evaluations)
     assert len(steps) < 1000
     np.testing.assert_allclose(steps[-1].x, START, atol=1e-3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("evaluations", [None, 7])
-def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_yields(bad, evaluations):
+def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_b_yields(bad, evaluations):
     function = rosenbrock()
     function.value = lambda x: scipy.optimize.rosen(x) if function.calls < 5 else bad
-    steps = steps_of(optimizers.lbfgs, function, [-1.2, 1], 50, evaluations=evaluations)
+    steps = steps_of(optimizers.lbfgs_b, function, [-1.2, 1], 50, evaluations=evaluations)
     totals = [float(step.losses["total"]) for step in steps]
     assert 1 < len(totals) < 50 and np.isfinite(totals[:-1]).all()
     assert totals[-1] == pytest.approx(bad, nan_ok=True)
@@ -241,17 +241,17 @@ def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, ev
 
     function.value = fail
     with pytest.raises(KeyboardInterrupt, match="in the loss"):
-        steps_of(optimizers.lbfgs, function, [-1.2, 1], 50, evaluations=evaluations)
+        steps_of(optimizers.lbfgs_b, function, [-1.2, 1], 50, evaluations=evaluations)
     assert function.calls == 4
 
 
 @pytest.mark.parametrize("evaluations", [None, 7])
 @pytest.mark.parametrize("taken", [0, 1, 3])
-def test_lbfgs_that_is_given_up_leaves_no_thread(threads, taken, evaluations):
-    steps = optimizers.lbfgs(rosenbrock(), tf.constant([-1.2, 1]), evaluations=evaluations)
+def test_lbfgs_b_that_is_given_up_leaves_no_thread(threads, taken, evaluations):
+    steps = optimizers.lbfgs_b(rosenbrock(), tf.constant([-1.2, 1]), evaluations=evaluations)
     assert len(list(itertools.islice(steps, taken))) == taken
     steps.close()
 
 
-def test_lbfgs_that_ends_leaves_no_thread(threads):
-    assert len(steps_of(optimizers.lbfgs, quadratic(), START, 1000)) < 1000
+def test_lbfgs_b_that_ends_leaves_no_thread(threads):
+    assert len(steps_of(optimizers.lbfgs_b, quadratic(), START, 1000)) < 1000

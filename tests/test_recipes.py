@@ -77,7 +77,7 @@ STATED = {
     },
     "gatys2015": {"network": "vgg19", "pooling": "avg", "tv_weight": 0},
     "gatys2016": {
-        "network": "vgg19", "pooling": "avg", "normalize": True, "optimizer": "lbfgs", "tv_weight": 0,
+        "network": "vgg19", "pooling": "avg", "normalize": True, "optimizer": "lbfgs-b", "tv_weight": 0,
     },
     "yuan2018": {
         "network": "vgg19", "content_weight": 1e3, "style_weight": 1e-2, "tv_weight": 0, "optimizer": "adam",
@@ -93,10 +93,12 @@ STATED = {
     "cs231n-inversion": {"network": "vgg19", "style_weight": 0},
     "cs231n-texture": {"network": "vgg19", "content_weight": 0},
     "tseng2017": {
-        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs", "iterations": 10, "initial_noiseblend": 0,
+        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
+        "initial_noiseblend": 0,
     },
     "tseng2017-plain": {
-        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs", "iterations": 10, "initial_noiseblend": 0,
+        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
+        "initial_noiseblend": 0,
     },
 }  # fmt: skip
 FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inversion", "cs231n-texture")
@@ -204,7 +206,7 @@ def painted(tmp_path_factory, image_files):
         name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in NAMES
     } | {
         "deep": f"--recipe deep.toml --network vgg16 {images} --output deep.png {few}",
-        "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs --seed 1 "
+        "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
         "--iterations 5000 --output early.png",
     }
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
@@ -239,7 +241,7 @@ def test_a_run_that_ends_early_says_so(painted):
     folder, printed = painted
     *_, line, status = printed["early"]
     assert status == "> 0"
-    ending = r" after (\d+) iterations, as lbfgs finds no lower; wrote early.png$"
+    ending = r" after (\d+) iterations, as lbfgs-b finds no lower; wrote early.png$"
     iterations = re.search(ending, line).group(1)
     assert 0 < int(iterations) < 5000
     assert np.ptp(iio.imread(folder / "early.png"), axis=(0, 1)).max() <= 1
@@ -326,7 +328,7 @@ def test_flags_win_over_the_recipe_and_recipes_over_the_defaults(planned):
             {"style_layers": ("relu1_1", "relu2_1"), "style_layer_weight_exp": 2},
         ),
         (
-            'optimizer = "lbfgs"\nevaluations = 5',
+            'optimizer = "lbfgs-b"\nevaluations = 5',
             "--optimizer adam",
             {"optimizer": "adam", "evaluations": None},
         ),
@@ -382,7 +384,7 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
         ("--recipe gatys2015 --save-recipe run.txt", 2, ["--save-recipe", "run.txt", ".toml"]),
         ("--save-recipe bad.toml", 2, ["--save-recipe", "bad.toml", "--overwrite"]),
         ("--recipe fine.toml --save-recipe fine.toml --overwrite", 2, ["--save-recipe", "fine.toml"]),
-        ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs"]),
+        ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs-b"]),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_in_a_line(neural_style, folder, flags, status, parts):

@@ -65,7 +65,7 @@ WRONG = [
     ("gram_divisor", {"gram_divisor": "channels"}),
     ("optimizer", {"optimizer": "normalized_gradient_descent"}),
     ("noise", {"noise": "white"}),
-    ("evaluations", {"evaluations": 0, "optimizer": "lbfgs"}),
+    ("evaluations", {"evaluations": 0, "optimizer": "lbfgs-b"}),
     ("evaluations", {"evaluations": 20}),
     ("height", {"height": 0, "width": 10}),
     ("height", {"height": 10}),
@@ -82,10 +82,10 @@ def test_a_wrong_setting_is_named(name, values):
 
 def test_a_number_for_each_style():
     settings = Settings(style_scales=(1, 2), style_blend_weights=(1, 3))
-    assert settings.scales(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
+    assert settings.scales_of_styles(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
     for count in (0, 1, 3):
         with pytest.raises(SettingsError, match="2 of them given for"):
-            settings.scales(count)
+            settings.scales_of_styles(count)
         with pytest.raises(SettingsError, match="2 of them given for"):
             settings.style_shares(count)
 

@@ -189,7 +189,7 @@ def test_a_run_takes_the_reference_models_path(network, run):
 
 @pytest.mark.parametrize("clip", [False, True])
 def test_lbfgs_comes_as_far_as_scipy_with_the_reference_model(network, clip):
-    run = Settings(iterations=5, optimizer="lbfgs", clip=clip)
+    run = Settings(iterations=5, optimizer="lbfgs-b", clip=clip)
     content, styles, initial = random_image(18, 20, 1), [random_image(18, 20, 2)], random_image(18, 20, 3)
     arguments = reference_arguments(content, styles, run)
 
@@ -218,7 +218,7 @@ def test_lbfgs_comes_as_far_as_scipy_with_the_reference_model(network, clip):
 
 
 def test_a_run_ends_before_its_last_iteration_where_there_is_no_lower_loss(network):
-    run = Settings(iterations=5000, optimizer="lbfgs", content_weight=0, style_weight=0, width=6, height=5)
+    run = Settings(iterations=5000, optimizer="lbfgs-b", content_weight=0, style_weight=0, width=6, height=5)
     *_, last = stylize(None, [], network, run)
     assert 0 < last.iteration < 5000
     assert last.losses()["total"] < 1e-6  # smoothness alone ends in one colour
