@@ -19,8 +19,8 @@ GIB = 2**30
 # Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: a
 # step holds at its peak 1.6 times the outputs of all convolutions, 160 values a pixel, and a fixed amount.
 ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.6, 160, 100 * 2**20
-# 20 pairs of corrections and a few vectors, for 3 values a pixel of 4 bytes each, or of 8 by scipy.
-CORRECTIONS_BYTES = {"lbfgs": (2 * 20 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 10) * 3 * 8}
+# 10 pairs of corrections and a few vectors, for 3 values a pixel of 4 bytes each; 20 pairs of 8 by scipy.
+CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 10) * 3 * 8}
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6
 

@@ -39,7 +39,8 @@ NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device 
     --version --help --recipe --list-recipes --save-recipe --height --shift-weight --histogram-weight
     --shift-layers --histogram-layers --shifts --content-reduction --style-reduction --tv-reduction
     --gram-divisor --normalize --no-normalize --optimizer --evaluations --clip --no-clip --best-of-all
-    --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download""")
+    --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download
+    --scales --scale-shares""")
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,8 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
         ("--styles", "--styles"),
         ("--iterations", "--iterations"),
         ("--width 20 --height 20", "--height"),
+        ("--scales 1 0.5", "--scales"),
+        ("--scales 0.5 1 --scale-shares 1", "--scale-shares"),
         ("--shifts 2 2", "--shifts"),
         ("--shift-layers relu1_1 relu2_1=1", "--shift-layers"),
         ("--optimizer adam --evaluations 5", "--evaluations"),
@@ -466,6 +469,21 @@ def test_a_whole_run_and_the_same_again(neural_style, folder):
     assert (folder / "out.png").read_bytes() != (folder / "c020.png").read_bytes()
     assert (folder / "d20.png").read_bytes() == (folder / "out.png").read_bytes()
     assert not list(folder.glob(".*"))
+
+
+def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
+    run = words("--scales 0.5 1 --scale-shares 3 1 --iterations 8 --optimizer lbfgs --save-recipe run.toml")
+    shown = words("--print-iterations 1 --checkpoint-iterations 4 --checkpoint-output c{}.png")
+    first = neural_style(*GOOD, *run, *shown, check=0)
+    lines = printed(first.stdout)
+    assert list(lines) == list(range(9))
+    # The sixth iteration's end is where the second scale starts, of which each iteration lowers the loss.
+    totals = [float(losses[3]) for losses in lines.values()]
+    assert totals[:6] == sorted(totals[:6], reverse=True) and totals[6:] == sorted(totals[6:], reverse=True)
+    assert iio.imread(folder / "c4.png").shape == iio.imread(folder / "out.png").shape == (30, 40, 3)
+    again = words("--recipe run.toml --quiet --output again.png")
+    neural_style(*words("--content content.png --styles style1.png"), *again, check=0)
+    assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
 
 
 def test_initial_and_noise_are_blended(neural_style, folder):

@@ -39,6 +39,23 @@ def quarter(tmp_path_factory):
     return write_mat(path, tiny_layers(channels=(16, 32, 64, 128, 128)), fully_connected=False)
 
 
+def test_what_an_optimizer_remembers_counts(network_file, tmp_path, monkeypatch):
+    # 20 pairs of an image's size, in 32 bits on the device and in 64 by scipy, beside what every step needs.
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)  # a container with 500 MB free, so that this stays so
+    for name, text in (("max", "500000000"), ("current", "0"), ("stat", "active_file 0\ninactive_file 0\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    layers = vgg.load(network_file).built(STYLE_LAYERS)
+    fits = {}
+    for optimizer in ("adam", "lbfgs", "lbfgs-b"):
+        with pytest.raises(MemoryLimitError) as error:
+            memory.check_memory(layers, (10**6, 10**6), [], optimizer)
+        fits[optimizer] = int(re.search(r"--width (\d+)", str(error.value)).group(1)) ** 2
+    room = 5e8 - memory.START_BYTES
+    for optimizer, size in (("lbfgs", 4), ("lbfgs-b", 8)):
+        more = room / fits[optimizer] - room / fits["adam"]  # bytes a pixel
+        assert 40 * 3 * size <= more < 1.4 * 40 * 3 * size
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 def test_the_estimate_is_near_what_a_process_takes(quarter):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -109,22 +109,25 @@ def test_a_normalized_step_without_a_gradient_stays():
         (optimizers.adam, {"learning_rate": 0.1}),
         (optimizers.gradient_descent, {"learning_rate": 0.01}),
         (optimizers.normalized_gradient_descent, {"learning_rate": 0.1}),
+        (optimizers.lbfgs, {}),
         (optimizers.lbfgs_b, {}),
         (optimizers.lbfgs_b, {"evaluations": 6}),
     ],
 )
 def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer, values):
-    function = quadratic()
-    steps = optimizer(function, tf.constant(START, tf.float32), **values)
+    function, start = quadratic(), START[None, :, None].astype(np.float32)  # of an image's shape
+    function.value = lambda x: (CURVATURE[None, :, None] * x**2).sum() / 2
+    function.gradient = lambda x: CURVATURE[None, :, None] * x
+    steps = optimizer(function, tf.constant(start), **values)
     first = next(steps)
     assert function.calls == 1, "the start is evaluated once, and nothing before it is asked for"
-    np.testing.assert_array_equal(first.x, START.astype(np.float32))
+    np.testing.assert_array_equal(first.x, start)
     for step in [first, *itertools.islice(steps, 5)]:
         assert step.losses["total"] == function(step.x)[0]["total"]
     steps.close()
 
 
-# L-BFGS.
+# L-BFGS by scipy.
 
 
 @pytest.mark.parametrize("evaluations", [5, 6, 8])
@@ -255,3 +258,126 @@ def test_lbfgs_b_that_is_given_up_leaves_no_thread(threads, taken, evaluations):
 
 def test_lbfgs_b_that_ends_leaves_no_thread(threads):
     assert len(steps_of(optimizers.lbfgs_b, quadratic(), START, 1000)) < 1000
+
+
+# L-BFGS on the device, for what has an image's shape.
+
+
+def bowl(seed, shape, center=None, least=0.5):
+    """A quadratic without mixed terms, and its minimum."""
+    rng = np.random.default_rng(seed)
+    curvature = np.exp(rng.uniform(np.log(least), 0, shape))
+    center = rng.normal(0, 30, shape) if center is None else center
+    return (
+        Function(lambda x: (curvature * (x - center) ** 2).sum() / 2, lambda x: curvature * (x - center)),
+        center,
+    )
+
+
+def valley(scale=1.0):
+    """Rosenbrock's function of an image's values, in their order."""
+    return Function(
+        lambda x: scale * scipy.optimize.rosen(x.ravel()),
+        lambda x: scale * scipy.optimize.rosen_der(x.ravel()).reshape(x.shape),
+    )
+
+
+def totals_of(steps):
+    return [float(step.losses["total"]) for step in steps]
+
+
+def steps_of_lbfgs(function, start, count, bounds=None):
+    return steps_of(optimizers.lbfgs, function, start, count, bounds)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (1, 1, 1, 2)])
+def test_lbfgs_finds_the_end_of_a_valley_in_few_evaluations(shape):
+    function = valley()
+    *_, last = steps_of_lbfgs(function, np.reshape([-1.2, 1], shape), 45)
+    np.testing.assert_allclose(last.x, np.ones(shape), atol=2e-3)
+    assert function.calls < 60
+
+
+@pytest.mark.parametrize("side", [(1, 1), (1, 2), (1, 7), (8, 1), (5, 6), (13, 17)])
+def test_lbfgs_ends_by_itself_at_the_minimum_of_any_size(side):
+    function, center = bowl(1, (1, *side, 3))
+    steps = steps_of_lbfgs(function, np.zeros_like(center), 300)
+    assert len(steps) < 60 and function.calls < 120
+    np.testing.assert_allclose(steps[-1].x, center, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("bounds", [None, ([0.0] * 3, [5.0] * 3)])
+def test_lbfgs_ends_at_a_start_that_is_the_minimum(bounds):
+    function, center = bowl(1, (1, 4, 3, 3), center=np.full((1, 4, 3, 3), 2.0 if bounds is None else -2))
+    start = np.maximum(center, 0) if bounds else center
+    (only,) = steps_of_lbfgs(function, start, 300, bounds and tensors(*bounds))
+    np.testing.assert_array_equal(only.x, start)
+    assert function.calls <= 2
+
+
+def test_lbfgs_makes_little_more_than_one_evaluation_an_iteration():
+    # log cosh is smooth and convex, and the gradient is within -1 and 1.
+    function = Function(lambda x: np.log(np.cosh(x / 50)).sum() * 50, lambda x: np.tanh(x / 50))
+    start = np.random.default_rng(1).normal(0, 60, (1, 9, 12, 3))
+    steps = steps_of_lbfgs(function, start, 13)
+    assert len(steps) == 13 and function.calls <= 16
+    assert steps[-1].losses["total"] < 1e-3 * steps[0].losses["total"]
+
+
+@settings(deadline=None, max_examples=6)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1), st.booleans())
+def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, seed, bounded):
+    seen, function = [], valley()
+
+    def evaluate(x):
+        seen.append(x.numpy())
+        return function(x)
+
+    bounds = tensors([-1.0, -0.5, -2], [0.5, 1.5, 0.25]) if bounded else None
+    start = np.random.default_rng(seed).uniform(-2, 2, (1, height, width, 3))
+    start = np.clip(start, *(bounds or (-2, 2)))
+    steps = steps_of_lbfgs(evaluate, start, 12, bounds)
+    assert all(after < before for before, after in itertools.pairwise(totals_of(steps)))
+    assert bounds is None or all(
+        (bounds[0] <= x).numpy().all() and (x <= bounds[1]).numpy().all() for x in seen
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
+    # A quadratic without mixed terms has its bounded minimum at the clipped free one.
+    rng = np.random.default_rng(seed)
+    shape = (1, *rng.integers(1, 7, 2), 3)
+    function, center = bowl(seed, shape, rng.normal(0, 3, shape))
+    low = rng.uniform(-3, -1, 3)
+    high = low + rng.uniform(0.5, 4, 3)
+    start = np.clip(rng.normal(0, 3, center.shape), low, high)
+    *_, last = steps_of_lbfgs(function, start, 200, tensors(low, high))
+    np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=5e-2)
+
+
+@pytest.mark.parametrize("exponent", [-20, 50])
+def test_lbfgs_takes_the_same_path_whatever_unit_the_loss_is_in(exponent):
+    # Sums and Gram matrices that are not divided make losses of 1e15. A power of two rounds nothing.
+    start = np.resize([-1.2, 1], (1, 2, 2, 3))
+    plain, scaled = (totals_of(steps_of_lbfgs(valley(scale), start, 9)) for scale in (1.0, 2.0**exponent))
+    np.testing.assert_allclose(scaled, np.array(plain) * 2.0**exponent, rtol=1e-3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_lbfgs_ends_where_its_start_has_no_finite_loss(bad):
+    function = Function(lambda x: bad, np.ones_like)
+    (only,) = steps_of_lbfgs(function, np.zeros((1, 2, 3, 3)), 9)
+    assert float(only.losses["total"]) == pytest.approx(bad, nan_ok=True) and function.calls == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_lbfgs_steps_back_from_where_the_loss_is_not_finite(bad):
+    # x - 12 log x has its minimum at 12, and no value at 0 and below, where the first step of 30 leads.
+    function = Function(
+        lambda x: bad if (x <= 0).any() else (x - 12 * np.log(x)).sum(),
+        lambda x: np.where(x > 0, 1 - 12 / np.where(x > 0, x, 1), bad),
+    )
+    steps = steps_of_lbfgs(function, np.linspace(16, 25, 12).reshape(1, 2, 2, 3), 100)
+    assert np.isfinite(totals_of(steps)).all()
+    np.testing.assert_allclose(steps[-1].x, np.full((1, 2, 2, 3), 12), rtol=1e-2)

@@ -332,6 +332,12 @@ def test_flags_win_over_the_recipe_and_recipes_over_the_defaults(planned):
             "--optimizer adam",
             {"optimizer": "adam", "evaluations": None},
         ),
+        (
+            "scales = [0.5, 1]\nscale_shares = [1, 2]",
+            "--scales 0.25 0.5 1",
+            {"scales": (0.25, 0.5, 1), "scale_shares": None},
+        ),
+        ("scales = [0.5, 1]", "--scale-shares 1 2", {"scales": (0.5, 1), "scale_shares": (1, 2)}),
         ("seed = 4\nthreads = 1", "--seed 5 --threads 2", {"seed": 5, "threads": 2}),
         ('network_sha256 = "0"', "--network vgg16", {"network": "vgg16", "network_sha256": None}),
     ],

@@ -38,6 +38,21 @@ WRONG = [
     ("initial_noiseblend", {"initial_noiseblend": -0.1}),
     ("style_layer_weight_exp", {"style_layer_weight_exp": -1}),
     ("style_scales", {"style_scales": (1, 0)}),
+    ("scales", {"scales": ()}),
+    ("scales", {"scales": (0.5,)}),
+    ("scales", {"scales": (0.5, 2)}),
+    ("scales", {"scales": (1, 0.5)}),
+    ("scales", {"scales": (0.5, 0.25, 1)}),
+    ("scales", {"scales": (0.5, 0.5, 1)}),
+    ("scales", {"scales": (0, 1)}),
+    ("scales", {"scales": (-0.5, 1)}),
+    ("scales", {"scales": (math.nan, 1)}),
+    ("scales", {"scales": (1e-50, 1)}),
+    ("scale_shares", {"scale_shares": (1, 2)}),
+    ("scale_shares", {"scale_shares": (1,), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (0, 0), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (2, -1), "scales": (0.5, 1)}),
     ("style_blend_weights", {"style_blend_weights": (1, -1)}),
     ("style_blend_weights", {"style_blend_weights": (0, 0)}),
     ("style_blend_weights", {"style_blend_weights": (1, math.nan)}),
@@ -155,6 +170,24 @@ def test_shares_sum_to_1_and_do_not_depend_on_the_scale(weights, factor):
     scaled = tuple(weight * factor for weight in weights)
     again = Settings(style_blend_weights=scaled).style_shares(len(weights))
     assert all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shares, again, strict=True))
+
+
+@given(st.integers(1, 10**6), WEIGHTS, st.floats(1e-3, 1e3))
+def test_the_iterations_are_shared_out_among_the_scales(iterations, shares, factor):
+    scales = tuple((k + 1) / len(shares) for k in range(len(shares)))
+    run = Settings(iterations=iterations, scales=scales, scale_shares=tuple(shares))
+    counts = run.iterations_by_scale()
+    assert sum(counts) == iterations and min(counts) >= 0 and all(type(count) is int for count in counts)
+    for count, share in zip(counts, reference.blend_weights(shares), strict=True):
+        assert abs(count - iterations * share) < 1.001
+        assert share or not count, "a scale without a share has no iterations"
+
+
+@given(st.integers(1, 10**6), st.integers(1, 9))
+def test_without_shares_the_scales_have_equal_ones(iterations, count):
+    scales = tuple((k + 1) / count for k in range(count))
+    counts = Settings(iterations=iterations, scales=scales).iterations_by_scale()
+    assert len(counts) == count and sum(counts) == iterations and max(counts) - min(counts) <= 1
 
 
 @given(st.floats(1e-3, 1e3), st.integers(1, 8))

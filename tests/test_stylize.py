@@ -9,9 +9,10 @@ import reference
 import scipy.optimize
 import tensorflow as tf
 from networks import MEAN_PIXEL, tiny_layers, write_mat
+from PIL import Image
 
 import vgg
-from styling import images
+from styling import images, optimizers
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
 from styling.settings import STYLE_LAYERS, Settings
 from stylize import build_objective, stylize
@@ -225,6 +226,112 @@ def test_a_run_ends_before_its_last_iteration_where_there_is_no_lower_loss(netwo
     assert last.result().shape == (5, 6, 3) and np.ptp(last.result(), axis=(0, 1)).max() < 0.1
 
 
+def smooth_image(height, width, seed):
+    """Of few colours, none of them near 0 or 255."""
+    coarse = np.random.default_rng(seed).uniform(60, 200, (3, 4, 3))
+    return images.resize(coarse.astype(np.float32), height, width)
+
+
+def test_lbfgs_is_lower_than_adam_and_no_higher_than_scipy_for_as_many_evaluations(network):
+    objective = build_objective(smooth_image(24, 32, 1), [random_image(24, 24, 2)], network, Settings())
+
+    @tf.function
+    def compiled(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            terms = objective(x)
+        return terms, tape.gradient(terms["total"], x)
+
+    def lowest(optimizer, **values):
+        totals = []
+
+        def evaluate(x):
+            terms, gradient = compiled(x)
+            totals.append(float(terms["total"]))
+            return terms, gradient
+
+        start = network.preprocess(MEAN_PIXEL + images.noise(24, 32, seed=1))
+        next(step for step in optimizer(evaluate, start, **values) if len(totals) >= 40)
+        return min(totals[:40])
+
+    ours = lowest(optimizers.lbfgs)
+    assert ours < lowest(optimizers.adam, learning_rate=10)
+    assert ours < 1.05 * lowest(optimizers.lbfgs_b)
+
+
+# Coarse to fine.
+
+
+def test_a_coarse_scale_is_a_run_at_its_size_and_the_next_starts_from_its_end_enlarged(network):
+    content, style, initial = (smooth_image(24, 32, k) for k in (1, 2, 3))
+    run = Settings(iterations=6, learning_rate=2, scales=(0.5, 1), scale_shares=(2, 1))
+    steps = list(stylize(content, [style], network, run, initial))
+    assert [step.iteration for step in steps] == list(range(7))
+
+    alone = dataclasses.replace(run, iterations=4, width=16, scales=(1,), scale_shares=None)
+    coarse = list(stylize(content, [style], network, alone, initial))
+    for step, small in zip(steps[:4], coarse[:4], strict=True):
+        assert step.losses() == pytest.approx(small.losses(), rel=1e-4)
+    for step, small in zip(steps[:5], coarse, strict=True):
+        channels = [Image.fromarray(channel) for channel in np.moveaxis(small.image(), -1, 0)]
+        large = [np.asarray(channel.resize((32, 24), Image.Resampling.BICUBIC)) for channel in channels]
+        assert np.min(large) > 0 and np.max(large) < 255, "the case must be one in which nothing is clipped"
+        np.testing.assert_allclose(step.image(), np.stack(large, axis=-1), atol=1e-2)
+
+    assert np.abs(steps[6].image() - steps[4].image()).max() > 1
+    objective = build_objective(content, [images.resize(style, 24, 32)], network, run)
+    for step in steps[4:]:
+        expected = {name: float(loss) for name, loss in objective(network.preprocess(step.image())).items()}
+        assert step.losses() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("shares", [None, (0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 0, 1)])
+def test_every_iteration_of_every_scale_has_a_number_and_a_whole_picture(network, shares):
+    content = random_image(18, 22, 1)
+    run = Settings(iterations=4, style_weight=0, scales=(0.3, 0.6, 1), scale_shares=shares, seed=1)
+    run = dataclasses.replace(run, content_layers=("relu1_1",))
+    steps = list(stylize(content, [], network, run))
+    assert [step.iteration for step in steps] == list(range(5))
+    assert {step.image().shape for step in steps} == {step.result().shape for step in steps} == {(18, 22, 3)}
+
+
+def test_no_number_comes_twice_where_a_coarse_scale_ends_early(network):
+    run = Settings(iterations=400, optimizer="lbfgs", content_weight=0, style_weight=0, width=6, height=5)
+    run = dataclasses.replace(run, scales=(0.5, 1), seed=1)
+    numbers = [step.iteration for step in stylize(None, [], network, run)]
+    assert numbers[-1] < 400, "the case must be one in which a scale ends early"
+    assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
+    # Cubic interpolation overshoots beside the edges of black and white.
+    content = np.kron(np.indices((4, 5)).sum(axis=0)[..., None] % 2 * 255, np.ones((8, 8, 3)))
+    content = content.astype(np.float32)
+    run = Settings(iterations=4, style_weight=0, tv_weight=0, content_layers=("relu1_1",), clip=True)
+    run = dataclasses.replace(run, scales=(0.5, 1), scale_shares=(1, 3), optimizer=optimizer)
+    *_, first, _, _, last = stylize(content, [], network, run, initial=255 - content)
+    objective = build_objective(content, [], network, run)
+    for step in (first, last):
+        # Were a pixel outside, it would be clipped in the image, whose loss would be another.
+        expected = objective(network.preprocess(step.image()))["total"]
+        assert step.losses()["total"] == pytest.approx(float(expected), rel=1e-4), step.iteration
+
+
+@pytest.mark.parametrize("compared", [{"best_of_all": True}, {"checkpoint_iterations": 2}])
+def test_the_result_is_the_best_of_the_last_scale(network, compared):
+    # The coarse scale starts at no content loss, to which its end, enlarged, does not come back.
+    content, style = random_image(24, 24, 1), random_image(24, 24, 2)
+    run = Settings(iterations=10, content_weight=500, tv_weight=0, learning_rate=20, beta1=0.99)
+    run = dataclasses.replace(run, scales=(0.5, 1), **compared)
+    steps = list(stylize(content, [style], network, run, initial=content))
+    totals = [step.losses()["total"] for step in steps]
+    candidates = range(6, 11, 1 if run.best_of_all else 2)
+    best = min(candidates, key=totals.__getitem__)
+    assert min(totals[2:5:2]) < totals[best], "the case must be one in which a coarse loss is lower"
+    assert np.array_equal(steps[10].result(), steps[best].image())
+
+
 # The start.
 
 
@@ -308,6 +415,14 @@ def test_keeping_colors(network):
     assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
 
 
+def test_keeping_colors_at_every_scale(network):
+    content, style = random_image(16, 20, 1), random_image(16, 20, 2)
+    run = Settings(iterations=4, seed=1, scales=(0.5, 1))
+    kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
+    for plain, step in zip(stylize(content, [style], network, run), kept, strict=True):
+        assert np.allclose(step.image(), reference.keep_colors(plain.image(), content), atol=1e-2)
+
+
 def test_sizes_and_scales(network):
     content, style = random_image(30, 40, 1), random_image(30, 60, 2)
     step = next(stylize(content, [style], network, Settings(width=20, style_scales=(1.5,), seed=1)))
@@ -369,6 +484,20 @@ def test_errors_come_at_the_call(network):
         stylize(content, [content], network, Settings(width=10**6))
     with pytest.raises(MemoryLimitError, match=r"style 1.*--style-scales"):
         stylize(content, [content], network, Settings(style_scales=(10**5,)))
+
+
+def test_errors_of_a_coarse_scale_come_at_the_call_too(network):
+    content, wide = random_image(16, 16, 1), random_image(2, 40, 2)
+    scales = Settings(scales=(0.125, 1))
+    assert stylize(content, [content], network, scales)
+    with pytest.raises(ImageError, match=r"the picture would be 0 x 0 .*--scales"):
+        stylize(content, [content], network, dataclasses.replace(scales, scales=(0.01, 1)))
+    with pytest.raises(ImageError, match=r"style 2 would be 2 x 0 .*--style-scales"):
+        stylize(content, [content, wide], network, scales)
+    shifted = Settings(shift_weight=1, shifts=(9,), shift_layers=("relu1_1",))
+    assert stylize(content, [content], network, shifted)
+    with pytest.raises(SettingsError, match="shifts"):
+        stylize(content, [content], network, dataclasses.replace(shifted, scales=(0.5, 1)))
 
 
 def test_a_diverging_run_stops_with_the_best_image_before(network):

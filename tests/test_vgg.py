@@ -64,6 +64,48 @@ def network_of(layers):
     return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
 
 
+def test_a_layers_gradient_is_the_models_whichever_way_and_graph_asks_first():
+    # The first and the last are large enough for Winograd's way, the one between is not.
+    rng = np.random.default_rng(1)
+    kernel = rng.normal(size=(3, 3, 128, 256)).astype(np.float32) / 34
+    layer = vgg.Layer("conv", "conv", tf.constant(kernel), tf.zeros([256]))
+
+    def gradient(x, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer.convolve(x)
+        return tape.gradient(y, x, upstream)
+
+    for height, width, call in (
+        (40, 38, tf.function(gradient)),
+        (5, 3, tf.function(gradient)),
+        (3, 4, gradient),
+    ):
+        x, upstream = tf.zeros([1, height, width, 128]), rng.normal(size=(height, width, 256))
+        found = call(x, tf.constant(upstream[None], tf.float32))[0]
+        expected = reference.conv_gradient(x[0], kernel.astype(np.float64), upstream)
+        np.testing.assert_allclose(found, expected, atol=4e-5)
+
+
+def test_a_gradient_by_winograds_way_needs_the_kernel_once():
+    kernel = tf.random.stateless_normal([3, 3, 128, 256], [1, 2])
+    layer = vgg.Layer("conv", "conv", kernel, tf.zeros([256]))
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer.convolve(x)
+        return y, tape.gradient(y, x)
+
+    def kernels(*size):
+        graph = gradient.get_concrete_function(tf.TensorSpec([1, *size, 128])).graph
+        return sum(held.shape.num_elements() == kernel.shape.num_elements() for held, _ in graph.captures)
+
+    assert kernels(40, 40) == 1
+    assert kernels(5, 5) == 2, "elsewhere the turned kernel is faster"
+
+
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("convolutions", [VGG16, VGG19], ids=["vgg16", "vgg19"])
 def test_a_normalized_network_is_the_reference_models(pooling, convolutions):

@@ -1,0 +1,385 @@
+"""A process that measures one thing and nothing else: run.py starts it, and it writes lines of JSON.
+
+    python benchmarks/worker.py COMMAND '{"an argument": "its value", ...}'
+
+For every line that it reads it gives its next answer, so that several such processes can take turns.
+"""
+
+import contextlib
+import importlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from styling.settings import Settings
+    from vgg import Network
+
+SIDES = {
+    "ours": ("in_tensorflow", "Ours"),
+    "tf.function": ("in_tensorflow", "Plain"),
+    "eager": ("in_tensorflow", "Eager"),
+    "PyTorch": ("in_torch", "Torch"),
+}
+MATRIX, PRODUCTS = 2048, 5
+SQUARE = 8
+ADAM_STEPS, OPTIMIZER_STEPS = 15, 20
+# What a recipe does not decide here: what is minimised, and the size and the noise that it begins with.
+OBJECTIVE = (
+    *("width", "height", "max_size", "seed", "pooling", "normalize", "preserve_colors"),
+    *("content_layers", "style_layers", "shift_layers", "histogram_layers", "shifts"),
+    *("content_weight_blend", "style_layer_weight_exp", "style_scales", "style_blend_weights"),
+    *("content_weight", "style_weight", "shift_weight", "histogram_weight", "tv_weight"),
+    *("content_reduction", "style_reduction", "tv_reduction", "gram_divisor"),
+)
+Answers = Iterator[dict[str, Any]]
+
+
+def main() -> None:
+    """Answer a line with a line, until there is no more to say."""
+    answers = COMMANDS[sys.argv[1]](**json.loads(sys.argv[2]))
+    for _, answer in zip(sys.stdin, answers, strict=False):
+        print(json.dumps(answer), flush=True)
+
+
+def rate() -> Answers:
+    """The rate of multiplication of float32 matrices, as often as asked."""
+    import tensorflow as tf
+
+    a = tf.random.stateless_normal([MATRIX, MATRIX], [1, 2])
+    tf.matmul(a, a).numpy()
+    while True:
+        seconds = [timed(lambda: tf.matmul(a, a).numpy())[0] for _ in range(PRODUCTS)]
+        yield {"gflops": 2 * MATRIX**3 / statistics.median(seconds) / 1e9}
+
+
+def weights(network: str, output: str) -> Answers:
+    """Write a network's convolutions for the sides that do not know its format."""
+    import vgg
+
+    loaded = vgg.load(network)
+    kernels = {
+        f"{layer.name}/{part}": getattr(layer, part).numpy()
+        for layer in loaded.layers
+        if layer.kind == "conv"
+        for part in ("kernel", "bias")
+    }
+    names = [layer.name for layer in loaded.layers]
+    np.savez(output, layers=names, mean_pixel=loaded.mean_pixel, **kernels)
+    yield {}
+
+
+def side(name: str, network: str, weights: str, width: int, height: int) -> Answers:
+    """First what building the objective took, then one step an answer: seconds, loss, bytes since loading."""
+    module, kind = SIDES[name]
+    try:
+        loaded = getattr(importlib.import_module(module), kind)(Path(network), Path(weights))
+    except ImportError as error:
+        yield {"missing": str(error)}
+        return
+    images = pictures(width, height)
+    before = reset_memory()
+    seconds, step = timed(lambda: loaded.build(*images))
+    yield {"seconds": seconds}
+    while True:
+        seconds, loss = timed(step)
+        yield {"seconds": seconds, "loss": loss, "bytes": memory("VmHWM") - before}
+
+
+def profile(network: str, width: int, height: int, rounds: int) -> Answers:
+    """Where a step of ours goes, in seconds, and the operations that no way of computing it directly saves.
+
+    Timed are graphs that are parts of the step: the network forward; that with the gradient from its features
+    to the image, which less the first is the way back; the losses of given features and of an image, with the
+    gradients to both, Gram matrices included; and the whole. An optimiser's own share is what its iterations
+    take besides evaluations, on a function that costs next to nothing.
+    """
+    import stylize
+    import vgg
+    from styling.settings import Settings
+
+    stylize.configure("cpu")
+    loaded = vgg.load(network)
+    content, style, start = pictures(width, height)
+    objective = stylize.build_objective(content, [style], loaded, Settings())
+    parts = partial_steps(objective, loaded.preprocess(start))
+    for part in parts.values():
+        part()
+    seconds = {name: [] for name in parts}
+    for _ in range(rounds):
+        for name, part in parts.items():
+            seconds[name].append(timed(part)[0])
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    medians["backward"] = medians.pop("there and back") - medians["forward"]
+    own = {name: optimizer_seconds(name, loaded, (1, height, width, 3)) for name in ("adam", "lbfgs")}
+    yield medians | own | {"flops": operations(loaded, height, width, Settings())}
+
+
+def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], object]]:
+    """Graphs that are parts of a step, by name."""
+    import tensorflow as tf
+
+    import stylize
+
+    names = {*objective.content_layers, *objective.matches["style"].layers}
+
+    def forward(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return objective.network.features(x, names, objective.pooling)
+
+    def there_and_back(x: tf.Tensor, upstream: dict[str, tf.Tensor]) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            features = forward(x)
+        return tape.gradient(features, x, output_gradients=upstream)
+
+    def losses(x: tf.Tensor, features: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch((x, features))
+            total = replace(objective, network=Given(features))(x)["total"]
+        return tape.gradient(total, [x, features])
+
+    compiled = {
+        function: tf.function(function, autograph=False) for function in (forward, there_and_back, losses)
+    }
+    features = compiled[forward](x)
+    whole = stylize._compiled(objective)
+    return {
+        "forward": lambda: compiled[forward](x),
+        "there and back": lambda: compiled[there_and_back](x, features),
+        "losses": lambda: compiled[losses](x, features),
+        "step": lambda: whole(x),
+    }
+
+
+class Given:
+    """A network whose features are known, so that the losses alone can be timed."""
+
+    def __init__(self, known: dict[str, "tf.Tensor"]) -> None:
+        self.known = known
+
+    def features(self, *ignored: object) -> dict[str, "tf.Tensor"]:
+        """What it was made with."""
+        return self.known
+
+
+def optimizer_seconds(name: str, network: "Network", shape: tuple[int, ...]) -> float:
+    """An optimiser's own seconds an iteration, once L-BFGS has all its corrections."""
+    import tensorflow as tf
+
+    import stylize
+    from styling.settings import Settings
+
+    # Curvatures far apart, so that no optimiser is done before it has been timed.
+    curvature = 10.0 ** tf.random.stateless_uniform(shape, [1, 2], -2, 2)
+    evaluations = []
+
+    @tf.function(autograph=False)
+    def bowl(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        return {"total": tf.reduce_sum(curvature * x * x) / 2}, curvature * x
+
+    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        seconds, result = timed(lambda: bowl(x))
+        evaluations.append(seconds)
+        return result
+
+    start = tf.random.stateless_uniform(shape, [3, 4], -100, 100)
+    steps = stylize._optimizer(Settings(optimizer=name), network)(evaluate, start)
+    for _ in range(OPTIMIZER_STEPS + 1):
+        next(steps)
+    evaluations.clear()
+    seconds, _ = timed(lambda: [next(steps) for _ in range(OPTIMIZER_STEPS)])
+    return (seconds - sum(evaluations)) / OPTIMIZER_STEPS
+
+
+def operations(network: "Network", height: int, width: int, settings: "Settings") -> int:
+    """Multiplications and additions of a step by the definition: convolutions and Gram matrices, and back."""
+    layers = network.built(settings.layers())
+    shapes = network.shapes(height, width, [layer.name for layer in layers])
+    count, before = 0, 3
+    for layer in layers:
+        high, wide, channels = shapes[layer.name]
+        if layer.kind == "conv":
+            count += high * wide * 9 * before * channels
+            before = channels
+        if layer.name in settings.layer_weights("style"):
+            count += high * wide * channels**2
+    return 2 * 2 * count  # a multiplication and an addition, there and back
+
+
+def goal(network: str, content: str, style: str, width: int, seed: int) -> Answers:
+    """The total loss that the recipe athalye2015 comes to."""
+    run = Run(network, content, style)
+    for progress in run(run.settings("athalye2015", width, seed)):  # noqa: B007, since only the last counts
+        pass
+    yield {"loss": progress.losses()["total"]}
+
+
+def yardstick(
+    network: str, content: str, style: str, width: int, seed: int, loss: float, recipe: str
+) -> Answers:
+    """What a recipe needs to make athalye2015's objective as small as `loss`, and one Adam iteration's time.
+
+    Adam is timed before and after. Of the whole, seconds are those of the iterations; the preparation of
+    targets and the tracing and compilation are apart.
+    """
+    run = Run(network, content, style)
+    plain = run.settings("athalye2015", width, seed)
+    other = run.settings(recipe, width, seed)
+    method = {f.name: getattr(other, f.name) for f in fields(other) if f.name not in OBJECTIVE}
+    before = adam_seconds(run, plain)
+    found = run_to(loss, run, replace(plain, **method))
+    yield found | {"adam": statistics.median([*before, *adam_seconds(run, plain)])}
+
+
+class Run:
+    """A network and two images, to be used with any settings."""
+
+    def __init__(self, network: str, content: str, style: str) -> None:
+        import stylize
+        import vgg
+        from styling import images
+
+        stylize.configure("cpu")
+        self.path = Path(network)
+        self.network = vgg.load(network)
+        self.images = images.read(content), images.read(style)
+
+    def settings(self, recipe: str, width: int, seed: int) -> "Settings":
+        """A recipe's settings for this network."""
+        from styling import networks, recipes
+
+        flags = {"width": width, "seed": seed}
+        return recipes.combine(recipes.read(recipe), flags, compact=networks.is_compact(self.path))[0]
+
+    def __call__(self, settings: "Settings") -> Iterator[Any]:
+        """The run, a Progress an iteration."""
+        import stylize
+
+        content, style = self.images
+        return stylize.stylize(content, [style], self.network, settings)
+
+
+class Clock:
+    """Notes when evaluations begin and end, in place of the function that compiles them.
+
+    scales: for each scale, every evaluation's seconds and those from its end to the next one's beginning.
+    """
+
+    def __init__(self, compile_objective: Callable) -> None:
+        self.compile_objective = compile_objective
+        self.scales: list[tuple[list[float], list[float]]] = []
+        self.prepared = 0.0
+        self.began = self.ended = time.perf_counter()
+
+    def __call__(self, objective: Any) -> Callable:
+        """The compiled objective, with its evaluations noted; what came before it was preparation."""
+        self.prepared += time.perf_counter() - self.ended
+        evaluate, evaluations, gaps = self.compile_objective(objective), [], []
+        self.scales.append((evaluations, gaps))
+
+        def noted(x: "tf.Tensor") -> Any:
+            if evaluations:
+                gaps.append(time.perf_counter() - self.ended)
+            seconds, result = timed(lambda: evaluate(x))
+            evaluations.append(seconds)
+            self.ended = time.perf_counter()
+            return result
+
+        return noted
+
+    def compiled(self) -> float:
+        """Seconds by which first evaluations, and first updates after them, were longer than usual."""
+        series = [values for scale in self.scales for values in scale if len(values) > 1]
+        return sum(max(values[0] - statistics.median(values[1:]), 0) for values in series)
+
+
+@contextlib.contextmanager
+def clock() -> Iterator[Clock]:
+    """Have the evaluations of the runs within noted."""
+    import stylize
+
+    kept = stylize._compiled
+    stylize._compiled = noted = Clock(kept)
+    try:
+        yield noted
+    finally:
+        stylize._compiled = kept
+
+
+def adam_seconds(run: Run, settings: "Settings") -> list[float]:
+    """Seconds of some of Adam's iterations, but those in which anything is compiled."""
+    with clock() as noted:
+        for _ in run(replace(settings, iterations=ADAM_STEPS)):
+            pass
+    ((evaluations, gaps),) = noted.scales
+    return [sum(pair) for pair in zip(evaluations[1:-1], gaps[1:], strict=True)]
+
+
+def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
+    """Run until the total is as small as `loss`, or to the end."""
+    from styling.settings import content_size
+
+    size = content_size(*run.images[0].shape[:2], settings)
+    least = float("inf")
+    with clock() as noted:
+        for progress in run(settings):
+            # At the smaller scales the objective is another one.
+            if progress._x.shape[1:3] == size:
+                least = min(least, progress.losses()["total"])
+                if least <= loss:
+                    break
+        whole = time.perf_counter() - noted.began
+    return {
+        "reached": least <= loss,
+        "least": least,
+        "iterations": progress.iteration,
+        "evaluations": sum(len(evaluations) for evaluations, _ in noted.scales),
+        "seconds": whole - noted.prepared - noted.compiled(),
+        "prepared": noted.prepared,
+        "compiled": noted.compiled(),
+    }
+
+
+def pictures(width: int, height: int) -> list[np.ndarray]:
+    """A content and a style of coloured squares, and a start of weak noise, so that no term drowns others."""
+    rng = np.random.default_rng(1)
+    squares = [rng.uniform(0, 255, (height // SQUARE + 1, width // SQUARE + 1, 3)) for _ in "12"]
+    content, style = (np.kron(part, np.ones((SQUARE, SQUARE, 1)))[:height, :width] for part in squares)
+    start = 128 + rng.uniform(-1, 1, (height, width, 3))
+    return [image.astype(np.float32) for image in (content, style, start)]
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """The seconds that a call took, and what it returned."""
+    began = time.perf_counter()
+    result = function()
+    return time.perf_counter() - began, result
+
+
+def memory(field: str) -> int:
+    """Bytes of a field of Linux's account of this process: VmRSS is what it has, VmHWM the most it had."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def reset_memory() -> int:
+    """Forget the most that this process had, which loading may have set, and return what it has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return memory("VmRSS")
+
+
+COMMANDS = {command.__name__: command for command in (rate, weights, side, profile, goal, yardstick)}
+
+if __name__ == "__main__":
+    main()
