@@ -315,14 +315,13 @@ def _check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -
         raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")
 
 
-def _optimizer(settings: Settings, network: Network) -> Callable[..., Iterator[optimizers.Step]]:
+def _optimizer(settings: Settings, bounds: optimizers.Bounds) -> Callable[..., Iterator[optimizers.Step]]:
     """The optimiser that the settings name, to be called with the loss and the start."""
     # Its keyword-only parameters carry the names of settings, so that a new optimiser needs nothing here.
-    bounds = (tf.constant(-network.mean_pixel), tf.constant(255 - network.mean_pixel))
     function = getattr(optimizers, settings.optimizer.replace("-", "_"))
     named = inspect.signature(function).parameters.values()
     values = {p.name: getattr(settings, p.name) for p in named if p.kind is p.KEYWORD_ONLY}
-    return partial(function, bounds=bounds if settings.clip else None, **values)
+    return partial(function, bounds=bounds, **values)
 
 
 def _coarse_to_fine(
@@ -336,28 +335,34 @@ def _coarse_to_fine(
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
     final_content = None if content is None else images.resize(content, *size)
-    optimizer = _optimizer(settings, network)
+    mean = network.mean_pixel
+    bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
+    optimizer = _optimizer(settings, bounds)
+    ends = itertools.accumulate(scale.iterations for scale in scales)
     done, x, sound = 0, None, NOTHING
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = network.unprocess(_enlarged(x, size))
         return images.keep_colors(image, final_content) if settings.preserve_colors else image
 
-    for scale in scales:
+    for scale, end in zip(scales, ends, strict=True):
         last = scale is scales[-1]
-        if not (scale.iterations or last):
+        if end == done and not last:
             continue
         with device_errors(*scale.size):
             small = None if content is None else images.resize(content, *scale.size)
             sized = [images.resize(style, *part) for style, part in zip(styles, scale.styles, strict=True)]
             objective = build_objective(small, sized, network, settings, scale.size)
             start = _start(small, initial, network, settings, scale.size) if x is None else x
-            steps = optimizer(_compiled(objective), _enlarged(start, scale.size))
-            with contextlib.closing(steps):
-                for progress in _optimize(steps, settings, (done, done + scale.iterations), sound, to_image):
-                    if progress.iteration == done + scale.iterations and not last:
-                        break  # the next scale starts from this one, and reports it
-                    yield progress
+            start = optimizers.clip(_enlarged(start, scale.size), bounds)
+            with contextlib.closing(optimizer(_compiled(objective), start)) as steps:
+                before = None
+                for progress in _optimize(steps, settings, (done, end), sound, to_image):
+                    if last:
+                        yield progress
+                    elif before:
+                        yield before  # a scale's last one is where the next begins, and reported there
+                    before = progress
             sound = _look(progress, progress._sound)
         done, x = progress.iteration, progress._x
 

@@ -36,6 +36,11 @@ class Step(NamedTuple):
     losses: dict[str, tf.Tensor]
 
 
+def clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+    """x within the bounds, if there are any."""
+    return x if bounds is None else tf.clip_by_value(x, *bounds)
+
+
 def adam(
     evaluate: Evaluate,
     x: tf.Tensor,
@@ -57,7 +62,7 @@ def adam(
         first = beta1 * first + (1 - beta1) * gradient
         second = beta2 * second + (1 - beta2) * tf.square(gradient)
         rate = learning_rate * tf.sqrt(1 - beta2**count) / (1 - beta1**count)
-        return _clip(x - rate * first / (tf.sqrt(second) + eps), bounds), count, first, second
+        return clip(x - rate * first / (tf.sqrt(second) + eps), bounds), count, first, second
 
     state = tf.zeros([]), tf.zeros_like(x), tf.zeros_like(x)
     while True:
@@ -73,7 +78,7 @@ def gradient_descent(
     while True:
         losses, gradient = evaluate(x)
         yield Step(x, losses)
-        x = _clip(x - learning_rate * gradient, bounds)
+        x = clip(x - learning_rate * gradient, bounds)
 
 
 def normalized_gradient_descent(
@@ -86,7 +91,7 @@ def normalized_gradient_descent(
         # Sums of squares are taken of values of at most 1, since unnormalised losses have large gradients.
         largest = tf.reduce_max(tf.abs(gradient))
         deviation = largest * tf.math.reduce_std(tf.math.divide_no_nan(gradient, largest))
-        x = _clip(x - learning_rate * gradient / (deviation + eps), bounds)
+        x = clip(x - learning_rate * gradient / (deviation + eps), bounds)
 
 
 def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None) -> Iterator[Step]:
@@ -166,7 +171,7 @@ def _line_search(
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor] | None:
     """A point along the direction that is low enough, its losses and gradient; None if there is none."""
     for _ in range(MOST_TRIALS):
-        point = _clip(x + direction, bounds)
+        point = clip(x + direction, bounds)
         slope = float(_dot(gradient, point - x))
         if not slope < 0:
             return None
@@ -228,10 +233,6 @@ def lbfgs_b(
             yield step
         steps = _scipy_call(evaluate, step.x, bounds, evaluations)
         next(steps)
-
-
-def _clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:
-    return x if bounds is None else tf.clip_by_value(x, *bounds)
 
 
 class _Stopped(Exception):  # noqa: N818, since it is no error

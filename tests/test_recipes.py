@@ -58,6 +58,7 @@ def by_layer(run):
 
 STATEMENTS = {
     "athalye2015": (sources.athalye2015, plain),
+    "best": (sources.athalye2015, plain),
     "gatys2015": (sources.gatys2015, by_ratio),
     "gatys2016": (sources.gatys2016, by_ratio),
     "yuan2018": (sources.yuan2018, plain),
@@ -75,6 +76,7 @@ STATED = {
         "eps": 1e-8, "iterations": 1000, "clip": False, "content_weight": 5, "style_weight": 500,
         "tv_weight": 100,
     },
+    "best": {"network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "initial_noiseblend": 0},
     "gatys2015": {"network": "vgg19", "pooling": "avg", "tv_weight": 0},
     "gatys2016": {
         "network": "vgg19", "pooling": "avg", "normalize": True, "optimizer": "lbfgs-b", "tv_weight": 0,
