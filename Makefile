@@ -8,8 +8,8 @@ BIN := .venv/bin
 
 example: .venv/installed
 	mkdir -p example
-	$(BIN)/neural-style --content data/still_life.jpg --styles data/mosaic.jpg --initial data/still_life.jpg \
-		--output example/picture.png --overwrite --network compact --width 448 --iterations 200 --style-weight 1500 --seed 1
+	$(BIN)/neural-style --recipe best --content data/still_life.jpg --styles data/mosaic.jpg \
+		--output example/picture.png --overwrite --network compact --width 448 --seed 1
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from styling import images, losses, optimizers
 from styling.errors import DivergedError, ImageError, SettingsError
-from styling.memory import check_memory, device_errors
+from styling.memory import check_memory, device_errors, share_one_heap
 from styling.settings import Settings, content_size, style_size
 from vgg import Network
 
@@ -43,6 +43,7 @@ def configure(device: str | None = None, threads: int | None = None, determinist
     deterministic: only operations that give the same bytes each time, which on a GPU are slower.
     Raises SettingsError for a device that this machine lacks.
     """
+    share_one_heap()
     if threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     # A step is one long chain of operations; run one at a time, they are as fast and need less memory.

@@ -40,7 +40,7 @@ def quarter(tmp_path_factory):
 
 
 def test_what_an_optimizer_remembers_counts(network_file, tmp_path, monkeypatch):
-    # 20 pairs of an image's size, in 32 bits on the device and in 64 by scipy, beside what every step needs.
+    # Pairs of an image's size, in 32 bits on the device and in 64 by scipy, beside what every step needs.
     monkeypatch.setattr(memory, "CGROUP", tmp_path)  # a container with 500 MB free, so that this stays so
     for name, text in (("max", "500000000"), ("current", "0"), ("stat", "active_file 0\ninactive_file 0\n")):
         (tmp_path / f"memory.{name}").write_text(text)
