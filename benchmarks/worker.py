@@ -194,7 +194,7 @@ def optimizer_seconds(name: str, network: "Network", shape: tuple[int, ...]) -> 
         return result
 
     start = tf.random.stateless_uniform(shape, [3, 4], -100, 100)
-    steps = stylize._optimizer(Settings(optimizer=name), network)(evaluate, start)
+    steps = stylize._optimizer(Settings(optimizer=name), None)(evaluate, start)
     for _ in range(OPTIMIZER_STEPS + 1):
         next(steps)
     evaluations.clear()
