@@ -335,7 +335,7 @@ def _coarse_to_fine(
 ) -> Iterator[Progress]:
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
-    final_content = None if content is None else images.resize(content, *size)
+    colors = images.resize(content, *size) if settings.preserve_colors else None
     mean = network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     optimizer = _optimizer(settings, bounds)
@@ -344,7 +344,7 @@ def _coarse_to_fine(
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = network.unprocess(_enlarged(x, size))
-        return images.keep_colors(image, final_content) if settings.preserve_colors else image
+        return image if colors is None else images.keep_colors(image, colors)
 
     for scale, end in zip(scales, ends, strict=True):
         last = scale is scales[-1]

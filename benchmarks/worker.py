@@ -122,7 +122,7 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
             seconds[name].append(timed(part)[0])
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     medians["backward"] = medians.pop("there and back") - medians["forward"]
-    own = {name: optimizer_seconds(name, loaded, (1, height, width, 3)) for name in ("adam", "lbfgs")}
+    own = {name: optimizer_seconds(name, (1, height, width, 3)) for name in ("adam", "lbfgs")}
     yield medians | own | {"flops": operations(loaded, height, width, Settings())}
 
 
@@ -173,7 +173,7 @@ class Given:
         return self.known
 
 
-def optimizer_seconds(name: str, network: "Network", shape: tuple[int, ...]) -> float:
+def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
     """An optimiser's own seconds an iteration, once L-BFGS has all its corrections."""
     import tensorflow as tf
 

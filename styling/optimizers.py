@@ -24,7 +24,7 @@ import tensorflow as tf
 Evaluate = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 Bounds = tuple[tf.Tensor, tf.Tensor] | None
 CORRECTIONS, SCIPY_CORRECTIONS = 10, 20
-NO_END, NO_TOLERANCE = 2**31 - 1, {"ftol": 0, "gtol": 0}
+NO_END = 2**31 - 1
 FIRST_STEP, ARMIJO, CURVATURE, MOST_TRIALS = 30.0, 1e-4, 1e-10, 20
 SMOOTHNESS = 0.4
 
@@ -202,7 +202,7 @@ def _smoother(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
 def _free(x: tf.Tensor, gradient: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     """1 where x may move, 0 where it is held at a bound because its way down leads out."""
     if bounds is None:
-        return tf.ones_like(x)
+        return tf.ones([])
     low, high = bounds
     return tf.cast(~((x <= low) & (gradient > 0) | (x >= high) & (gradient < 0)), x.dtype)
 
