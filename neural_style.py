@@ -174,10 +174,13 @@ def paint(job: Job) -> int:
         if options.recipe:
             names = {layer.name for layer in network.layers}
             settings, lacking = recipes.without_missing(settings, names, job.given)
+        settings = stylize.settled(content, styles, network, settings, initial)
         run = stylize.stylize(content, styles, network, settings, initial)
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
     line = networks.describe(job.network, job.instead_of, lacking)
+    if settings.tile and job.settings.tile is None:
+        line += f"; in tiles of {settings.tile} pixels, since the whole needs more than half of the memory"
     if options.save_recipe:
         path = paths.unclaimed(options.save_recipe, options.overwrite)
         name = networks.name(job.network)

@@ -5,10 +5,9 @@
         print(progress.iteration, progress.losses())
     images.write("picture.png", progress.result())
 
-The loss of an image is content_weight * content + style_weight * style + tv_weight * total variation, with
-the normalisations of Athalye's neural-style (2015), and Adam makes it small; settings choose other terms,
-normalisations and optimisers. Images are float32 [H, W, 3],
-RGB 0..255. Nothing here reads the command line or files, or prints; errors name settings by their flags.
+styling/objective.py has the loss, and Adam makes it small, or another optimiser of styling/optimizers.py.
+Images are float32 [H, W, 3], RGB 0..255. Nothing here reads the command line or images, or prints; errors
+name settings by their flags.
 """
 
 import contextlib
@@ -17,16 +16,16 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from styling import images, losses, optimizers
+from styling import images, optimizers
 from styling.errors import DivergedError, ImageError, SettingsError
-from styling.memory import check_memory, device_errors, share_one_heap
+from styling.memory import check_memory, choose_tile, device_errors, share_one_heap
+from styling.objective import Objective, build_objective, check_shifts, evaluation
 from styling.settings import Settings, content_size, style_size
 from vgg import Network
 
@@ -64,63 +63,6 @@ def configure(device: str | None = None, threads: int | None = None, determinist
         tf.config.experimental.enable_op_determinism()
     tf.config.list_logical_devices()  # sets the devices up now, since TensorFlow may write to stderr then
     return f"gpu:{index}" if used else "cpu"
-
-
-@dataclass(frozen=True)
-class Match:
-    """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
-
-    statistic: feature map -> what is compared. distance: two of those -> a scalar. layers: their weights.
-    targets: of each style with a share, the share and the statistics by layer.
-    """
-
-    weight: float
-    layers: dict[str, float]
-    statistic: Callable[[tf.Tensor], Any]
-    distance: Callable[[Any, Any], tf.Tensor]
-    targets: tuple[tuple[float, dict[str, Any]], ...]
-
-    def __call__(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        """The weighted term, a scalar, for the picture's feature maps by layer."""
-        parts = []
-        for layer, weight in self.layers.items():
-            found = self.statistic(features[layer])
-            parts += [share * weight * self.distance(found, target[layer]) for share, target in self.targets]
-        return self.weight * sum(parts, tf.zeros([]))
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
-
-    content: target feature maps by layer. content_layers: the layers' weights. matches: the terms that
-    compare with the styles, by name.
-    """
-
-    network: Network
-    pooling: str
-    content: dict[str, tf.Tensor]
-    content_layers: dict[str, float]
-    content_weight: float
-    content_reduction: str
-    matches: dict[str, Match]
-    tv_weight: float
-    tv_reduction: str
-
-    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """x [1, H, W, 3], minus the mean pixel -> weighted scalars by name, as Settings.losses has them."""
-        names = set(self.content_layers).union(*(match.layers for match in self.matches.values()))
-        features = self.network.features(x, names, self.pooling)
-        content = [
-            weight * losses.content(features[layer], self.content[layer], self.content_reduction)
-            for layer, weight in self.content_layers.items()
-        ]
-        terms = {
-            "content": self.content_weight * sum(content, tf.zeros([])),
-            **{name: match(features) for name, match in self.matches.items()},
-            "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction),
-        }
-        return terms | {"total": sum(terms.values())}
 
 
 @dataclass(frozen=True)
@@ -177,6 +119,26 @@ def stylize(
     MemoryLimitError for sizes that will not fit; and while running DivergedError when the loss becomes NaN or
     infinite, MemoryLimitError when memory runs out, and StyleError for what else TensorFlow reports.
     """
+    settings = settled(content, styles, network, settings, initial)
+    scales = _scales(content, styles, settings, initial is not None)
+    if _on_cpu():
+        layers = network.built(settings.layers())
+        check_memory(layers, scales[-1].size, scales[-1].styles, settings.optimizer, settings.tile)
+    return _coarse_to_fine(content, styles, network, settings, initial, scales)
+
+
+def settled(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings | None = None,
+    initial: np.ndarray | None = None,
+) -> Settings:
+    """The settings with the tile that is right for these images on this machine, unless they name one.
+
+    The same every time on a machine, whatever else it does. Raises what stylize() raises at the call, but
+    MemoryLimitError.
+    """
     settings = settings or Settings()
     for image in (content, *styles, initial):
         if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
@@ -184,10 +146,18 @@ def stylize(
     scales = _scales(content, styles, settings, initial is not None)
     layers = network.built(settings.layers())
     for scale in scales:
-        _check_shifts(network, settings, scale.size)
-    if not tf.config.list_logical_devices("GPU"):
-        check_memory(layers, scales[-1].size, scales[-1].styles, settings.optimizer)
-    return _coarse_to_fine(content, styles, network, settings, initial, scales)
+        check_shifts(network, settings, scale.size)
+    if settings.tile is not None:
+        return settings
+    by_tiles = _on_cpu() and not settings.histogram_weight
+    full = scales[-1]
+    return replace(
+        settings, tile=choose_tile(layers, full.size, full.styles, settings.optimizer) if by_tiles else 0
+    )
+
+
+def _on_cpu() -> bool:
+    return not tf.config.list_logical_devices("GPU")  # whose memory TensorFlow does not tell
 
 
 @dataclass(frozen=True)
@@ -222,75 +192,6 @@ def _scales(
     return scales
 
 
-def build_objective(
-    content: np.ndarray | None,
-    styles: Sequence[np.ndarray],
-    network: Network,
-    settings: Settings,
-    size: tuple[int, int] | None = None,
-) -> Objective:
-    """The objective with these images, at the sizes that they have, as its targets.
-
-    size: (height, width) of the picture; the content's by default. Raises SettingsError or NetworkError as
-    stylize() does.
-    """
-    size = size or content.shape[:2]
-    prepared = [network.preprocess(style) for style in styles]
-    target = None if content is None else network.preprocess(content)
-    if settings.normalize:
-        seen = [*prepared, *([] if target is None else [target])]
-        network = network.normalized(seen, settings.layers(), settings.pooling)
-    content_layers = settings.layer_weights("content")
-    return Objective(
-        network=network,
-        pooling=settings.pooling,
-        content=network.features(target, content_layers, settings.pooling) if content_layers else {},
-        content_layers=content_layers,
-        content_weight=settings.content_weight,
-        content_reduction=settings.content_reduction,
-        matches=_matches(prepared, network, settings, size),
-        tv_weight=settings.tv_weight,
-        tv_reduction=settings.tv_reduction,
-    )
-
-
-def _matches(
-    styles: Sequence[tf.Tensor], network: Network, settings: Settings, size: tuple[int, int]
-) -> dict[str, Match]:
-    """The terms that compare with the styles, by name; the style itself also where it has no weight."""
-    shapes = network.shapes(*size, settings.layers())
-    _check_shifts(network, settings, size)
-    style_layers = {
-        name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
-        for name, weight in settings.layer_weights("style").items()
-    }
-    shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
-    parts = {
-        "style": (style_layers, losses.gram, losses.style),
-        "shift": (settings.layer_weights("shift"), shifted_grams, losses.shift),
-        "histogram": (settings.layer_weights("histogram"), losses.sorted_values, losses.histogram),
-    }
-    parts = {name: part for name, part in parts.items() if name in settings.losses}
-    layers = {layer for layers, _, _ in parts.values() for layer in layers}
-    targets = {name: [] for name in parts}
-    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
-        if not (share and layers):
-            continue
-        features = network.features(style, layers, settings.pooling)
-        for name, (weights, statistic, _) in parts.items():
-            found = {layer: statistic(features[layer]) for layer in weights}
-            if name == "histogram":
-                found = {
-                    layer: losses.quantiles(values, math.prod(shapes[layer][:2]))
-                    for layer, values in found.items()
-                }
-            targets[name].append((share, found))
-    return {
-        name: Match(getattr(settings, f"{name}_weight"), *part, tuple(targets[name]))
-        for name, part in parts.items()
-    }
-
-
 def _start(
     content: np.ndarray | None,
     initial: np.ndarray | None,
@@ -307,13 +208,6 @@ def _start(
     elif share > 0:
         x += share * tf.constant(images.noise(*size, settings.seed))
     return x
-
-
-def _check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
-    layers = settings.layer_weights("shift")
-    shapes = network.shapes(*size, layers).values()
-    if layers and min(settings.shifts) >= max(max(height, width) for height, width, _ in shapes):
-        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")
 
 
 def _optimizer(settings: Settings, bounds: optimizers.Bounds) -> Callable[..., Iterator[optimizers.Step]]:
@@ -351,12 +245,9 @@ def _coarse_to_fine(
         if end == done and not last:
             continue
         with device_errors(*scale.size):
-            small = None if content is None else images.resize(content, *scale.size)
-            sized = [images.resize(style, *part) for style, part in zip(styles, scale.styles, strict=True)]
-            objective = build_objective(small, sized, network, settings, scale.size)
-            start = _start(small, initial, network, settings, scale.size) if x is None else x
-            start = optimizers.clip(_enlarged(start, scale.size), bounds)
-            with contextlib.closing(optimizer(_compiled(objective), start)) as steps:
+            objective, start = _prepared(content, styles, network, settings, initial, scale, x)
+            start = optimizers.clip(start, bounds)
+            with contextlib.closing(optimizer(evaluation(objective), start)) as steps:
                 before = None
                 for progress in _optimize(steps, settings, (done, end), sound, to_image):
                     if last:
@@ -366,6 +257,24 @@ def _coarse_to_fine(
                     before = progress
             sound = _look(progress, progress._sound)
         done, x = progress.iteration, progress._x
+
+
+def _prepared(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings,
+    initial: np.ndarray | None,
+    scale: Scale,
+    x: tf.Tensor | None,
+) -> tuple[Objective, tf.Tensor]:
+    """A scale's objective and its start: from what the scale before came to, if there was one."""
+    content = None if content is None else images.resize(content, *scale.size)
+    styles = [images.resize(style, *size) for style, size in zip(styles, scale.styles, strict=True)]
+    objective = build_objective(content, styles, network, settings, scale.size)
+    if x is None:
+        return objective, _start(content, initial, network, settings, scale.size)
+    return objective, _enlarged(x, scale.size)
 
 
 def _optimize(
@@ -401,15 +310,3 @@ def _look(progress: Progress, sound: tuple[float, tf.Tensor | None]) -> tuple[fl
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return x if x.shape[1:3] == size else tf.image.resize(x, size, "bicubic")
-
-
-def _compiled(objective: Objective) -> optimizers.Evaluate:
-    @tf.function(autograph=False)
-    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            terms = objective(x)
-        # A single pixel's smoothness does not depend on the image, and has a gradient of 0.
-        return terms, tape.gradient(terms["total"], x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-
-    return evaluate

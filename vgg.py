@@ -11,7 +11,7 @@ user's cache folder after the first load.
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -89,22 +89,30 @@ class Network:
             raise NetworkError(f"the network has no layer {', '.join(missing)}; it has {relus} and others")
         return self.layers[: max((places[name] + 1 for name in names), default=0)]
 
-    def features(self, x: tf.Tensor, names: Iterable[str], pooling: str = "avg") -> dict[str, tf.Tensor]:
+    def features(
+        self,
+        x: tf.Tensor,
+        names: Iterable[str],
+        pooling: str = "avg",
+        trim: Callable[[tf.Tensor, int], tf.Tensor] | None = None,
+    ) -> dict[str, tf.Tensor]:
         """The named layers' outputs, each [1, h, w, C], for a preprocessed image [1, H, W, 3].
 
         Convolutions are 3x3, stride 1, zero padding; pooling ("avg", or "max" as VGG was trained) is 2x2,
-        stride 2, rounding sizes up. Nothing deeper than the deepest layer named is built.
+        stride 2, rounding sizes up. Nothing deeper than the deepest layer named is built. `trim` is called
+        with what comes out of a pooling and the number of poolings so far; what it returns goes on.
         Raises NetworkError if the network lacks a layer.
         """
         names = set(names)
-        features = {}
+        features, poolings = {}, 0
         for layer in self.built(names):
             if layer.kind == "conv":
                 x = layer.convolve(x)
             elif layer.kind == "relu":
                 x = tf.nn.relu(x)
             else:
-                x = POOLS[pooling](x)
+                x, poolings = POOLS[pooling](x), poolings + 1
+                x = x if trim is None else trim(x, poolings)
             if layer.name in names:
                 features[layer.name] = x
         return features
@@ -121,25 +129,29 @@ class Network:
                 shapes[layer.name] = height, width, channels
         return shapes
 
-    def normalized(self, images: Sequence[tf.Tensor], names: Iterable[str], pooling: str) -> "Network":
-        """This network up to the deepest layer named, with every filter scaled so that its mean activation
-        after the ReLU, over all positions of the images (each [1, H, W, 3], preprocessed), is 1.
+    def relus(self, names: Iterable[str]) -> list[str]:
+        """The layers whose activations normalized() is to be given."""
+        return [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
 
+    def normalized(self, activations: Iterable[dict[str, tf.Tensor]], names: Iterable[str]) -> "Network":
+        """This network up to the deepest layer named, with every filter scaled so that its mean activation
+        after the ReLU, over all positions of all maps, is 1.
+
+        activations: maps [1, h, w, C] by name, of relus(names), in any number of parts.
         The next layer's input undoes each factor, so that the function stays the same but for the factors
         (Gatys et al. 2016, section 2). A filter that is active less than a twentieth of its layer's mean is
         scaled as if it reached that, since the few images of a run can leave filters idle, which would then
         outweigh all others.
         """
-        relus = [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
-        layers = self.built({*names, *relus})
+        relus = self.relus(names)
         sums = dict.fromkeys(relus, 0.0)
         positions = dict.fromkeys(relus, 0)
-        for image in images:
-            for name, features in self.features(image, relus, pooling).items():
+        for maps in activations:
+            for name, features in maps.items():
                 sums[name] += tf.reduce_sum(features, axis=(0, 1, 2)).numpy()
                 positions[name] += features.shape[1] * features.shape[2]
         scaled, before = [], np.ones(3, np.float32)
-        for layer in layers:
+        for layer in self.built({*names, *relus}):
             if layer.kind == "conv":
                 name = layer.name.replace("conv", "relu")
                 mean = sums[name] / positions[name]

@@ -25,7 +25,7 @@ class Ours:
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
         """The targets, and the step that compares with them."""
-        evaluate = stylize._compiled(stylize.build_objective(content, [style], self.network, SETTINGS))
+        evaluate = stylize.evaluation(stylize.build_objective(content, [style], self.network, SETTINGS))
         x = self.network.preprocess(start)
 
         def step() -> float:

@@ -153,7 +153,7 @@ def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], obje
         function: tf.function(function, autograph=False) for function in (forward, there_and_back, losses)
     }
     features = compiled[forward](x)
-    whole = stylize._compiled(objective)
+    whole = stylize.evaluation(objective)
     return {
         "forward": lambda: compiled[forward](x),
         "there and back": lambda: compiled[there_and_back](x, features),
@@ -309,12 +309,12 @@ def clock() -> Iterator[Clock]:
     """Have the evaluations of the runs within noted."""
     import stylize
 
-    kept = stylize._compiled
-    stylize._compiled = noted = Clock(kept)
+    kept = stylize.evaluation
+    stylize.evaluation = noted = Clock(kept)
     try:
         yield noted
     finally:
-        stylize._compiled = kept
+        stylize.evaluation = kept
 
 
 def adam_seconds(run: Run, settings: "Settings") -> list[float]:

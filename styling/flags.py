@@ -105,6 +105,11 @@ def build_parser() -> argparse.ArgumentParser:
     shares_help = "share of the iterations at each scale (default: equal)"
     add(size, "--scale-shares", shares_help, type=float, nargs="+", metavar="F")
     style_help = "scale of each style, relative to the width (default 1 each)"
+    tile_help = (
+        "evaluate it in tiles of about N pixels a side, with the same result in less memory; 0 for whole "
+        "(default: whole if that fits well into the machine's memory, else 512)"
+    )
+    add(size, "--tile", tile_help, type=int, metavar="N")
     add(size, "--style-scales", style_help, type=float, nargs="+", metavar="F")
 
     objective = parser.add_argument_group("what is minimised")

@@ -5,32 +5,62 @@ those of Athalye's neural-style (2015): means, so that a weight means the same a
 divisors of other sources are had by an argument, or by gram_factor().
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
-REDUCTIONS = {"mean": tf.reduce_mean, "sum": tf.reduce_sum}
 AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
 
 
-def content(features: tf.Tensor, target: tf.Tensor, reduction: str = "mean") -> tf.Tensor:
+class Part(NamedTuple):
+    """What counts of a map that is seen through a window: the window's rows top..bottom and columns
+    left..right, scalars. height, width: of the whole map."""
+
+    top: tf.Tensor
+    bottom: tf.Tensor
+    left: tf.Tensor
+    right: tf.Tensor
+    height: int
+    width: int
+
+    def core(self, x: tf.Tensor) -> tf.Tensor:
+        """The positions that count of a window [1, h, w, C]."""
+        return x[:, self.top : self.bottom, self.left : self.right]
+
+    def masked(self, x: tf.Tensor) -> tf.Tensor:
+        """A window [1, h, w, C] with zeros where it does not count."""
+        rows, columns = tf.range(x.shape[1]), tf.range(x.shape[2])
+        down = (rows >= self.top) & (rows < self.bottom)
+        sideways = (columns >= self.left) & (columns < self.right)
+        return tf.where((down[:, None] & sideways)[None, :, :, None], x, 0.0)
+
+
+def content(
+    features: tf.Tensor, target: tf.Tensor, reduction: str = "mean", part: Part | None = None
+) -> tf.Tensor:
     """Mean or sum of the squared difference of two feature maps (Gatys et al. 2015, eq. 1)."""
-    return REDUCTIONS[reduction](tf.math.squared_difference(features, target))
+    size = _size(features, part)
+    if part is not None:
+        features, target = part.core(features), part.core(target)
+    return _reduced(tf.math.squared_difference(features, target), reduction, size)
 
 
-def gram(features: tf.Tensor) -> tf.Tensor:
+def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
     """Gram matrix F^T F / (h * w * C) of a feature map, [C, C] (Gatys et al. 2015, eq. 3, normalised)."""
+    size = _size(features, part)
 
     @tf.custom_gradient
     def symmetric(features: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # F stands in the product twice, so that one product with a symmetric matrix does for both.
-            both = (upstream + tf.transpose(upstream)) / tf.cast(tf.size(features), tf.float32)
+            both = (upstream + tf.transpose(upstream)) / size
             return tf.nn.conv2d(features, both[None, None], strides=1, padding="SAME")
 
-        return _correlation(features, features), gradient
+        return _correlation(features, features, size), gradient
 
-    return symmetric(features)
+    return symmetric(features if part is None else part.core(features))
 
 
 def style(gram_matrix: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -49,30 +79,34 @@ def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> fl
     return float(scale) ** 2 * (channels**2 if reduction == "sum" else 1)
 
 
-def shifted_grams(features: tf.Tensor, shifts: Sequence[int]) -> dict[tuple[int, int], tf.Tensor]:
+def shifted_grams(
+    features: tf.Tensor, shifts: Sequence[int], part: Part | None = None
+) -> dict[tuple[int, int], tf.Tensor]:
     """A feature map's correlations with itself moved sideways and down (Berger & Memisevic 2016, eq. 5).
 
     Each [C, C], F[:, d:]^T F[:, :-d] / (number of positions * C), by axis and shift d; those for which the
-    map is too small are left out.
+    map is too small are left out. Of a part, pairs count whose first position does, so that a window must
+    reach as far beyond it as the largest shift.
     """
-    height, width = features.shape[1:3]
-    keys = [
-        (axis, shift)
-        for axis, side in ((SIDEWAYS, width), (DOWN, height))
-        for shift in shifts
-        if shift < side
-    ]
+    channels = features.shape[-1]
+    height, width = features.shape[1:3] if part is None else (part.height, part.width)
+    sizes = {(SIDEWAYS, d): height * (width - d) * channels for d in shifts if d < width} | {
+        (DOWN, d): (height - d) * width * channels for d in shifts if d < height
+    }
+
+    def pair(features: tf.Tensor, axis: int, shift: int) -> Iterable[tf.Tensor]:
+        moved = _overlap(features, axis, shift)
+        return moved if part is None else map(part.core, moved)
 
     @tf.custom_gradient
     def correlate(features: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
         def gradient(*upstream: tf.Tensor) -> tf.Tensor:
-            return sum(
-                (_moved_sum(features, axis, dict(zip(keys, upstream, strict=True))) for axis in AXES), 0.0
-            )
+            scaled = {key: dG / sizes[key] for key, dG in zip(sizes, upstream, strict=True)}
+            return sum((_moved_sum(features, axis, scaled, part) for axis in AXES), 0.0)
 
-        return [_correlation(*_overlap(features, *key)) for key in keys], gradient
+        return [_correlation(*pair(features, *key), size) for key, size in sizes.items()], gradient
 
-    return dict(zip(keys, correlate(features), strict=True)) if keys else {}
+    return dict(zip(sizes, correlate(features), strict=True)) if sizes else {}
 
 
 def shift(grams: dict[tuple[int, int], tf.Tensor], targets: dict[tuple[int, int], tf.Tensor]) -> tf.Tensor:
@@ -105,15 +139,35 @@ def histogram(values: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.math.squared_difference(values, target))
 
 
-def total_variation(x: tf.Tensor, reduction: str = "mean") -> tf.Tensor:
+def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
     """Mean (or sum) of squared differences of vertical neighbours plus that of horizontal ones.
 
-    A direction in which the image has no neighbours adds nothing. (Mahendran & Vedaldi 2015.)
+    A direction in which the image has no neighbours adds nothing. Of a part, pairs count whose first pixel
+    does. (Mahendran & Vedaldi 2015.)
     """
-    vertical = x[:, 1:] - x[:, :-1]
-    horizontal = x[:, :, 1:] - x[:, :, :-1]
-    parts = [REDUCTIONS[reduction](tf.square(part)) for part in (vertical, horizontal) if 0 not in part.shape]
-    return tf.add_n(parts) if parts else tf.zeros([])
+    channels = x.shape[-1]
+    height, width = x.shape[1:3] if part is None else (part.height, part.width)
+    terms = []
+    for differences, size in (
+        (x[:, 1:] - x[:, :-1], (height - 1) * width * channels),
+        (x[:, :, 1:] - x[:, :, :-1], height * (width - 1) * channels),
+    ):
+        if size:
+            counted = differences if part is None else part.core(differences)
+            terms.append(_reduced(tf.square(counted), reduction, size))
+    return tf.add_n(terms) if terms else tf.zeros([])
+
+
+def _size(features: tf.Tensor, part: Part | None) -> int:
+    """The number of values in a whole map."""
+    if part is None:
+        return math.prod(features.shape)
+    return part.height * part.width * features.shape[-1]
+
+
+def _reduced(values: tf.Tensor, reduction: str, size: int) -> tf.Tensor:
+    total = tf.reduce_sum(values)
+    return total / size if reduction == "mean" else total
 
 
 def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -123,27 +177,35 @@ def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.
     return features[:, shift:], features[:, :-shift]
 
 
-def _moved_sum(features: tf.Tensor, axis: int, upstream: dict[tuple[int, int], tf.Tensor]) -> tf.Tensor:
+def _moved_sum(
+    features: tf.Tensor, axis: int, upstream: dict[tuple[int, int], tf.Tensor], part: Part | None
+) -> tf.Tensor:
     """What the gradients of an axis' shifted Gram matrices come to for the feature map.
 
     Position p's gradient is the sum over shifts d of F[p - d] dG_d^T + F[p + d] dG_d, which one convolution
-    with 2 D + 1 taps does at once, several times as fast as slicing and padding for each shift.
+    with 2 D + 1 taps does at once, several times as fast as slicing and padding for each shift. Of a part,
+    the first term is there where p - d counts, the second where p does.
     """
     channels = features.shape[-1]
-    largest = max((shift for key_axis, shift in upstream if key_axis == axis), default=0)
-    taps = [tf.zeros([channels, channels])] * (2 * largest + 1)
-    for (key_axis, shift), gradient in upstream.items():
-        if key_axis == axis:
-            size = tf.size(_overlap(features, axis, shift)[0], tf.int32)
-            gradient = gradient / tf.cast(size, tf.float32)
-            taps[largest - shift], taps[largest + shift] = tf.transpose(gradient), gradient
-    kernel = tf.expand_dims(
-        tf.stack(taps), 0 if axis == SIDEWAYS else 1
-    )  # (1, taps, C, C) or (taps, 1, C, C)
-    return tf.nn.conv2d(features, kernel, strides=1, padding="SAME")
+    shifts = {shift: gradient for (key_axis, shift), gradient in upstream.items() if key_axis == axis}
+    largest = max(shifts, default=0)
+    nothing = tf.zeros([channels, channels])
+    before = [tf.transpose(shifts[d]) if d in shifts else nothing for d in range(largest, 0, -1)]
+    after = [shifts.get(d, nothing) for d in range(1, largest + 1)]
+
+    def moved(x: tf.Tensor, taps: list[tf.Tensor]) -> tf.Tensor:
+        kernel = tf.expand_dims(tf.stack(taps), 0 if axis == SIDEWAYS else 1)  # (1, taps, C, C) sideways
+        return tf.nn.conv2d(x, kernel, strides=1, padding="SAME")
+
+    if part is None:
+        return moved(features, [*before, nothing, *after])
+    none = [nothing] * largest
+    return moved(part.masked(features), [*before, nothing, *none]) + part.masked(
+        moved(features, [*none, nothing, *after])
+    )
 
 
-def _correlation(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+def _correlation(a: tf.Tensor, b: tf.Tensor, size: int) -> tf.Tensor:
     channels = a.shape[-1]
     flat_a, flat_b = (tf.reshape(part, [-1, channels]) for part in (a, b))  # (positions, C)
-    return tf.matmul(flat_a, flat_b, transpose_a=True) / tf.cast(tf.size(a), tf.float32)
+    return tf.matmul(flat_a, flat_b, transpose_a=True) / size

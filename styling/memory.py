@@ -1,5 +1,6 @@
 """Whether a run fits into memory: estimated before it starts, explained where memory runs out after all."""
 
+import bisect
 import contextlib
 import ctypes
 import math
@@ -11,6 +12,7 @@ import psutil
 import tensorflow as tf
 
 from styling.errors import MemoryLimitError, StyleError
+from styling.tiles import tiling
 
 if TYPE_CHECKING:
     from vgg import Layer
@@ -26,6 +28,9 @@ GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
 CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 10) * 3 * 8}
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6
+# Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
+PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
+TILE = 512  # smaller ones overlap more, and larger ones are little faster
 
 
 def share_one_heap() -> None:
@@ -40,25 +45,59 @@ def share_one_heap() -> None:
             mallopt(option, value)
 
 
-def check_memory(
+def choose_tile(
     layers: "Sequence[Layer]",
-    content_size: tuple[int, int],
+    size: tuple[int, int],
     style_sizes: Sequence[tuple[int, int]],
     optimizer: str = "adam",
+) -> int:
+    """512 where images of these sizes, (height, width), would need more than half of this machine's memory
+    if they were evaluated whole, else 0. What is free at the moment does not count."""
+    needs = [needed(layers, size, 0, optimizer), *(needed(layers, style, 0) for style in style_sizes)]
+    return TILE if max(needs) > total_memory() / 2 else 0
+
+
+def check_memory(
+    layers: "Sequence[Layer]",
+    size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    optimizer: str = "adam",
+    tile: int = 0,
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
-    layers: those that are built. The message says which width would fit.
+    layers: those that are built. tile: as in Settings. The message says which width would fit.
     """
     free = free_memory()
-    per_pixel = bytes_per_pixel(layers) + CORRECTIONS_BYTES.get(optimizer, 0)
-    pixels = max((free - START_BYTES) / per_pixel, 1)
-    if math.prod(content_size) > pixels:
-        raise _too_large("a result", content_size, pixels, per_pixel, free, "use --width {width} or less")
-    for i, size in enumerate(style_sizes, 1):
-        if math.prod(size) * STYLE_PART > pixels:
-            advice = "make its --style-scales smaller, for a width of {width} or less"
-            raise _too_large(f"style {i}", size, pixels / STYLE_PART, per_pixel * STYLE_PART, free, advice)
+    tiles_advice = f"a --tile smaller than {tile}" if tile else f"--tile {TILE}"
+    result_advice = f"use --width {{width}} or less, or {tiles_advice}"
+    style_advice = f"make its --style-scales smaller, for a width of {{width}} or less, or use {tiles_advice}"
+    images = [("a result", size, result_advice, optimizer)]
+    images += [(f"style {i}", style, style_advice, None) for i, style in enumerate(style_sizes, 1)]
+    for what, (height, width), advice, memory in images:
+        need = needed(layers, (height, width), tile, memory)
+        if need > free:
+            fits = bisect.bisect_right(
+                range(1, width),
+                free,
+                key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, memory),
+            )
+            raise MemoryLimitError(
+                f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
+                f"and {free / GIB:.1f} GiB are free: {advice.format(width=max(fits, 1))}"
+            )
+
+
+def needed(
+    layers: "Sequence[Layer]", size: tuple[int, int], tile: int = 0, optimizer: str | None = None
+) -> float:
+    """Bytes that an image of this size, (height, width), needs: a picture by this optimiser, or a style."""
+    at_once = math.prod(tiling(layers, size, tile).window)
+    kept = CORRECTIONS_BYTES.get(optimizer, 0)
+    if at_once < math.prod(size):
+        kept += PICTURE_BYTES if optimizer else STYLE_BYTES
+    step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)
+    return START_BYTES + step * at_once + kept * math.prod(size)
 
 
 def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
@@ -70,6 +109,14 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
         elif layer.kind == "pool":
             share /= 4
     return 4 * (ACTIVATIONS_HELD * activations + VALUES_PER_PIXEL)
+
+
+def total_memory() -> float:
+    """Bytes that this machine has, or its container where that is less."""
+    total = psutil.virtual_memory().total
+    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
+        total = min(total, int((CGROUP / "memory.max").read_text()))
+    return total
 
 
 def free_memory() -> float:
@@ -90,19 +137,7 @@ def device_errors(height: int, width: int) -> Iterator[None]:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError):
         raise MemoryLimitError(
-            f"memory ran out at {width} x {height} pixels: use a smaller --width, or --device cpu"
+            f"memory ran out at {width} x {height} pixels: use --tile {TILE} or less, or a smaller --width"
         ) from None
     except tf.errors.OpError as error:
         raise StyleError(f"TensorFlow failed: {error.message.splitlines()[0]}") from None
-
-
-def _too_large(
-    what: str, size: tuple[int, int], pixels: float, per_pixel: float, free: float, advice: str
-) -> MemoryLimitError:
-    height, width = size
-    need = math.prod(size) * per_pixel + START_BYTES
-    fits = max(int(width * math.sqrt(pixels / math.prod(size))), 1)
-    return MemoryLimitError(
-        f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
-        f"and {free / GIB:.1f} GiB are free: {advice.format(width=fits)}"
-    )

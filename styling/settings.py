@@ -58,6 +58,8 @@ class Settings:
         with "none", a style counts as if it had as many positions as the picture.
     scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
         result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
+    tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
+        less memory; 0 for whole, None for whole if that fits well into the machine's memory.
     style_scales: scale of each style relative to the result's width; None for 1 each.
     style_blend_weights: share of each style, any positive scale; None for equal shares.
     learning_rate: in grey levels; of every optimiser but the two of L-BFGS. beta1, beta2: of adam. eps: of
@@ -99,6 +101,7 @@ class Settings:
     gram_divisor: str = "size"
     scales: tuple[float, ...] = (1.0,)
     scale_shares: tuple[float, ...] | None = None
+    tile: int | None = None
     style_scales: tuple[float, ...] | None = None
     style_blend_weights: tuple[float, ...] | None = None
     optimizer: str = "adam"
@@ -128,6 +131,7 @@ class Settings:
         for scale in self.style_scales or ():
             checks.number("style_scales", scale, low=0, low_open=True)
         checks.count("seed", self.seed, low=0)
+        checks.count("tile", self.tile, low=0)
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise SettingsError(name, f"{getattr(self, name)!r} is none of {', '.join(choices)}")
@@ -154,6 +158,9 @@ class Settings:
             raise SettingsError("content_layers", problem)
         if isinstance(self.style_layers, dict) and self.style_layer_weight_exp is not None:
             raise SettingsError("style_layers", "with weights contradict --style-layer-weight-exp")
+        if self.tile and self.histogram_weight:
+            problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
+            raise SettingsError("tile", problem)
         if self.evaluations and self.optimizer != "lbfgs-b":
             raise SettingsError("evaluations", "goes together with --optimizer lbfgs-b")
 

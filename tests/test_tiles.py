@@ -1,0 +1,238 @@
+"""Pictures in tiles against the same whole: losses, gradient, runs, and what tiles are made of."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stylize
+import vgg
+from styling import memory, tiles
+from styling.errors import MemoryLimitError, SettingsError
+from styling.objective import build_objective, evaluation
+from styling.settings import Settings
+from vgg import Layer
+
+TERMS = {
+    "defaults": {},
+    "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
+    "fine layers": {"content_layers": ("relu1_2",), "style_layers": {"relu1_1": 1, "pool2": 3}},
+    "coarse layers": {"content_layers": ("pool5", "conv3_2"), "style_layers": ("relu5_4", "pool1")},
+    "shifts": {"shift_weight": 900, "shifts": (1, 3, 17)},
+    "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
+    "normalized": {"normalize": True, "tv_weight": 0},
+    "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
+    "no style": {"style_weight": 0},
+    "smoothness alone": {"content_weight": 0, "style_weight": 0},
+}
+VGG19 = (2, 2, 4, 4, 4)
+
+
+def random_image(height, width, seed):
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def network(network_file):
+    return vgg.load(network_file)
+
+
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
+@settings(deadline=None, max_examples=3, derandomize=True)
+@given(st.data())
+def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, data):
+    sides = st.integers(1, 130)
+    height, width, style_height, style_width = (data.draw(sides) for _ in range(4))
+    tile = data.draw(st.integers(16, 72))
+    if terms.get("shifts") and max(height, width) <= 80:
+        height += 80  # since the deepest layer must be larger than the smallest shift
+    network = vgg.load(network_file)
+    content, style = random_image(height, width, 1), random_image(style_height, style_width, 2)
+    x = network.preprocess(random_image(height, width, 3))
+    (whole, gradient), (tiled, tiled_gradient) = (
+        evaluation(build_objective(content, [style], network, Settings(tile=cut, **terms)))(x)
+        for cut in (0, tile)
+    )
+    assert list(tiled) == list(whole)
+    for name, loss in whole.items():
+        assert float(tiled[name]) == pytest.approx(float(loss), rel=2e-5, abs=1e-9), name
+    assert np.abs(tiled_gradient - gradient).max() <= 2e-5 * np.abs(gradient).max()
+
+
+def bare_layers(convolutions):
+    """The layers of a VGG with so many convolutions in its blocks, a pooling after each, without weights."""
+    return [
+        Layer(name, name.rstrip("_0123456789"))
+        for block, count in enumerate(convolutions, 1)
+        for name in (*(f"conv{block}_{i}" for i in range(1, count + 1)), f"pool{block}")
+    ]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 700), st.integers(16, 200), st.integers(1, 5))
+def test_every_position_counts_once_in_a_window_with_all_that_it_depends_on(side, tile, blocks):
+    layers = bare_layers(VGG19[:blocks])
+    axis = tiles.tiling(layers, (side, 1), tile).rows
+    for level, whole in enumerate(axis.sides):
+        counted = np.zeros(whole, int)
+        for window, begin, end in axis.places[:, level]:
+            counted[window + begin : window + end] += 1
+        assert (counted == 1).all()
+    for places in axis.places:
+        level = blocks
+        first, last = axis.sides[-1], -1
+        for layer in reversed([*layers, None]):
+            if layer is None or layer.kind == "pool":
+                window, begin, end = places[level]
+                first, last = min(first, window + begin), max(last, window + end - 1)
+            if layer is None:
+                continue
+            if layer.kind == "conv":
+                first, last = max(first - 1, 0), min(last + 1, axis.sides[level] - 1)
+                continue
+            assert window <= first and last < window + axis.lengths[level] <= axis.sides[level]
+            level -= 1
+            first, last = 2 * first, min(2 * last + 1, axis.sides[level] - 1)
+            assert places[level, 0] % 2 == 0, "pooling pairs the positions that it pairs in the whole"
+        window, begin, end = places[0]
+        assert window <= min(first, window + begin) and last < window + axis.lengths[0] <= side
+
+
+def test_cores_are_as_large_as_was_asked_and_windows_little_larger(network):
+    layers = network.built(["relu5_1"])
+    cut = tiles.tiling(layers, (3072, 4096), 512)
+    assert len(cut.places) == 6 * 8
+    # Half of relu5_1's receptive field beyond a position is 70 pixels.
+    assert cut.window == (512 + 2 * 70, 512 + 2 * 70)
+    assert tiles.tiling(layers, (300, 400), 512).window == (300, 400)
+
+
+def test_one_trace_serves_all_tiles_of_a_run(network):
+    calls = []
+
+    class Counted(vgg.Network):
+        def features(self, *arguments):
+            calls.append(arguments)
+            return super().features(*arguments)
+
+    counted = Counted(network.layers, network.mean_pixel, network.sha256)
+    content = random_image(75, 130, 1)
+    objective = build_objective(content, [content], counted, Settings(tile=32))
+    evaluate = evaluation(objective)
+    calls.clear()
+    for seed in (1, 2):
+        evaluate(network.preprocess(random_image(75, 130, seed)))
+    assert len(objective.tiling.places) == 15
+    assert len(calls) == 2, "one for the statistics, one for the gradient"
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b", "normalized-gradient-descent"])
+def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
+    content, style = random_image(60, 90, 1), random_image(80, 50, 2)
+    run = Settings(iterations=4, seed=3, scales=(0.5, 1), optimizer=optimizer, learning_rate=2)
+    whole, tiled = (
+        list(stylize.stylize(content, [style], network, dataclasses.replace(run, tile=tile)))[-1]
+        for tile in (0, 32)
+    )
+    np.testing.assert_allclose(tiled.image(), whole.image(), atol=0.1)
+    assert tiled.losses()["total"] == pytest.approx(whole.losses()["total"], rel=1e-4)
+
+
+def test_the_histogram_needs_the_whole():
+    with pytest.raises(SettingsError, match=r"tile: .*--histogram-weight"):
+        Settings(tile=64, histogram_weight=1)
+
+
+def container(folder, monkeypatch, total, used=0):
+    """A container with so much memory, and so much of it used."""
+    monkeypatch.setattr(memory, "CGROUP", folder)
+    files = {"max": total, "current": used, "stat": "active_file 0\ninactive_file 0"}
+    for name, text in files.items():
+        (folder / f"memory.{name}").write_text(f"{text}\n")
+
+
+def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_path, monkeypatch):
+    content = random_image(400, 600, 1)
+    layers = network.built(Settings().layers())
+    need = memory.needed(layers, (400, 600), optimizer="adam")
+
+    def settled(**settings):
+        return stylize.settled(content, [content], network, Settings(**settings)).tile
+
+    container(tmp_path, monkeypatch, total=int(2.2 * need))
+    assert settled() == 0
+    container(tmp_path, monkeypatch, total=int(2.2 * need), used=int(1.5 * need))
+    assert settled() == 0
+    container(tmp_path, monkeypatch, total=int(1.8 * need))
+    assert settled() == 512
+    assert settled(tile=0) == 0
+    assert settled(tile=100) == 100
+    assert settled(histogram_weight=1) == 0
+    container(tmp_path, monkeypatch, total=int(2.2 * need))
+    style = stylize.settled(content, [content], network, Settings(style_scales=(9,)))
+    assert style.tile == 512, "a style that is too large is looked at by tiles too"
+
+
+def test_tiles_fit_where_the_whole_does_not(network, tmp_path, monkeypatch):
+    layers = network.built(Settings().layers())
+    size = 4000, 6000
+    container(tmp_path, monkeypatch, total=int(memory.needed(layers, size, optimizer="adam")) - 2**20)
+    with pytest.raises(MemoryLimitError, match="--tile 512"):
+        memory.check_memory(layers, size, [])
+    memory.check_memory(layers, size, [size], tile=512)
+    with pytest.raises(MemoryLimitError, match="--tile smaller than 3000"):
+        memory.check_memory(layers, size, [], "lbfgs-b", tile=3000)
+
+
+# The command line.
+
+
+def test_a_saved_run_has_its_tiles(neural_style, network_file, image_files, tmp_path):
+    content, style, _ = image_files
+    arguments = ["--content", content, "--styles", style, "--network", network_file, "--iterations", 2]
+    neural_style(
+        *arguments, "--output", "a.png", "--tile", 16, "--save-recipe", "a.toml", "--seed", 1, check=0
+    )
+    assert "tile = 16\n" in (tmp_path / "a.toml").read_text()
+    neural_style(*arguments, "--output", "b.png", "--recipe", "a.toml", check=0)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_tiles_and_a_histogram_contradict_each_other(neural_style, image_files):
+    arguments = ["--content", image_files[0], "--styles", image_files[1], "--output", "a.png", "--tile", 99]
+    result = neural_style(*arguments, "--histogram-weight", 3, check=2)
+    assert result.stderr.count("\n") == 1 and "--tile" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="only POSIX limits the size of files")
+def test_a_full_folder_for_temporary_files_is_named(network_file, image_files, tmp_path):
+    program = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+        "import neural_style; sys.exit(neural_style.main())"
+    )
+    command = [sys.executable, "-c", program, "--network", network_file, "--tile", "16", "--output", "a.png"]
+    command += ["--content", image_files[0], "--styles", image_files[1], "--content-layers", "relu1_1"]
+    folders = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**folders, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1 and str(tmp_path) in result.stderr and "TMPDIR" in result.stderr
+
+
+def test_stored_maps_come_back(network):
+    rng = np.random.default_rng(1)
+    maps = [
+        {"a": rng.normal(size=(1, 3, 4, 5)).astype("f"), "b": rng.normal(size=(1, 2, 2, 7)).astype("f")}
+        for _ in range(3)
+    ]
+    stored = tiles.Stored({name: tf.constant(part) for name, part in tile.items()} for tile in maps)
+    assert len(stored) == 3
+    for i in (2, 0, 1):
+        for name, part in maps[i].items():
+            np.testing.assert_array_equal(stored[i][name], part)
