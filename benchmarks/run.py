@@ -1,15 +1,16 @@
 """Measure the program and what it is held against, and write the tables that say how they compare.
 
-    python benchmarks/run.py [step] [memory] [start] [profile] [yardstick] [--output benchmarks.md] [flags]
+    python benchmarks/run.py [step] [memory] [start] [profile] [tiles] [yardstick] [--output FILE.md] [flags]
 
     step       seconds of a step (losses and gradient) of the default objective, ours and three others
     memory     what three of those steps need, the objective included, for each pixel
     start      the first of those steps, which compiles; and the command line, with its cache and without
     profile    where a step of ours goes, and the time that its multiplications would take at the rate below
+    tiles      an evaluation of a picture whole and in tiles, by Adam, and the most memory of the process
     yardstick  seconds until a recipe has made the objective of the recipe athalye2015 as small as that one
                does in 1000 iterations, over those of the 1000 iterations; yardsticks.toml has the losses
 
-All by default, in some ten minutes on two cores. Everything runs on the CPU, each side in a process of its
+All by default, in some eight minutes on two cores. Everything runs on the CPU, each side in a process of its
 own; they take turns, so that whatever else the machine does hits all alike, and medians are given. Beside
 the times is the rate of multiplication of 2048 x 2048 float32 matrices at that time, in GFLOP/s. Linux only,
 for the memory. The stand-in is a tf.function over the bare weights; PyTorch takes part where it is.
@@ -45,7 +46,7 @@ from styling import networks, recipes
 from styling.errors import StyleError
 
 HERE = Path(__file__).resolve().parent
-SECTIONS = ("step", "memory", "start", "profile", "yardstick")
+SECTIONS = ("step", "memory", "start", "profile", "tiles", "yardstick")
 SIDES = ("ours", "tf.function", "eager", "PyTorch")
 STAND_IN = "tf.function"
 YARDSTICKS = HERE / "yardsticks.toml"
@@ -57,6 +58,7 @@ TITLES = {
     "memory": "Memory of three steps, with the objective",
     "start": "Start: the objective and the first step",
     "profile": "Profile: where our step goes",
+    "tiles": "Whole and in tiles",
     "yardstick": "Time to the yardstick",
 }
 WARM_UP, START_ITERATIONS, ADAM_ITERATIONS = 3, 2, 1000
@@ -159,6 +161,7 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=3, help="processes of each side (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="steps in turns in each of them (default 5)")
+    parser.add_argument("--tile", type=int, default=512, help="for the section tiles (default 512)")
     parser.add_argument(
         "--start-width", type=int, default=512, help="of the command line's start (default 512)"
     )
@@ -205,6 +208,8 @@ def report(options: argparse.Namespace, folder: Path) -> Iterator[str]:
             yield report_command_line(options)
         if "profile" in chosen:
             yield report_profile(options, rates)
+        if "tiles" in chosen:
+            yield report_tiles(options, rates)
         if "yardstick" in chosen:
             yield report_yardsticks(options, rates)
         yield f"matrix multiplication at the end: {rates.ask()['gflops']:.0f} GFLOP/s"
@@ -359,6 +364,30 @@ def report_profile(options: argparse.Namespace, rates: Worker) -> str:
     seconds = ("step s", "forward", "backward", "losses", "rest", "+ adam", "+ lbfgs")
     head = ("network", "size", "GFLOP/s", *seconds, "GFLOP", "floor s", "step / floor")
     return table(TITLES["profile"], head, rows)
+
+
+# Tiles.
+
+
+def report_tiles(options: argparse.Namespace, rates: Worker) -> str:
+    """Evaluations of pictures whole, where that fits, and in tiles; seconds a megapixel over the first."""
+    rows, least = [], {}
+    for case, tile in itertools.product(cases(options), (0, options.tile)):
+        name = f"tiles of {tile}" if tile else "whole"
+        say(f"{case.name} {case.size}, {name}")
+        rate = rates.ask()["gflops"]
+        sizes = {"width": case.width, "height": case.height}
+        found = ask_once("evaluations", network=case.network, tile=tile, count=options.rounds, **sizes)
+        if "missing" in found:
+            rows.append((case.name, case.size, rate, name, found["missing"]))
+            continue
+        megapixels = case.width * case.height / 1e6
+        each = found["seconds"] / megapixels
+        least.setdefault(case.name, each)
+        cells = found["seconds"], each, each / least[case.name], found["bytes"] / 2**20
+        rows.append((case.name, case.size, rate, name, *cells))
+    head = ("network", "size", "GFLOP/s", "how", "s", "s a megapixel", "over the first", "peak MiB")
+    return table(TITLES["tiles"], head, rows)
 
 
 # The yardstick.

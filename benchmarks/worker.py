@@ -33,7 +33,7 @@ SIDES = {
     "PyTorch": ("in_torch", "Torch"),
 }
 MATRIX, PRODUCTS = 2048, 5
-SQUARE = 8
+SQUARE, STYLE_SIDE = 8, 384
 ADAM_STEPS, OPTIMIZER_STEPS = 15, 20
 # What a recipe does not decide here: what is minimised, and the size and the noise that it begins with.
 OBJECTIVE = (
@@ -217,6 +217,34 @@ def operations(network: "Network", height: int, width: int, settings: "Settings"
     return 2 * 2 * count  # a multiplication and an addition, there and back
 
 
+def evaluations(network: str, width: int, height: int, tile: int, count: int) -> Answers:
+    """Median seconds of so many of Adam's iterations, after the first, and the most memory in all, in bytes.
+
+    The style is small, so that the picture decides. With a count of 0, the only evaluation is the first.
+    """
+    import stylize
+    import vgg
+    from styling.errors import MemoryLimitError
+    from styling.settings import Settings
+
+    stylize.configure("cpu")
+    loaded = vgg.load(network)
+    content, style, _ = pictures(width, height)
+    style = style[:STYLE_SIDE, :STYLE_SIDE]
+    reset_memory()
+    settings = Settings(iterations=count, tile=tile, style_scales=(style.shape[1] / width,))
+    seconds = []
+    try:
+        steps = stylize.stylize(content, [style], loaded, settings)
+        for _ in range(count + 1):
+            took, progress = timed(lambda: next(steps))
+            seconds.append(took + timed(progress.losses)[0])
+    except MemoryLimitError as error:
+        yield {"missing": str(error).partition(":")[0]}
+        return
+    yield {"seconds": statistics.median(seconds[1:] or seconds), "bytes": memory("VmHWM")}
+
+
 def goal(network: str, content: str, style: str, width: int, seed: int) -> Answers:
     """The total loss that the recipe athalye2015 comes to."""
     run = Run(network, content, style)
@@ -379,7 +407,9 @@ def reset_memory() -> int:
     return memory("VmRSS")
 
 
-COMMANDS = {command.__name__: command for command in (rate, weights, side, profile, goal, yardstick)}
+COMMANDS = {
+    command.__name__: command for command in (rate, weights, side, profile, evaluations, goal, yardstick)
+}
 
 if __name__ == "__main__":
     main()
