@@ -107,6 +107,7 @@ def table(text):
         --width: 0 -1 64.5 nan
         --max-size: 0 -1 64.5 nan
         --seed: -1 0.5 9223372036854775808
+        --tile: -1 64.5 many
         --learning-rate: 0 -1 nan inf fast
         --eps: 0 -1e-8 nan inf
         --beta1: -0.1 1 nan inf
@@ -146,6 +147,7 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
     ("arguments", "word"),
     [
         ("--width 20 --max-size 20", "--max-size"),
+        ("--tile 99 --histogram-weight 3", "--tile"),
         ("--style-scales 1 1", "--style-scales"),
         ("--styles style1.png style2.png --style-scales 1", "--style-scales"),
         ("--style-blend-weights 1 1", "--style-blend-weights"),

@@ -204,12 +204,6 @@ def test_a_saved_run_has_its_tiles(neural_style, network_file, image_files, tmp_
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_tiles_and_a_histogram_contradict_each_other(neural_style, image_files):
-    arguments = ["--content", image_files[0], "--styles", image_files[1], "--output", "a.png", "--tile", 99]
-    result = neural_style(*arguments, "--histogram-weight", 3, check=2)
-    assert result.stderr.count("\n") == 1 and "--tile" in result.stderr
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="only POSIX limits the size of files")
 def test_a_full_folder_for_temporary_files_is_named(network_file, image_files, tmp_path):
     program = (
