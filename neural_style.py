@@ -9,21 +9,23 @@ the names on it, 1 for what is found inside files or while running, 130 after Ct
 import argparse
 import contextlib
 import importlib.util
+import math
 import os
 import secrets
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from styling import images, networks, paths, recipes, report
-from styling.errors import DivergedError, NetworkError, RecipeError, SettingsError, StyleError
+from styling import images, networks, paths, recipes, report, states
+from styling.errors import DivergedError, NetworkError, RecipeError, SettingsError, StateError, StyleError
 from styling.flags import build_parser, read_layers
 from styling.settings import Running, Settings, content_size
 
@@ -47,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (StyleError, OSError) as error:
         print(f"neural-style: error: {explain(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("neural-style: interrupted", file=sys.stderr)
-        return 130
+        return stopped(stop)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Job:
     """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
 
     instead_of: the network that the recipe is for, if it is not here. given: settings named by flags.
+    saved: the run to go on with.
     """
 
     options: argparse.Namespace
@@ -65,6 +68,7 @@ class Job:
     network: Path
     instead_of: str | None
     given: frozenset[str]
+    saved: states.Saved | None = None
 
 
 def plan(options: argparse.Namespace) -> Job:
@@ -76,26 +80,73 @@ def plan(options: argparse.Namespace) -> Job:
     for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
         if name in flags:
             flags[name] = tuple(flags[name])
+    saved = None if options.resume is None else take_up(options)
     recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
+    if saved:
+        recipe = saved_settings(options.resume, saved)
     wanted = None if "network" in flags else recipe.values.get("network")
     instead_of = None if wanted is None or networks.is_present(wanted) else wanted
     if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
         raise RecipeError(f"{options.recipe}: its network {wanted} is not here; name one with --network")
     network = networks.find(flags.get("network", None if instead_of else wanted))
     settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
-    if options.save_recipe:
+    if saved:
+        check_unchanged(options.resume, saved, recipes.combine(recipe, {}, compact=False)[0], settings)
+        running = replace(running, network_sha256=recipe.values.get("network_sha256"))
+    if options.save_recipe or options.save_state:
         # What is left to chance or to the machine is settled now, so that it can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-        if not str(network.resolve()).isprintable():
-            raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
+    if options.save_recipe and not str(network.resolve()).isprintable():
+        raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
     try:
         settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{options.recipe}: {error.name} {error.problem}") from None
-    return Job(options, settings, running, network, instead_of, frozenset(flags))
+    return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
+
+
+def take_up(options: argparse.Namespace) -> states.Saved:
+    """The run that --resume names; its images where the command line names no others.
+
+    Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
+    """
+    paths.check_input("resume", options.resume)
+    if options.recipe:
+        raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
+    saved = states.read(options.resume)
+    options.save_state = options.save_state or options.resume
+    for flag in ("content", "initial"):
+        found = [Path(path) for name, path, _ in saved.images if name == flag]
+        if getattr(options, flag) is None and found:
+            setattr(options, flag, found[0])
+    options.styles = options.styles or [Path(path) for name, path, _ in saved.images if name == "styles"]
+    return saved
+
+
+def saved_settings(path: Path, saved: states.Saved) -> recipes.Recipe:
+    """A saved run's settings, as a recipe. Raises StateError if they are none."""
+    try:
+        return recipes.from_table(dict(saved.settings))
+    except (RecipeError, SettingsError) as error:
+        raise StateError(f"{path}: holds no settings of a run ({error})") from None
+
+
+def check_unchanged(path: Path, saved: states.Saved, before: Settings, now: Settings) -> None:
+    """Raise SettingsError where flags change a saved run in a way that it could not have begun with."""
+    if now.iterations != before.iterations and len(before.scales) > 1:
+        raise SettingsError(
+            "iterations", f"must stay {before.iterations}, since the run in {path} has --scales"
+        )
+    if now.iterations < saved.iteration:
+        problem = f"{now.iterations} is less than the {saved.iteration} that the run in {path} has made"
+        raise SettingsError("iterations", problem)
+    for name in recipes.NAMES[Settings]:
+        old, new = getattr(before, name), getattr(now, name)
+        if new != old and name != "iterations":
+            raise SettingsError(name, f"is {old} in the run in {path}, and cannot become {new} on the way")
 
 
 def cores() -> int:
@@ -114,6 +165,8 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
         yield "styles", style
     if options.recipe and options.recipe not in recipes.shipped():
         yield "recipe", Path(options.recipe)
+    if options.resume and options.resume != options.save_state:
+        yield "resume", options.resume
 
 
 def output_names(job: Job) -> Iterator[tuple[str, Path]]:
@@ -122,6 +175,10 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     yield "output", options.output
     if options.save_recipe:
         yield "save_recipe", options.save_recipe
+    if options.save_state and options.save_state != options.resume:
+        yield "save_state", options.save_state
+    if options.save_state_iterations and not options.save_state:
+        raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
     for flag in ("progress_write", "progress_plot"):
         if getattr(options, flag):
             yield flag, beside(options.output, flag)
@@ -156,6 +213,13 @@ def paint(job: Job) -> int:
         content = images.read(options.content) if options.content else None
         styles = [images.read(path) for path in options.styles]
         initial = images.read(options.initial) if options.initial else None
+    named = [
+        ("content", options.content, content),
+        *(("styles", *pair) for pair in zip(options.styles, styles, strict=True)),
+    ]
+    named = identify([*named, ("initial", options.initial, initial)]) if options.save_state else []
+    if job.saved:
+        check_same_images(options.resume, named, job.saved.images)
     shape = next((image.shape[:2] for image in (content, *styles) if image is not None), (0, 0))
     for name in (options.output, options.checkpoint_output):
         if name is not None:
@@ -168,54 +232,95 @@ def paint(job: Job) -> int:
         device = stylize.configure(running.device, running.threads, deterministic=settings.seed is not None)
     network, lacking = vgg.load(job.network), []
     if running.network_sha256 not in (None, network.sha256):
-        problem = f"is not the network of {options.recipe}, whose SHA-256 is {running.network_sha256}"
-        raise NetworkError(f"{job.network}: {problem}; name that one, or another on purpose, with --network")
+        problem = f"is not the network of {options.recipe or options.resume}"
+        advice = f"name that one, whose SHA-256 is {running.network_sha256}, with --network"
+        raise NetworkError(f"{job.network}: {problem}; {advice}")
     try:
         if options.recipe:
             names = {layer.name for layer in network.layers}
             settings, lacking = recipes.without_missing(settings, names, job.given)
         settings = stylize.settled(content, styles, network, settings, initial)
-        run = stylize.stylize(content, styles, network, settings, initial)
+        state = stylize.State.from_arrays(job.saved.arrays) if job.saved else None
+        run = stylize.stylize(content, styles, network, settings, initial, state)
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
+    except StateError as error:
+        raise StateError(f"{options.resume}: {error}") from None
     line = networks.describe(job.network, job.instead_of, lacking)
     if settings.tile and job.settings.tile is None:
         line += f"; in tiles of {settings.tile} pixels, since the whole needs more than half of the memory"
+    name = networks.name(job.network)
+    used = replace(running, device=device, network=name, network_sha256=network.sha256, progress_grid=False)
     if options.save_recipe:
         path = paths.unclaimed(options.save_recipe, options.overwrite)
-        name = networks.name(job.network)
-        used = replace(
-            running, device=device, network=name, network_sha256=network.sha256, progress_grid=False
-        )
         recipes.write(path, settings, used)
         line += f"; saved the settings in {path}"
-    return follow(run, replace(job, settings=settings), line)
+    record = states.Saved(recipes.to_table(settings, used), named)
+    return follow(run, replace(job, settings=settings), record, line)
 
 
-def follow(run: "Iterator[Progress]", job: Job, line: str) -> int:
-    """Report on a run until it ends or is interrupted, write what it made, and return the exit status."""
+def identify(named: Sequence[tuple[str, Path, np.ndarray | None]]) -> list[tuple[str, str, str]]:
+    """The flag, the full name and the SHA-256 of the pixels of each image that there is."""
+    return [
+        (flag, os.path.abspath(path), states.fingerprint(image))
+        for flag, path, image in named
+        if image is not None
+    ]
+
+
+def check_same_images(
+    path: Path, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
+) -> None:
+    """Raise unless a run goes on with the images, by identify(), that it began with."""
+    if [flag for flag, _, _ in now] != [flag for flag, _, _ in before]:
+        raise SettingsError("resume", f"{path} is of a run with other images; name none, or the same ones")
+    for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
+        if digest != old_digest:
+            raise StateError(f"{name}: is not the image that --{flag} had in the run of {path}, {old_name}")
+
+
+def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str) -> int:
+    """Report on a run until it ends or is stopped, write what it made, and return the exit status.
+
+    record: what is saved of it, but for how far it has come.
+    """
     options, settings = job.options, job.settings
     recording = options.progress_write or options.progress_plot
     reporter = report.Reporter(settings.iterations, job.running.print_iterations, recording, options.quiet)
     reporter.say(line)
-    status, progress, pictures = 0, None, []
+    status, progress, pictures = 0, None, {}
     gridded = report.grid_iterations(settings.iterations) if job.running.progress_grid else ()
+    if job.saved:
+        reporter.history = [row for row in job.saved.history if row[0] < job.saved.iteration]
+        pictures = {at: picture for at, picture in job.saved.pictures.items() if at in gridded}
+    clock = states.Clock(options.save_state_iterations)
+
+    def keep(progress: "Progress") -> bool:
+        return save_state(progress, replace(record, history=reporter.history, pictures=pictures), job, clock)
+
     try:
-        for progress in run:
-            reporter(progress)
-            if progress.iteration in gridded:
-                pictures.append(images.thumbnail(progress.image()))
-            writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
-            if writes and not save_checkpoint(progress, options):
-                status = 1
+        with terminable():
+            for progress in run:
+                reporter(progress)
+                if progress.iteration in gridded:
+                    pictures[progress.iteration] = images.thumbnail(progress.image())
+                writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
+                if writes and not save_checkpoint(progress, options):
+                    status = 1
+                if options.save_state and clock.is_due(progress.iteration) and not keep(progress):
+                    status = 1
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
             ending += f", as {settings.optimizer} finds no lower"
         outcome = progress
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if progress is None or progress.iteration == 0:
             raise
-        status, ending, outcome = 130, f"interrupted after {progress.iteration} iterations", progress
+        status, ending, outcome = (
+            stopped(stop),
+            f"interrupted after {progress.iteration} iterations",
+            progress,
+        )
     except StyleError as error:
         if progress is None and not isinstance(error, DivergedError):
             raise
@@ -223,16 +328,34 @@ def follow(run: "Iterator[Progress]", job: Job, line: str) -> int:
         outcome = error if isinstance(error, DivergedError) else progress
     finally:
         reporter.close()
-    if gridded and progress is not None and progress.iteration not in gridded:  # the run has ended early
-        pictures.append(images.thumbnail(progress.image()))
+    if gridded and progress is not None:  # the last one as well where the run has ended early
+        pictures.setdefault(progress.iteration, images.thumbnail(progress.image()))
     with uninterrupted():
-        written = save(outcome, reporter.history, pictures, job)
+        kept = options.save_state and outcome is progress and keep(progress)
+        written = save(outcome, reporter.history, [pictures[at] for at in sorted(pictures)], job)
     line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
+    if kept and status > 1:
+        line += f"; --resume {options.save_state} goes on from there"
     if status:
         print(f"neural-style: {line}", file=sys.stderr)
     else:
         reporter.say(line)
     return status
+
+
+def save_state(progress: "Progress", record: states.Saved, job: Job, clock: states.Clock) -> bool:
+    """Save the run as far as it has come, and return whether that worked; if not, what was saved stays."""
+    if not math.isfinite(progress.losses()["total"]):
+        return False
+    began = time.monotonic()
+    try:
+        states.write(job.options.save_state, replace(record, arrays=progress.state.arrays()))
+    except OSError as error:
+        print(f"neural-style: the run is not saved, but goes on: {explain(error)}", file=sys.stderr)
+        return False
+    finally:
+        clock.saved(time.monotonic() - began)
+    return True
 
 
 def save_checkpoint(progress: "Progress", options: argparse.Namespace) -> bool:
@@ -286,14 +409,38 @@ def save(
     return ", ".join(map(str, written))
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a run as Ctrl-C does."""
+
+
+def stopped(stop: KeyboardInterrupt) -> int:
+    """The exit status after Ctrl-C, or after SIGTERM, as shells have it."""
+    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait, which could only lose the picture that is being written."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
+    """Have a handler for signals for a while."""
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def terminable() -> contextlib.AbstractContextManager:
+    """Have SIGTERM raise Terminated."""
+
+    def stop(*ignored: object) -> NoReturn:
+        raise Terminated
+
+    return handled([signal.SIGTERM], stop)
+
+
+def uninterrupted() -> contextlib.AbstractContextManager:
+    """Let Ctrl-C and SIGTERM wait, which could only lose what is being written."""
+    return handled([signal.SIGINT, signal.SIGTERM], signal.SIG_IGN)
 
 
 @contextlib.contextmanager

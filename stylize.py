@@ -15,7 +15,7 @@ import inspect
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from styling import images, optimizers
-from styling.errors import DivergedError, ImageError, SettingsError
+from styling.errors import DivergedError, ImageError, SettingsError, StateError
 from styling.memory import check_memory, choose_tile, device_errors, share_one_heap
 from styling.objective import Objective, build_objective, check_shifts, evaluation
 from styling.settings import Settings, content_size, style_size
@@ -66,15 +66,62 @@ def configure(device: str | None = None, threads: int | None = None, determinist
 
 
 @dataclass(frozen=True)
+class State:
+    """All that a run needs to go on from where it stands, as if it had not stopped.
+
+    iteration: the updates made. scale: the index of the scale at hand. began: the updates before that.
+    x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser's. best: the
+    lowest total loss among those compared at this scale, and its x. sound: the same of the images that were
+    looked at in passing, to fall back on.
+    """
+
+    iteration: int
+    scale: int
+    began: int
+    x: tf.Tensor
+    memory: optimizers.Memory = ()
+    best: tuple[float, tf.Tensor | None] = NOTHING
+    sound: tuple[float, tf.Tensor | None] = NOTHING
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name, to be kept."""
+        arrays = {name: np.array(getattr(self, name)) for name in ("iteration", "scale", "began")}
+        arrays["x"] = np.asarray(self.x)
+        arrays |= {f"memory/{i:02}": np.asarray(part) for i, part in enumerate(self.memory)}
+        for name in ("best", "sound"):
+            total, x = getattr(self, name)
+            arrays[f"{name}/total"] = np.array(total)
+            if x is not None:
+                arrays[f"{name}/x"] = np.asarray(x)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
+        """What arrays() was called on. Raises StateError if these are no such arrays."""
+        try:
+            tensors = {name: tf.constant(arrays[name]) for name in sorted(arrays)}
+            counts = {name: int(arrays[name]) for name in ("iteration", "scale", "began")}
+            looked_at = {
+                name: (float(arrays[f"{name}/total"]), tensors.get(f"{name}/x")) for name in ("best", "sound")
+            }
+            memory = tuple(tensor for name, tensor in tensors.items() if name.startswith("memory/"))
+            return cls(**counts, **looked_at, x=tensors["x"], memory=memory)
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+            raise StateError(f"holds no state of a run ({error!r})") from None
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a run stands after `iteration` updates; nothing is copied from the device unasked."""
 
-    iteration: int
+    state: State = field(repr=False)
     _losses: dict[str, tf.Tensor] = field(repr=False)
-    _x: tf.Tensor = field(repr=False)
-    _best: tuple[float, tf.Tensor | None] = field(repr=False)
-    _sound: tuple[float, tf.Tensor | None] = field(repr=False)
     _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
+
+    @property
+    def iteration(self) -> int:
+        """The updates made."""
+        return self.state.iteration
 
     def losses(self) -> dict[str, float]:
         """The weighted losses at this point by name: content, style, tv, total, and others in use."""
@@ -82,12 +129,12 @@ class Progress:
 
     def image(self) -> np.ndarray:
         """The image at this point, float32 [H, W, 3], RGB 0..255."""
-        return self._to_image(self._x)
+        return self._to_image(self.state.x)
 
     def result(self) -> np.ndarray:
         """The picture to keep if the run ended here: of this image and those compared before, the one with
         the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
-        best, x = self._best
+        best, x = self.state.best
         total = float(self._losses["total"])
         if math.isfinite(total) and total <= best:
             return self.image()
@@ -95,8 +142,15 @@ class Progress:
             return self._to_image(x)
         raise self._diverged()
 
+    def _look(self) -> tuple[float, tf.Tensor | None]:
+        """The better of this image and that to fall back on; DivergedError for a loss that is not finite."""
+        total = float(self._losses["total"])
+        if not math.isfinite(total):
+            raise self._diverged()
+        return (total, self.state.x) if self.iteration and total < self.state.sound[0] else self.state.sound
+
     def _diverged(self) -> DivergedError:
-        lowest, x = self._sound
+        lowest, x = self.state.sound
         return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)
 
 
@@ -106,13 +160,15 @@ def stylize(
     network: Network,
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
+    state: State | None = None,
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
     The last Progress, after settings.iterations updates or where the optimiser finds no lower loss, has the
     result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
-    is none. No content is needed where its weight is 0, nor styles where no weight looks at them.
+    is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
+    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks and
@@ -121,10 +177,12 @@ def stylize(
     """
     settings = settled(content, styles, network, settings, initial)
     scales = _scales(content, styles, settings, initial is not None)
+    if state is not None:
+        _check_state(state, scales)
     if _on_cpu():
         layers = network.built(settings.layers())
         check_memory(layers, scales[-1].size, scales[-1].styles, settings.optimizer, settings.tile)
-    return _coarse_to_fine(content, styles, network, settings, initial, scales)
+    return _coarse_to_fine(content, styles, network, settings, initial, scales, state)
 
 
 def settled(
@@ -210,6 +268,18 @@ def _start(
     return x
 
 
+def _check_state(state: State, scales: Sequence[Scale]) -> None:
+    """Raise StateError unless the state is one of a run with these scales."""
+    ends = [0, *itertools.accumulate(scale.iterations for scale in scales)]
+    fits = (
+        0 <= state.scale < len(scales)
+        and 0 <= state.began <= state.iteration <= ends[state.scale + 1]
+        and tuple(state.x.shape) == (1, *scales[state.scale].size, 3)
+    )
+    if not fits:
+        raise StateError("is of a run with other sizes or iterations")
+
+
 def _optimizer(settings: Settings, bounds: optimizers.Bounds) -> Callable[..., Iterator[optimizers.Step]]:
     """The optimiser that the settings name, to be called with the loss and the start."""
     # Its keyword-only parameters carry the names of settings, so that a new optimiser needs nothing here.
@@ -226,6 +296,7 @@ def _coarse_to_fine(
     settings: Settings,
     initial: np.ndarray | None,
     scales: Sequence[Scale],
+    state: State | None,
 ) -> Iterator[Progress]:
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
@@ -234,29 +305,33 @@ def _coarse_to_fine(
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     optimizer = _optimizer(settings, bounds)
     ends = itertools.accumulate(scale.iterations for scale in scales)
-    done, x, sound = 0, None, NOTHING
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = network.unprocess(_enlarged(x, size))
         return image if colors is None else images.keep_colors(image, colors)
 
-    for scale, end in zip(scales, ends, strict=True):
+    for index, (scale, end) in enumerate(zip(scales, ends, strict=True)):
         last = scale is scales[-1]
-        if end == done and not last:
+        done = state.iteration if state else 0
+        begins = state is None or state.scale < index
+        if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            objective, start = _prepared(content, styles, network, settings, initial, scale, x)
-            start = optimizers.clip(start, bounds)
-            with contextlib.closing(optimizer(evaluation(objective), start)) as steps:
+            x = state.x if state else None
+            objective, x = _prepared(content, styles, network, settings, initial, scale, x)
+            if begins:
+                sound = state.sound if state else NOTHING  # losses of other scales compare only roughly
+                state = State(done, index, done, optimizers.clip(x, bounds), sound=sound)
+            steps = optimizer(evaluation(objective), state.x, memory=state.memory)
+            with contextlib.closing(steps):
                 before = None
-                for progress in _optimize(steps, settings, (done, end), sound, to_image):
+                for progress in _optimize(steps, settings, state, end, to_image):
                     if last:
                         yield progress
                     elif before:
                         yield before  # a scale's last one is where the next begins, and reported there
                     before = progress
-            sound = _look(progress, progress._sound)
-        done, x = progress.iteration, progress._x
+            state = replace(progress.state, sound=progress._look())
 
 
 def _prepared(
@@ -280,32 +355,25 @@ def _prepared(
 def _optimize(
     steps: Iterator[optimizers.Step],
     settings: Settings,
-    iterations: tuple[int, int],
-    sound: tuple[float, tf.Tensor | None],
+    state: State,
+    last: int,
     to_image: Callable[[tf.Tensor], np.ndarray],
 ) -> Iterator[Progress]:
-    """The iterations of one scale, from the first to the last of a pair, or to where the steps end."""
-    first, last = iterations
-    best = NOTHING  # losses at different scales do not compare
+    """The iterations of one scale, from where it stands to the last, or to where the steps end."""
     next_look = time.monotonic()
-    for iteration, (x, terms) in enumerate(itertools.islice(steps, last - first + 1), first):
-        progress = Progress(iteration, terms, x, best, sound, to_image)
+    for iteration, step in enumerate(
+        itertools.islice(steps, last - state.iteration + 1), start=state.iteration
+    ):
+        state = replace(state, iteration=iteration, x=step.x, memory=step.memory)
+        progress = Progress(state, step.losses, to_image)
         checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
         if checkpoint or time.monotonic() >= next_look:
-            sound = _look(progress, sound)
+            state = replace(state, sound=progress._look())
             next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
         yield progress
-        compared = checkpoint or (settings.best_of_all and iteration > first)
-        if compared and float(terms["total"]) < best[0]:
-            best = (float(terms["total"]), x)
-
-
-def _look(progress: Progress, sound: tuple[float, tf.Tensor | None]) -> tuple[float, tf.Tensor | None]:
-    """The better of this image and `sound`, to fall back on; DivergedError for a loss that is not finite."""
-    total = float(progress._losses["total"])
-    if not math.isfinite(total):
-        raise progress._diverged()
-    return (total, progress._x) if progress.iteration and total < sound[0] else sound
+        compared = checkpoint or (settings.best_of_all and iteration > state.began)
+        if compared and float(step.losses["total"]) < state.best[0]:
+            state = replace(state, best=(float(step.losses["total"]), step.x))
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -232,7 +232,7 @@ def evaluations(network: str, width: int, height: int, tile: int, count: int) ->
     content, style, _ = pictures(width, height)
     style = style[:STYLE_SIDE, :STYLE_SIDE]
     reset_memory()
-    settings = Settings(iterations=count, tile=tile, style_scales=(style.shape[1] / width,))
+    settings = Settings(iterations=max(count, 1), tile=tile, style_scales=(style.shape[1] / width,))
     seconds = []
     try:
         steps = stylize.stylize(content, [style], loaded, settings)

@@ -34,6 +34,10 @@ class RecipeError(StyleError):
     """A file that holds no usable recipe."""
 
 
+class StateError(StyleError):
+    """A file that holds no usable state of a run, or that of another run."""
+
+
 class DownloadError(StyleError):
     """A network that could not be fetched, or was not the published one."""
 

@@ -93,6 +93,16 @@ def build_parser() -> argparse.ArgumentParser:
     save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
     add(recipe, "--save-recipe", save_help, type=Path, metavar="FILE", default=None)
 
+    stops = parser.add_argument_group("stopping and going on")
+    state_help = (
+        "keep all that the run needs to go on in this file: each minute, at its end, and when stopped"
+    )
+    add(stops, "--save-state", state_help, type=Path, metavar="FILE", default=None)
+    every_help = "keep it every so many iterations instead of each minute"
+    add(stops, "--save-state-iterations", every_help, type=int, metavar="N", default=None)
+    resume_help = "go on with the run in this file, to the same picture as if it had not stopped"
+    add(stops, "--resume", resume_help, type=Path, metavar="FILE", default=None)
+
     size = parser.add_argument_group("sizes")
     add(size, "--width", "width of the picture in pixels (default: the content's)", type=int, metavar="W")
     height_help = (

@@ -7,9 +7,11 @@ new function and nothing else changes.
 An iteration of any of them ends in a Step, the first of which is the start itself; they go on for as long as
 they are asked, and end by themselves only where no lower loss can be found. `evaluate` maps x to its named
 losses, "total" among them, and the gradient of the total. `bounds`, if given, are what no value of x may be
-below and above, each a tensor that broadcasts with x.
+below and above, each a tensor that broadcasts with x. Called with a Step's x and `memory`, an optimiser
+takes the very steps that it took after that one.
 """
 
+import itertools
 import math
 import queue
 import threading
@@ -24,16 +26,21 @@ import tensorflow as tf
 Evaluate = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 Bounds = tuple[tf.Tensor, tf.Tensor] | None
 CORRECTIONS, SCIPY_CORRECTIONS = 10, 20
+CALL = 100
 NO_END = 2**31 - 1
 FIRST_STEP, ARMIJO, CURVATURE, MOST_TRIALS = 30.0, 1e-4, 1e-10, 20
 SMOOTHNESS = 0.4
 
 
+Memory = tuple[tf.Tensor, ...]
+
+
 class Step(NamedTuple):
-    """An iterate and its losses."""
+    """An iterate, its losses, and what the optimiser remembers of the way there."""
 
     x: tf.Tensor
     losses: dict[str, tf.Tensor]
+    memory: Memory = ()
 
 
 def clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:
@@ -45,6 +52,7 @@ def adam(
     evaluate: Evaluate,
     x: tf.Tensor,
     bounds: Bounds = None,
+    memory: Memory = (),
     *,
     learning_rate: float,
     beta1: float = 0.9,
@@ -64,15 +72,15 @@ def adam(
         rate = learning_rate * tf.sqrt(1 - beta2**count) / (1 - beta1**count)
         return clip(x - rate * first / (tf.sqrt(second) + eps), bounds), count, first, second
 
-    state = tf.zeros([]), tf.zeros_like(x), tf.zeros_like(x)
+    memory = memory or (tf.zeros([]), tf.zeros_like(x), tf.zeros_like(x))
     while True:
         losses, gradient = evaluate(x)
-        yield Step(x, losses)
-        x, *state = update(x, gradient, *state)
+        yield Step(x, losses, tuple(memory))
+        x, *memory = update(x, gradient, *memory)
 
 
 def gradient_descent(
-    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, learning_rate: float
+    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, memory: Memory = (), *, learning_rate: float
 ) -> Iterator[Step]:
     """Plain gradient descent: x - learning_rate * gradient."""
     while True:
@@ -82,7 +90,13 @@ def gradient_descent(
 
 
 def normalized_gradient_descent(
-    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, learning_rate: float, eps: float = 1e-8
+    evaluate: Evaluate,
+    x: tf.Tensor,
+    bounds: Bounds = None,
+    memory: Memory = (),
+    *,
+    learning_rate: float,
+    eps: float = 1e-8,
 ) -> Iterator[Step]:
     """Gradient descent by the gradient over its deviation: x - learning_rate * g / (std(g) + eps)."""
     while True:
@@ -94,7 +108,7 @@ def normalized_gradient_descent(
         x = clip(x - learning_rate * gradient / (deviation + eps), bounds)
 
 
-def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None) -> Iterator[Step]:
+def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, memory: Memory = ()) -> Iterator[Step]:
     """L-BFGS (Liu & Nocedal 1989) on the device, in float32, for x [1, H, W, C], with 10 corrections.
 
     Its first guess at the inverse Hessian damps fine detail, by the spatial frequency to the power -0.4, for
@@ -106,12 +120,13 @@ def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None) -> Iterator[S
     )
     # Places that are still empty hold zeros, which change nothing, so that one graph does for every number.
     empty = (Correction(tf.zeros_like(x), tf.zeros_like(x), tf.zeros([])),) * CORRECTIONS
-    corrections = empty
+    corrections = tuple(Correction(*memory[i : i + 3]) for i in range(0, len(memory), 3)) or empty
     losses, gradient = evaluate(x)
-    yield Step(x, losses)
+    yield Step(x, losses, tuple(itertools.chain(*corrections)))
     while math.isfinite(losses["total"]):
         direction = direction_at(x, gradient, corrections)
-        if corrections is empty:
+        first = not corrections[-1].scale > 0
+        if first:
             direction *= tf.math.divide_no_nan(FIRST_STEP, tf.reduce_max(tf.abs(direction)))
         found = _line_search(evaluate, x, float(losses["total"]), gradient, direction, bounds)
         if found is not None:
@@ -120,8 +135,8 @@ def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None) -> Iterator[S
             if newest.scale > 0:
                 corrections = (*corrections[1:], newest)
             x, gradient = point, new_gradient
-            yield Step(x, losses)
-        elif corrections is not empty:
+            yield Step(x, losses, tuple(itertools.chain(*corrections)))
+        elif not first:
             corrections = empty  # they have led astray; the gradient may still lead down
         else:
             return
@@ -213,26 +228,46 @@ def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
 
 def lbfgs_b(
-    evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, *, evaluations: int | None = None
+    evaluate: Evaluate,
+    x: tf.Tensor,
+    bounds: Bounds = None,
+    memory: Memory = (),
+    *,
+    evaluations: int | None = None,
 ) -> Iterator[Step]:
     """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) by scipy, on the host in float64.
 
     evaluations: an iteration is a new call of at most so many evaluations, as tutorials have it; None for one
-    of L-BFGS-B's own. Where a call ends by itself, the next begins with no memory, as long as that helps.
+    of L-BFGS-B's own, of which a call makes at most 100, since scipy does not tell what it remembers, so that
+    to go on from an iteration is to repeat those of its call. Where a call ends, the next begins with no
+    memory, as long as that helps.
     """
-    steps = _scipy_call(evaluate, x, bounds, evaluations)
-    yield next(steps)
+    start, done = (memory[0], int(memory[1])) if memory else (x, 0)
+    steps = _scipy_call(evaluate, start, bounds, evaluations)
+    step = next(itertools.islice(steps, done, None))
+    yield step._replace(memory=_place(start, done))
+    moved = done > 0
     while True:
-        step = None
         for step in steps:
+            moved = True
             if evaluations is None:
-                yield step
-        if step is None:
+                done += 1
+                if done == CALL:
+                    break
+                yield step._replace(memory=_place(start, done))
+        steps.close()
+        if not moved:
             return
-        if evaluations is not None:
-            yield step
-        steps = _scipy_call(evaluate, step.x, bounds, evaluations)
+        if evaluations is not None or done == CALL:
+            yield step._replace(memory=_place(step.x, 0))
+        start, done, moved = step.x, 0, False
+        steps = _scipy_call(evaluate, start, bounds, evaluations)
         next(steps)
+
+
+def _place(start: tf.Tensor, done: int) -> Memory:
+    """Where L-BFGS-B is: the start of a call of scipy's, and the iterations since."""
+    return start, tf.constant(done)
 
 
 class _Stopped(Exception):  # noqa: N818, since it is no error

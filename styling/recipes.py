@@ -96,11 +96,27 @@ def read(name: str) -> Recipe:
     path = recipes.get(name, Path(name))
     check_input("recipe", path)
     try:
-        return _recipe(_table(path))
+        return from_table(_table(path))
     except SettingsError as error:
         raise RecipeError(f"{path}: {error.name} {error.problem}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def from_table(table: dict[str, object]) -> Recipe:
+    """The recipe of a file's contents. Raises RecipeError or SettingsError for what is wrong with them."""
+    compact = table.pop("compact", {})
+    if not isinstance(compact, dict):
+        raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
+    values, compact = _values(table), _values(compact)
+    for key in ("network", "network_sha256", "description"):
+        if key in compact:
+            raise RecipeError(f"{key} has no place in [compact], which is for one network")
+    description = values.pop("description", "")
+    recipe = Recipe(description, values, compact)
+    for use_compact in (False, True):
+        combine(recipe, {}, use_compact)
+    return recipe
 
 
 def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Settings, Running]:
@@ -155,10 +171,14 @@ def without_missing(
 
 def write(path: Path, settings: Settings, running: Running) -> None:
     """Write all settings as a recipe, so that a run can be repeated. Raises OSError."""
-    values = dataclasses.asdict(running) | dataclasses.asdict(settings)
-    values["description"] = f"a run, as saved by neural-style {__version__}"
-    table = {name: values[name] for name in TYPES if values[name] is not None}
+    table = {"description": f"a run, as saved by neural-style {__version__}"} | to_table(settings, running)
     write_whole(path, lambda file: tomli_w.dump(table, file))
+
+
+def to_table(settings: Settings, running: Running) -> dict[str, object]:
+    """All settings by name, but those that are None."""
+    values = dataclasses.asdict(running) | dataclasses.asdict(settings)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _table(path: Path) -> dict[str, object]:
@@ -168,21 +188,6 @@ def _table(path: Path) -> dict[str, object]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"is no TOML file ({error})") from None
-
-
-def _recipe(table: dict[str, object]) -> Recipe:
-    compact = table.pop("compact", {})
-    if not isinstance(compact, dict):
-        raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
-    values, compact = _values(table), _values(compact)
-    for key in ("network", "network_sha256", "description"):
-        if key in compact:
-            raise RecipeError(f"{key} has no place in [compact], which is for one network")
-    description = values.pop("description", "")
-    recipe = Recipe(description, values, compact)
-    for use_compact in (False, True):
-        combine(recipe, {}, use_compact)
-    return recipe
 
 
 def _values(table: dict[str, object]) -> dict[str, object]:

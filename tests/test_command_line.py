@@ -40,7 +40,7 @@ NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device 
     --shift-layers --histogram-layers --shifts --content-reduction --style-reduction --tv-reduction
     --gram-divisor --normalize --no-normalize --optimizer --evaluations --clip --no-clip --best-of-all
     --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download
-    --scales --scale-shares""")
+    --scales --scale-shares --tile --save-state --save-state-iterations --resume""")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,124 @@
+"""Runs that can be gone on with: all that one needs, in one file.
+
+The file is what numpy.savez writes: the arrays of a stylize.State, the images so far of a grid, and a
+`header`, UTF-8 JSON, with the settings, the names and SHA-256 of the images, and the losses so far. Nothing
+in it is run or unpickled, and no more memory is taken than the file has bytes.
+"""
+
+import hashlib
+import json
+import os
+import time
+import zipfile
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from styling import __version__
+from styling.errors import StateError
+from styling.files import write_whole
+
+FORMAT = 1
+SECONDS_BETWEEN_SAVES, MOST_TIME = 60, 0.05
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run, as far as it came.
+
+    settings: of Settings and Running by name, as a recipe has them. images: (flag, path, SHA-256 of the
+    pixels) of every image. history: the losses reported, rows of (iteration, content, ..., total). pictures:
+    images [h, w, 3] for a grid by iteration. arrays: what stylize.State.arrays() gave.
+    """
+
+    settings: dict[str, object]
+    images: list[tuple[str, str, str]]
+    history: list[tuple[float, ...]] = field(default_factory=list)
+    pictures: dict[int, np.ndarray] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def iteration(self) -> int:
+        """The updates made."""
+        return int(self.arrays["iteration"])
+
+
+class Clock:
+    """Says when a run is to be saved: every so many iterations, or, without a number, each minute.
+
+    Where saving takes long, it is done less often, for a twentieth of the time at most.
+    """
+
+    def __init__(self, every: int | None) -> None:
+        self.every = every
+        self._next = time.monotonic() + SECONDS_BETWEEN_SAVES
+
+    def is_due(self, iteration: int) -> bool:
+        """Whether it is time, after so many updates."""
+        return iteration % self.every == 0 if self.every else time.monotonic() >= self._next
+
+    def saved(self, seconds: float) -> None:
+        """Tell that saving has taken so long."""
+        self._next = time.monotonic() + max(SECONDS_BETWEEN_SAVES, seconds / MOST_TIME)
+
+
+def write(path: str | os.PathLike, saved: Saved) -> None:
+    """Write a run whole or not at all. Raises OSError."""
+    header = {
+        "format": FORMAT,
+        "program": __version__,
+        "settings": saved.settings,
+        "images": saved.images,
+        "history": saved.history,
+    }
+    arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
+    arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
+    header_bytes = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    write_whole(path, lambda file: np.savez(file, header=header_bytes, **arrays))
+
+
+def read(path: str | os.PathLike) -> Saved:
+    """The run in a file. Raises StateError, which names the file, for what is none, or damaged."""
+    try:
+        arrays = _arrays(path)
+        header = json.loads(arrays.pop("header").tobytes())
+        if header["format"] != FORMAT:
+            raise StateError(f"was written by another version of the program, {header['program']}")
+        parts = {"state": {}, "picture": {}}
+        for name, array in arrays.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = array
+        return Saved(
+            settings=dict(header["settings"]),
+            images=[(str(flag), str(name), str(digest)) for flag, name, digest in header["images"]],
+            history=[tuple(map(float, row)) for row in header["history"]],
+            pictures={int(iteration): picture for iteration, picture in parts["picture"].items()},
+            arrays=parts["state"],
+        )
+    except StateError as error:
+        raise StateError(f"{path}: {error}") from None
+    except OSError:
+        raise
+    except Exception as error:  # zipfile and NumPy raise nearly anything for a damaged file
+        raise StateError(f"{path}: is damaged, or no saved run ({error or type(error).__name__})") from None
+
+
+def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The arrays in the file, each as large as its part of the file says, and checked by its CRC."""
+    arrays, size = {}, os.path.getsize(path)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > size:
+            raise StateError("is damaged: it claims to hold more than it has bytes")
+        for member in members:
+            with archive.open(member) as file:
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                data = file.read()
+            arrays[member.filename.removesuffix(".npy")] = np.frombuffer(data, dtype).reshape(shape)
+    return arrays
+
+
+def fingerprint(image: np.ndarray) -> str:
+    """SHA-256 of an image's pixels."""
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()

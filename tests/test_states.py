@@ -1,0 +1,326 @@
+"""Runs that are stopped and gone on with, against the same runs unbroken, and files that hold no such run."""
+
+import dataclasses
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import vgg
+from styling import optimizers, states
+from styling.errors import StateError
+from styling.settings import Settings
+from stylize import State, stylize
+
+RUNS = {
+    "adam": Settings(),
+    "clipped": Settings(clip=True, learning_rate=80),
+    "best of all": Settings(best_of_all=True, learning_rate=90, scales=(0.5, 1)),
+    "gradient descent": Settings(optimizer="normalized-gradient-descent", checkpoint_iterations=2),
+    "lbfgs": Settings(optimizer="lbfgs"),
+    "lbfgs in bounds": Settings(optimizer="lbfgs", clip=True, scales=(0.4, 0.7, 1)),
+    "lbfgs-b": Settings(optimizer="lbfgs-b", scales=(0.5, 1)),
+    "calls of lbfgs-b": Settings(optimizer="lbfgs-b", evaluations=5),
+    "tiles": Settings(tile=16, scales=(0.5, 1)),
+}
+
+
+def random_image(height, width, seed):
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def network(network_file):
+    return vgg.load(network_file)
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+def test_a_run_goes_on_from_any_iteration_to_the_same_bytes(network, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(optimizers, "CALL", 3)  # so that scipy's calls end within the run
+    run = dataclasses.replace(run, iterations=9, seed=2)
+    images = random_image(33, 28, 1), [random_image(20, 31, 2)]
+    unbroken = list(stylize(*images, network, run))
+    path = tmp_path / "run.state"
+    for stop in (0, 4, 6, 9):
+        stopped = unbroken[stop]
+        states.write(path, states.Saved({}, [], arrays=stopped.state.arrays()))
+        state = State.from_arrays(states.read(path).arrays)
+        resumed = list(stylize(*images, network, run, state=state))
+        assert [progress.iteration for progress in resumed] == list(range(stop, 10))
+        for ours, theirs in zip(resumed, unbroken[stop:], strict=True):
+            assert ours.losses() == theirs.losses()
+        assert resumed[-1].image().tobytes() == unbroken[-1].image().tobytes()
+        assert resumed[-1].result().tobytes() == unbroken[-1].result().tobytes()
+
+
+def test_a_state_of_other_sizes_is_refused(network):
+    content, style = random_image(33, 28, 1), random_image(20, 31, 2)
+    *_, progress = stylize(content, [style], network, Settings(iterations=2))
+    for other in (Settings(iterations=1), Settings(iterations=2, width=20)):
+        with pytest.raises(StateError):
+            stylize(content, [style], network, other, state=progress.state)
+
+
+# Files.
+
+
+def saved():
+    rng = np.random.default_rng(1)
+    arrays = {"iteration": np.array(7), "x": rng.normal(size=(1, 4, 5, 3)).astype(np.float32)}
+    picture = rng.uniform(0, 255, (2, 3, 3))
+    images = [("content", "/a/b.png", "0" * 64)]
+    return states.Saved({"width": 5, "scales": [0.5, 1.0]}, images, [(1.0, 2.0)], {3: picture}, arrays)
+
+
+def test_a_saved_run_comes_back(tmp_path):
+    states.write(tmp_path / "a", saved())
+    found, expected = states.read(tmp_path / "a"), saved()
+    for part in ("settings", "images", "history", "iteration"):
+        assert getattr(found, part) == getattr(expected, part)
+    for part in ("pictures", "arrays"):
+        assert getattr(found, part).keys() == getattr(expected, part).keys()
+        for name, array in getattr(expected, part).items():
+            assert np.array_equal(getattr(found, part)[name], array)
+            assert getattr(found, part)[name].dtype == array.dtype
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_no_damaged_file_is_half_used(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("states") / "run.state"
+    states.write(path, saved())
+    whole = path.read_bytes()
+    kind = data.draw(st.sampled_from(["cut", "changed", "inserted"]))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if kind == "cut":
+        damaged = whole[:at]
+    elif kind == "changed":
+        damaged = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    else:
+        damaged = whole[:at] + data.draw(st.binary(min_size=1, max_size=9)) + whole[at:]
+    path.write_bytes(damaged)
+    try:
+        found = states.read(path)
+    except StateError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+        return
+    # What a zip file holds beside its parts, such as times, may change without harm.
+    assert found.settings == saved().settings and found.history == saved().history
+    assert np.array_equal(found.arrays["x"], saved().arrays["x"])
+
+
+def forged(header=None, **arrays):
+    """The bytes of a file with these parts."""
+    if header is not None:
+        arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def claiming(shape):
+    """A file whose one array claims a shape."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        array = io.BytesIO()
+        np.lib.format.write_array_header_1_0(array, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        archive.writestr("header.npy", array.getvalue() + bytes(64))
+    return file.getvalue()
+
+
+def bomb():
+    """A small file that unpacks to 200 MB."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("header.npy", bytes(200_000_000))
+    return file.getvalue()
+
+
+GOOD_HEADER = {"format": 1, "program": "1", "settings": {}, "images": [], "history": []}
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        b"",
+        b"PK\x05\x06" + bytes(18),
+        b"a picture" * 99,
+        claiming((2**40,)),
+        claiming((2**62, 4)),
+        claiming((-1,)),
+        bomb(),
+        forged(a=np.zeros(3)),
+        forged([]),
+        forged(GOOD_HEADER | {"format": 99}),
+        forged(GOOD_HEADER | {"history": [["a"]]}),
+        forged(GOOD_HEADER | {"images": 3}),
+        forged(GOOD_HEADER, other=np.zeros(2)),
+    ],
+    ids=lambda contents: str(len(contents)),
+)
+def test_what_is_no_saved_run_is_refused(tmp_path, contents):
+    path = tmp_path / "run.state"
+    path.write_bytes(contents)
+    with pytest.raises(StateError, match=r"run\.state"):
+        states.read(path)
+
+
+def test_pickles_are_not_read(tmp_path):
+    path = tmp_path / "run.state"
+    np.savez(path.open("wb"), header=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(StateError):
+        states.read(path)
+
+
+def test_a_state_without_its_parts_is_none():
+    arrays = {"iteration": np.array(7), "scale": np.array(0), "began": np.array(0)}
+    with pytest.raises(StateError):
+        State.from_arrays(arrays)
+
+
+# The command line.
+
+
+PROGRAM = str(ROOT / "neural_style.py")
+
+
+def words(text):
+    """The arguments in a text; none of them has a space."""
+    return text.split()
+
+
+@pytest.fixture
+def begin(tmp_path, network_file, image_files):
+    """Starts the program in the test's folder; returns the process."""
+
+    def start(*arguments, images=True):
+        command = [sys.executable, PROGRAM, *map(str, arguments)]
+        if images:
+            command += ["--content", image_files[0], "--styles", image_files[1], "--network", network_file]
+        return subprocess.Popen(
+            [*map(str, command)], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    return start
+
+
+def finished(process, status=0):
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == status, stderr
+    assert "Traceback" not in stderr
+    return stdout if status == 0 else stderr
+
+
+LONG = words("--iterations 1000 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
+    for name in ("broken", "unbroken"):
+        (tmp_path / name).mkdir()
+    optimizer = ["--optimizer", "lbfgs"] if number == signal.SIGINT else ["--scales", "0.5", "1"]
+    process = begin(*LONG, *optimizer, "--output", "broken/a.png", "--save-state", "run.state")
+    assert any(line.startswith("iteration 40 ") for line in process.stdout)
+    process.send_signal(number)
+    line = finished(process, 128 + number)
+    assert line.count("\n") == 1 and "broken/a.png" in line and "--resume run.state" in line
+    first = (tmp_path / "broken" / "a.png").read_bytes()
+    # The saved run knows its images, its network and its settings.
+    again = words("--resume run.state --overwrite --progress-write --print-iterations 40 --progress-grid")
+    finished(begin(*again, "--output", "broken/a.png", images=False))
+    finished(begin(*LONG, *optimizer, "--output", "unbroken/a.png"))
+    for path in (tmp_path / "unbroken").iterdir():
+        assert path.read_bytes() == (tmp_path / "broken" / path.name).read_bytes(), path.name
+    assert (tmp_path / "broken" / "a.png").read_bytes() != first
+
+
+def killed_run(begin, tmp_path, moments, *arguments):
+    """Kill a run after each of some seconds, going on each time from what is saved, and let it end."""
+    run = ["--output", "a.png", "--overwrite", "--save-state-iterations", "1", *arguments]
+    state = tmp_path / "run.state"
+    for moment in moments:
+        resume = ["--resume", state] if state.exists() else ["--save-state", state]
+        process = begin(*run, *resume)
+        if moment is None:
+            break
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    finished(process)
+    return (tmp_path / "a.png").read_bytes()
+
+
+SHORT = words("--iterations 300 --seed 3 --threads 1")
+
+
+def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path):
+    killed = killed_run(begin, tmp_path, [5, 5, None], *SHORT)
+    finished(begin(*SHORT, "--output", "b.png"))
+    assert killed == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments", ["--optimizer adam", "--optimizer lbfgs --scales 0.5 1", "--optimizer lbfgs-b --tile 16"]
+)
+def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments):
+    rng = random.Random(1)
+    run = [*SHORT, *words(arguments)]
+    killed = killed_run(begin, tmp_path, [*(rng.uniform(1, 9) for _ in range(25)), None], *run)
+    finished(begin(*run, "--output", "b.png"))
+    assert killed == (tmp_path / "b.png").read_bytes()
+
+
+def test_what_goes_with_a_saved_run_and_what_does_not(begin, tmp_path, image_files):
+    short = words("--iterations 4 --seed 1 --save-state run.state --output a.png")
+    finished(begin(*short))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for arguments, status, word in (
+        ("--style-weight 9", 2, "--style-weight"),
+        ("--optimizer lbfgs", 2, "--optimizer"),
+        ("--iterations 3", 2, "--iterations"),
+        ("--recipe best", 2, "--recipe"),
+        (f"--content {image_files[1]}", 1, "style1.png"),
+        (f"--styles {image_files[1]} {image_files[2]}", 2, "--resume"),
+    ):
+        line = finished(
+            begin("--resume", "run.state", "--output", "c.png", *words(arguments), images=False), status
+        )
+        assert line.count("\n") == 1 and word in line
+        assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    finished(begin("--resume", "run.state", "--output", "b.png", "--iterations", 6, images=False))
+    finished(begin(*words("--iterations 6 --seed 1 --output c.png")))
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+def test_a_state_that_cannot_be_written_leaves_the_one_before(begin, tmp_path):
+    finished(begin(*words("--iterations 2 --save-state run.state --output a.png --tile 0 --seed 1")))
+    before = (tmp_path / "run.state").read_bytes()
+    # A limit on the size of files is a disk that becomes full with a file of that size.
+    command = f'ulimit -f 20; exec "{sys.executable}" "$@"'
+    arguments = words("--resume run.state --iterations 4 --save-state-iterations 1 --output b.png")
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        ["sh", "-c", command, "sh", PROGRAM, *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1, result.stderr
+    assert "run.state" in result.stderr and "Traceback" not in result.stderr
+    assert (tmp_path / "run.state").read_bytes() == before
+    assert (tmp_path / "b.png").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
