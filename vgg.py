@@ -9,22 +9,25 @@ user's cache folder after the first load.
 """
 
 import hashlib
+import io
 import os
-import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import tensorflow as tf
 
-from styling import winograd
+from styling import matconvnet, winograd
 from styling.errors import NetworkError
 from styling.files import cache_folder, write_whole
 
 CACHE_FORMAT = 1
+# A file that needs more memory than its size allows for, or more time, is damaged.
+MOST_TIMES_SIZE, LEAST_BYTES, MOST_SECONDS = 16, 2**28, 300
 SAMPLES, SAMPLE_BYTES = 64, 4096
 RARELY_ACTIVE = 0.05
 
@@ -227,53 +230,50 @@ def _network(arrays: dict[str, np.ndarray]) -> Network:
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
     """The file's layer names, mean pixel, and each convolution's kernel and bias, as arrays by name."""
-    contents = _load_mat(path)
+    contents = _contents(path)
     try:
-        layers = [_struct(cell) for cell in contents["layers"].flat]
-        normalization = contents.get("normalization")
-        if normalization is None:
-            normalization = _struct(contents["meta"])["normalization"]
-        mean_pixel = np.asarray(_struct(normalization)["averageImage"], np.float32)
-        arrays = {"mean_pixel": mean_pixel.mean(axis=(0, 1)).reshape(3)}
-        names = []
-        for layer in layers:
-            name = str(layer["name"].item())
-            # The fully connected layers begin at the first name that is not block_index's.
-            if not re.fullmatch(r"(conv|relu)\d+_\d+|pool\d+", name):
-                break
-            names.append(name)
+        arrays = {
+            "layers": contents["layers"],
+            "mean_pixel": contents["averageImage"].astype(np.float32).mean(axis=(0, 1)).reshape(3),
+        }
+        for name in arrays["layers"].tolist():
             if name.startswith("conv"):
-                _check_geometry(name, layer)
-                kernel, bias = layer["weights"].flat
+                _check_geometry(name, contents)
+                kernel, bias = contents[f"{name}/kernel"], contents[f"{name}/bias"]
                 arrays[f"{name}/kernel"] = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3), np.float32)
                 arrays[f"{name}/bias"] = np.asarray(bias, np.float32).reshape(-1)
-        arrays["layers"] = np.array(names)
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise NetworkError(f"holds no MatConvNet network (reading it failed at {error!r})") from None
+    except ValueError as error:
+        raise NetworkError(f"holds no MatConvNet network (its arrays have odd shapes: {error})") from None
     _check(arrays)
     return arrays
 
 
-def _load_mat(path: Path) -> dict:
+def _contents(path: Path) -> dict[str, np.ndarray]:
+    """The network's arrays as scipy reads them, in a process that a damaged file cannot do harm in."""
+    most = MOST_TIMES_SIZE * path.stat().st_size + LEAST_BYTES
     try:
-        return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta"])
-    except NotImplementedError:
-        raise NetworkError("is a MATLAB 7.3 (HDF5) file; save it with MATLAB's save -v7") from None
-    except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies
-        raise NetworkError(f"is truncated or no .mat file ({error or type(error).__name__})") from None
+        result = subprocess.run(
+            [sys.executable, "-P", matconvnet.__file__, os.fspath(path), str(most)],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # whose threads count as memory
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=MOST_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise NetworkError(f"is damaged (reading it takes more than {MOST_SECONDS} seconds)") from None
+    if result.returncode == 1:
+        raise NetworkError(result.stderr.decode(errors="replace").strip().splitlines()[-1])
+    if result.returncode:
+        raise NetworkError("is damaged (reading it crashes)")
+    with np.load(io.BytesIO(result.stdout), allow_pickle=False) as file:
+        return dict(file)
 
 
-def _struct(value: np.ndarray) -> dict[str, np.ndarray]:
-    """A 1x1 MATLAB struct's fields by name."""
-    while value.dtype == object:
-        value = value.item()
-    return {name: value[name].item() for name in value.dtype.names}
-
-
-def _check_geometry(name: str, layer: dict[str, np.ndarray]) -> None:
-    for field in ("stride", "pad", "dilate"):
-        if field in layer and not (layer[field] == 1).all():
-            raise NetworkError(f"{name} has a {field} of {layer[field].tolist()}, where 1 is wanted")
+def _check_geometry(name: str, arrays: dict[str, np.ndarray]) -> None:
+    for field in matconvnet.GEOMETRY:
+        values = arrays.get(f"{name}/{field}")
+        if values is not None and not (values == 1).all():
+            raise NetworkError(f"{name} has a {field} of {values.tolist()}, where 1 is wanted")
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

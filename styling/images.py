@@ -46,6 +46,7 @@ def read(path: str | os.PathLike) -> np.ndarray:
         warnings.simplefilter("ignore")
         try:
             with Image.open(file) as image:
+                _check_covered(image)
                 image.load()
                 # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
                 with contextlib.suppress(Exception):
@@ -131,6 +132,14 @@ def write(path: str | os.PathLike, image: np.ndarray) -> None:
     check_size(path, *image.shape[:2])
     encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
     write_whole(path, lambda file: file.write(encoded))
+
+
+def _check_covered(image: Image.Image) -> None:
+    """Raise ValueError for a TIFF with fewer parts than its size asks for, which Pillow fills with black."""
+    if image.format == "TIFF":
+        parts = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+        if sum(parts) < image.width * image.height:
+            raise ValueError("it has fewer pixels than it says")
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

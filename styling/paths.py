@@ -5,6 +5,7 @@ Each check raises SettingsError with the name of the flag that named the file.
 
 import itertools
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def checkpoint_paths(pattern: str, every: int, iterations: int) -> list[Path]:
 
 def checkpoint_path(pattern: str, iteration: int) -> Path:
     """The name of a checkpoint: `pattern` with its {} or %d replaced by the iteration."""
+    if re.search(r"(\{[^}]*|%[^a-zA-Z]*)\d{4}", pattern):
+        raise SettingsError("checkpoint_output", f"{pattern} asks for more digits than a name can have")
     try:
         name = pattern.format(iteration) if "{" in pattern else pattern % iteration
         os.fsencode(name)
