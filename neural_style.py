@@ -2,22 +2,20 @@
 
     neural-style --content photo.jpg --styles painting.jpg --output picture.png
 
-styling/flags.py has the flags. Exit status: 0 for a picture, 2 for what is wrong on the command line or with
-the names on it, 1 for what is found inside files or while running, 130 after Ctrl-C.
+styling/flags.py has the flags, and styling/jobs.py what they come to. Exit status: 0 for a picture, 2 for
+what is wrong on the command line or with the names on it, 1 for what is found inside files or while running,
+130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import argparse
 import contextlib
-import importlib.util
 import math
 import os
-import secrets
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,9 +23,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from styling import images, networks, paths, recipes, report, states
-from styling.errors import DivergedError, NetworkError, RecipeError, SettingsError, StateError, StyleError
-from styling.flags import build_parser, read_layers
-from styling.settings import Running, Settings, content_size
+from styling.errors import DivergedError, NetworkError, SettingsError, StateError, StyleError
+from styling.flags import build_parser
+from styling.jobs import Job, beside, input_names, output_names, plan
+from styling.settings import content_size
 
 if TYPE_CHECKING:
     from stylize import Progress
@@ -52,158 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print("neural-style: interrupted", file=sys.stderr)
         return stopped(stop)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
-
-    instead_of: the network that the recipe is for, if it is not here. given: settings named by flags.
-    saved: the run to go on with.
-    """
-
-    options: argparse.Namespace
-    settings: Settings
-    running: Running
-    network: Path
-    instead_of: str | None
-    given: frozenset[str]
-    saved: states.Saved | None = None
-
-
-def plan(options: argparse.Namespace) -> Job:
-    """What to do. Raises SettingsError for values out of range or at odds, RecipeError for a bad recipe."""
-    flags = {name: value for name, value in vars(options).items() if name in recipes.TYPES}
-    for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
-        if name in flags:
-            flags[name] = read_layers(name, flags[name])
-    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
-        if name in flags:
-            flags[name] = tuple(flags[name])
-    saved = None if options.resume is None else take_up(options)
-    recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
-    if saved:
-        recipe = saved_settings(options.resume, saved)
-    wanted = None if "network" in flags else recipe.values.get("network")
-    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
-    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
-        raise RecipeError(f"{options.recipe}: its network {wanted} is not here; name one with --network")
-    network = networks.find(flags.get("network", None if instead_of else wanted))
-    settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
-    if saved:
-        check_unchanged(options.resume, saved, recipes.combine(recipe, {}, compact=False)[0], settings)
-        running = replace(running, network_sha256=recipe.values.get("network_sha256"))
-    if options.save_recipe or options.save_state:
-        # What is left to chance or to the machine is settled now, so that it can be saved.
-        settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
-        running = replace(running, threads=running.threads or cores())
-    if options.save_recipe and not str(network.resolve()).isprintable():
-        raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
-    try:
-        settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
-    except SettingsError as error:
-        if error.name in flags or error.name not in recipe.values:
-            raise
-        raise RecipeError(f"{options.recipe}: {error.name} {error.problem}") from None
-    return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
-
-
-def take_up(options: argparse.Namespace) -> states.Saved:
-    """The run that --resume names; its images where the command line names no others.
-
-    Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
-    """
-    paths.check_input("resume", options.resume)
-    if options.recipe:
-        raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
-    saved = states.read(options.resume)
-    options.save_state = options.save_state or options.resume
-    for flag in ("content", "initial"):
-        found = [Path(path) for name, path, _ in saved.images if name == flag]
-        if getattr(options, flag) is None and found:
-            setattr(options, flag, found[0])
-    options.styles = options.styles or [Path(path) for name, path, _ in saved.images if name == "styles"]
-    return saved
-
-
-def saved_settings(path: Path, saved: states.Saved) -> recipes.Recipe:
-    """A saved run's settings, as a recipe. Raises StateError if they are none."""
-    try:
-        return recipes.from_table(dict(saved.settings))
-    except (RecipeError, SettingsError) as error:
-        raise StateError(f"{path}: holds no settings of a run ({error})") from None
-
-
-def check_unchanged(path: Path, saved: states.Saved, before: Settings, now: Settings) -> None:
-    """Raise SettingsError where flags change a saved run in a way that it could not have begun with."""
-    if now.iterations != before.iterations and len(before.scales) > 1:
-        raise SettingsError(
-            "iterations", f"must stay {before.iterations}, since the run in {path} has --scales"
-        )
-    if now.iterations < saved.iteration:
-        problem = f"{now.iterations} is less than the {saved.iteration} that the run in {path} has made"
-        raise SettingsError("iterations", problem)
-    for name in recipes.NAMES[Settings]:
-        old, new = getattr(before, name), getattr(now, name)
-        if new != old and name != "iterations":
-            raise SettingsError(name, f"is {old} in the run in {path}, and cannot become {new} on the way")
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def input_names(job: Job) -> Iterator[tuple[str, Path]]:
-    """Every file that the run will read, with the flag that names it."""
-    options = job.options
-    yield "network", job.network
-    for flag in ("content", "initial"):
-        if getattr(options, flag):
-            yield flag, getattr(options, flag)
-    for style in options.styles:
-        yield "styles", style
-    if options.recipe and options.recipe not in recipes.shipped():
-        yield "recipe", Path(options.recipe)
-    if options.resume and options.resume != options.save_state:
-        yield "resume", options.resume
-
-
-def output_names(job: Job) -> Iterator[tuple[str, Path]]:
-    """Every file that the run will write, with the flag that asks for it. Raises SettingsError."""
-    options, settings = job.options, job.settings
-    yield "output", options.output
-    if options.save_recipe:
-        yield "save_recipe", options.save_recipe
-    if options.save_state and options.save_state != options.resume:
-        yield "save_state", options.save_state
-    if options.save_state_iterations and not options.save_state:
-        raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
-    for flag in ("progress_write", "progress_plot"):
-        if getattr(options, flag):
-            yield flag, beside(options.output, flag)
-    if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
-        raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
-    if job.running.progress_grid:
-        yield "progress_grid", beside(options.output, "progress_grid")
-    pattern, every = options.checkpoint_output, settings.checkpoint_iterations
-    given = "checkpoint_iterations" in job.given  # a recipe's are for comparing, and need no files
-    if (pattern and not every) or (given and not pattern):
-        problem = "goes together with --checkpoint-iterations; give both or neither"
-        raise SettingsError("checkpoint_output", problem)
-    if given and every > settings.iterations:
-        raise SettingsError(
-            "checkpoint_iterations", f"{every} is more than the {settings.iterations} iterations"
-        )
-    if pattern:
-        for path in paths.checkpoint_paths(pattern, every, settings.iterations):
-            yield "checkpoint_output", path
-
-
-def beside(output: Path, flag: str) -> Path:
-    """Where what a --progress flag asks for goes, in the folder of the output."""
-    names = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
-    return output.with_name(f"progress{names[flag]}")
 
 
 def paint(job: Job) -> int:
@@ -293,10 +140,13 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     if job.saved:
         reporter.history = [row for row in job.saved.history if row[0] < job.saved.iteration]
         pictures = {at: picture for at, picture in job.saved.pictures.items() if at in gridded}
-    clock = states.Clock(options.save_state_iterations)
+    keeper = None
+    if options.save_state:
+        own = options.overwrite or options.save_state == options.resume
+        keeper = states.Keeper(options.save_state, options.save_state_iterations, own)
 
     def keep(progress: "Progress") -> bool:
-        return save_state(progress, replace(record, history=reporter.history, pictures=pictures), job, clock)
+        return save_state(progress, replace(record, history=reporter.history, pictures=pictures), keeper)
 
     try:
         with terminable():
@@ -307,7 +157,7 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
                 writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
                 if writes and not save_checkpoint(progress, options):
                     status = 1
-                if options.save_state and clock.is_due(progress.iteration) and not keep(progress):
+                if keeper and keeper.is_due(progress.iteration) and not keep(progress):
                     status = 1
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
@@ -331,11 +181,13 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     if gridded and progress is not None:  # the last one as well where the run has ended early
         pictures.setdefault(progress.iteration, images.thumbnail(progress.image()))
     with uninterrupted():
-        kept = options.save_state and outcome is progress and keep(progress)
+        kept = keeper is not None and outcome is progress and keep(progress)
         written = save(outcome, reporter.history, [pictures[at] for at in sorted(pictures)], job)
+    if keeper and not kept:
+        status = status or 1
     line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
     if kept and status > 1:
-        line += f"; --resume {options.save_state} goes on from there"
+        line += f"; --resume {keeper.path} goes on from there"
     if status:
         print(f"neural-style: {line}", file=sys.stderr)
     else:
@@ -343,18 +195,15 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     return status
 
 
-def save_state(progress: "Progress", record: states.Saved, job: Job, clock: states.Clock) -> bool:
-    """Save the run as far as it has come, and return whether that worked; if not, what was saved stays."""
+def save_state(progress: "Progress", record: states.Saved, keeper: states.Keeper) -> bool:
+    """Keep the run as far as it has come, and return whether that worked."""
     if not math.isfinite(progress.losses()["total"]):
         return False
-    began = time.monotonic()
     try:
-        states.write(job.options.save_state, replace(record, arrays=progress.state.arrays()))
+        keeper.keep(replace(record, arrays=progress.state.arrays()))
     except OSError as error:
         print(f"neural-style: the run is not saved, but goes on: {explain(error)}", file=sys.stderr)
         return False
-    finally:
-        clock.saved(time.monotonic() - began)
     return True
 
 

@@ -11,12 +11,14 @@ import os
 import time
 import zipfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from styling import __version__
 from styling.errors import StateError
 from styling.files import write_whole
+from styling.paths import unclaimed
 
 FORMAT = 1
 SECONDS_BETWEEN_SAVES, MOST_TIME = 60, 0.05
@@ -43,23 +45,33 @@ class Saved:
         return int(self.arrays["iteration"])
 
 
-class Clock:
-    """Says when a run is to be saved: every so many iterations, or, without a number, each minute.
+class Keeper:
+    """Keeps a run in a file: every so many iterations, or, without a number, each minute.
 
-    Where saving takes long, it is done less often, for a twentieth of the time at most.
+    Where that takes long, it is done less often, for a twentieth of the time at most. A file that has come to
+    be there meanwhile is not replaced, unless `overwrite`: another run may keep itself there.
     """
 
-    def __init__(self, every: int | None) -> None:
-        self.every = every
+    def __init__(self, path: Path, every: int | None, overwrite: bool) -> None:
+        self.path = path
+        self._every = every
+        self._owned = overwrite
         self._next = time.monotonic() + SECONDS_BETWEEN_SAVES
 
     def is_due(self, iteration: int) -> bool:
         """Whether it is time, after so many updates."""
-        return iteration % self.every == 0 if self.every else time.monotonic() >= self._next
+        return iteration % self._every == 0 if self._every else time.monotonic() >= self._next
 
-    def saved(self, seconds: float) -> None:
-        """Tell that saving has taken so long."""
-        self._next = time.monotonic() + max(SECONDS_BETWEEN_SAVES, seconds / MOST_TIME)
+    def keep(self, saved: Saved) -> None:
+        """Write the run. Raises OSError; what was kept before stays then."""
+        began = time.monotonic()
+        try:
+            path = unclaimed(self.path, self._owned)
+            write(path, saved)
+            self.path, self._owned = path, True
+        finally:
+            now = time.monotonic()
+            self._next = now + max(SECONDS_BETWEEN_SAVES, (now - began) / MOST_TIME)
 
 
 def write(path: str | os.PathLike, saved: Saved) -> None:

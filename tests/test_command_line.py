@@ -108,6 +108,7 @@ def table(text):
         --max-size: 0 -1 64.5 nan
         --seed: -1 0.5 9223372036854775808
         --tile: -1 64.5 many
+        --save-state-iterations: 0 -1 1.5 2
         --learning-rate: 0 -1 nan inf fast
         --eps: 0 -1e-8 nan inf
         --beta1: -0.1 1 nan inf

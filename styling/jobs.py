@@ -1,0 +1,171 @@
+"""What a command line asks for: its flags, and the settings, files and saved run that they come to.
+
+Each function raises SettingsError, with the name of a flag, for what is wrong with that; nothing here needs
+TensorFlow.
+"""
+
+import argparse
+import importlib.util
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from styling import checks, networks, paths, recipes, states
+from styling.errors import RecipeError, SettingsError, StateError
+from styling.flags import read_layers
+from styling.settings import Running, Settings
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
+
+    instead_of: the network that the recipe is for, if it is not here. given: settings named by flags.
+    saved: the run to go on with.
+    """
+
+    options: argparse.Namespace
+    settings: Settings
+    running: Running
+    network: Path
+    instead_of: str | None
+    given: frozenset[str]
+    saved: states.Saved | None = None
+
+
+def plan(options: argparse.Namespace) -> Job:
+    """What to do. Raises SettingsError for values out of range or at odds, RecipeError for a bad recipe."""
+    flags = {name: value for name, value in vars(options).items() if name in recipes.TYPES}
+    for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
+        if name in flags:
+            flags[name] = read_layers(name, flags[name])
+    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
+        if name in flags:
+            flags[name] = tuple(flags[name])
+    saved = None if options.resume is None else take_up(options)
+    recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
+    if saved:
+        recipe = saved_settings(options.resume, saved)
+    wanted = None if "network" in flags else recipe.values.get("network")
+    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
+    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
+        raise RecipeError(f"{options.recipe}: its network {wanted} is not here; name one with --network")
+    network = networks.find(flags.get("network", None if instead_of else wanted))
+    settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
+    if saved:
+        check_unchanged(options.resume, saved, recipes.combine(recipe, {}, compact=False)[0], settings)
+        running = replace(running, network_sha256=recipe.values.get("network_sha256"))
+    if options.save_recipe or options.save_state:
+        # What is left to chance or to the machine is settled now, so that it can be saved.
+        settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
+        running = replace(running, threads=running.threads or cores())
+    if options.save_recipe and not str(network.resolve()).isprintable():
+        raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
+    try:
+        settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
+    except SettingsError as error:
+        if error.name in flags or error.name not in recipe.values:
+            raise
+        raise RecipeError(f"{options.recipe}: {error.name} {error.problem}") from None
+    return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
+
+
+def take_up(options: argparse.Namespace) -> states.Saved:
+    """The run that --resume names; its images where the command line names no others.
+
+    Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
+    """
+    paths.check_input("resume", options.resume)
+    if options.recipe:
+        raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
+    saved = states.read(options.resume)
+    options.save_state = options.save_state or options.resume
+    for flag in ("content", "initial"):
+        found = [Path(path) for name, path, _ in saved.images if name == flag]
+        if getattr(options, flag) is None and found:
+            setattr(options, flag, found[0])
+    options.styles = options.styles or [Path(path) for name, path, _ in saved.images if name == "styles"]
+    return saved
+
+
+def saved_settings(path: Path, saved: states.Saved) -> recipes.Recipe:
+    """A saved run's settings, as a recipe. Raises StateError if they are none."""
+    try:
+        return recipes.from_table(dict(saved.settings))
+    except (RecipeError, SettingsError) as error:
+        raise StateError(f"{path}: holds no settings of a run ({error})") from None
+
+
+def check_unchanged(path: Path, saved: states.Saved, before: Settings, now: Settings) -> None:
+    """Raise SettingsError where flags change a saved run in a way that it could not have begun with."""
+    if now.iterations != before.iterations and len(before.scales) > 1:
+        raise SettingsError(
+            "iterations", f"must stay {before.iterations}, since the run in {path} has --scales"
+        )
+    if now.iterations < saved.iteration:
+        problem = f"{now.iterations} is less than the {saved.iteration} that the run in {path} has made"
+        raise SettingsError("iterations", problem)
+    for name in recipes.NAMES[Settings]:
+        old, new = getattr(before, name), getattr(now, name)
+        if new != old and name != "iterations":
+            raise SettingsError(name, f"is {old} in the run in {path}, and cannot become {new} on the way")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def input_names(job: Job) -> Iterator[tuple[str, Path]]:
+    """Every file that the run will read, with the flag that names it."""
+    options = job.options
+    yield "network", job.network
+    for flag in ("content", "initial"):
+        if getattr(options, flag):
+            yield flag, getattr(options, flag)
+    for style in options.styles:
+        yield "styles", style
+    if options.recipe and options.recipe not in recipes.shipped():
+        yield "recipe", Path(options.recipe)
+    if options.resume and options.resume != options.save_state:
+        yield "resume", options.resume
+
+
+def output_names(job: Job) -> Iterator[tuple[str, Path]]:
+    """Every file that the run will write, with the flag that asks for it. Raises SettingsError."""
+    options, settings = job.options, job.settings
+    yield "output", options.output
+    if options.save_recipe:
+        yield "save_recipe", options.save_recipe
+    if options.save_state and options.save_state != options.resume:
+        yield "save_state", options.save_state
+    checks.count("save_state_iterations", options.save_state_iterations)
+    if options.save_state_iterations and not options.save_state:
+        raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
+    for flag in ("progress_write", "progress_plot"):
+        if getattr(options, flag):
+            yield flag, beside(options.output, flag)
+    if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
+        raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
+    if job.running.progress_grid:
+        yield "progress_grid", beside(options.output, "progress_grid")
+    pattern, every = options.checkpoint_output, settings.checkpoint_iterations
+    given = "checkpoint_iterations" in job.given  # a recipe's are for comparing, and need no files
+    if (pattern and not every) or (given and not pattern):
+        problem = "goes together with --checkpoint-iterations; give both or neither"
+        raise SettingsError("checkpoint_output", problem)
+    if given and every > settings.iterations:
+        raise SettingsError(
+            "checkpoint_iterations", f"{every} is more than the {settings.iterations} iterations"
+        )
+    if pattern:
+        for path in paths.checkpoint_paths(pattern, every, settings.iterations):
+            yield "checkpoint_output", path
+
+
+def beside(output: Path, flag: str) -> Path:
+    """Where what a --progress flag asks for goes, in the folder of the output."""
+    names = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
+    return output.with_name(f"progress{names[flag]}")
