@@ -57,16 +57,14 @@ def paint(job: Job) -> int:
     """Do the job, and return the exit status."""
     options, settings, running = job.options, job.settings, job.running
     with silent_stderr():
-        content = images.read(options.content) if options.content else None
-        styles = [images.read(path) for path in options.styles]
-        initial = images.read(options.initial) if options.initial else None
-    named = [
-        ("content", options.content, content),
-        *(("styles", *pair) for pair in zip(options.styles, styles, strict=True)),
-    ]
-    named = identify([*named, ("initial", options.initial, initial)]) if options.save_state else []
+        named = read_images(options)
+    content, initial = (
+        next((image for flag, _, image in named if flag == wanted), None) for wanted in ("content", "initial")
+    )
+    styles = [image for flag, _, image in named if flag == "styles"]
+    identities = identify(named) if options.save_state else []
     if job.saved:
-        check_same_images(options.resume, named, job.saved.images)
+        check_same_images(options.resume, identities, job.saved.images)
     shape = next((image.shape[:2] for image in (content, *styles) if image is not None), (0, 0))
     for name in (options.output, options.checkpoint_output):
         if name is not None:
@@ -102,17 +100,20 @@ def paint(job: Job) -> int:
         path = paths.unclaimed(options.save_recipe, options.overwrite)
         recipes.write(path, settings, used)
         line += f"; saved the settings in {path}"
-    record = states.Saved(recipes.to_table(settings, used), named)
+    record = states.Saved(recipes.to_table(settings, used), identities)
     return follow(run, replace(job, settings=settings), record, line)
 
 
-def identify(named: Sequence[tuple[str, Path, np.ndarray | None]]) -> list[tuple[str, str, str]]:
-    """The flag, the full name and the SHA-256 of the pixels of each image that there is."""
-    return [
-        (flag, os.path.abspath(path), states.fingerprint(image))
-        for flag, path, image in named
-        if image is not None
-    ]
+def read_images(options: argparse.Namespace) -> list[tuple[str, Path, np.ndarray]]:
+    """Every image that the command line names, with its flag and its path. Raises ImageError or OSError."""
+    names = [("content", options.content), *(("styles", path) for path in options.styles)]
+    names.append(("initial", options.initial))
+    return [(flag, path, images.read(path)) for flag, path in names if path]
+
+
+def identify(named: Sequence[tuple[str, Path, np.ndarray]]) -> list[tuple[str, str, str]]:
+    """The flag, the full name and the SHA-256 of the pixels of each image."""
+    return [(flag, os.path.abspath(path), states.fingerprint(image)) for flag, path, image in named]
 
 
 def check_same_images(
@@ -166,11 +167,8 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     except KeyboardInterrupt as stop:
         if progress is None or progress.iteration == 0:
             raise
-        status, ending, outcome = (
-            stopped(stop),
-            f"interrupted after {progress.iteration} iterations",
-            progress,
-        )
+        status, outcome = stopped(stop), progress
+        ending = f"interrupted after {progress.iteration} iterations"
     except StyleError as error:
         if progress is None and not isinstance(error, DivergedError):
             raise
