@@ -171,9 +171,10 @@ def stylize(
     that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
-    that is no image or would be resized to nothing, NetworkError for layers that the network lacks, StateError
-    for a state of another run and MemoryLimitError for sizes that will not fit; and while running DivergedError when the loss becomes NaN or
-    infinite, MemoryLimitError when memory runs out, and StyleError for what else TensorFlow reports.
+    that is no image or would be resized to nothing, NetworkError for layers that the network lacks,
+    StateError for a state of another run and MemoryLimitError for sizes that will not fit; and while running
+    DivergedError when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError
+    for what else TensorFlow reports.
     """
     settings = settled(content, styles, network, settings, initial)
     scales = _scales(content, styles, settings, initial is not None)
@@ -194,8 +195,8 @@ def settled(
 ) -> Settings:
     """The settings, with the tile that is right for these images on this machine unless they name one.
 
-    It is the same every time on a machine, whatever else that does. Raises what stylize() raises at the call, but
-    MemoryLimitError.
+    It is the same every time on a machine, whatever else that does. Raises what stylize() raises at the call,
+    but MemoryLimitError.
     """
     settings = settings or Settings()
     for image in (content, *styles, initial):
