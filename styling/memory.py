@@ -24,8 +24,8 @@ GIB = 2**30
 ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.6, 60, 80 * 2**20
 # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
 GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
-# 10 pairs of corrections and a few vectors, for 3 values a pixel of 4 bytes each; 20 pairs of 8 by scipy.
-CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 10) * 3 * 8}
+# 10 pairs of corrections and some vectors, for 3 values a pixel of 4 bytes each; 20 pairs of 8 by scipy.
+CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 14) * 3 * 8}
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6
 # Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
