@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         try:
             job = plan(options)
-            paths.check_names(input_names(job), output_names(job), options.overwrite)
+            paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume)
             return paint(job)
         except SettingsError as error:
             parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
@@ -119,9 +119,7 @@ def identify(named: Sequence[tuple[str, Path, np.ndarray]]) -> list[tuple[str, s
 def check_same_images(
     path: Path, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
 ) -> None:
-    """Raise unless a run goes on with the images, by identify(), that it began with."""
-    if [flag for flag, _, _ in now] != [flag for flag, _, _ in before]:
-        raise SettingsError("resume", f"{path} is of a run with other images; name none, or the same ones")
+    """Raise StateError unless a run goes on with the images, by identify(), that it began with."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
             raise StateError(f"{name}: is not the image that --{flag} had in the run of {path}, {old_name}")
@@ -158,8 +156,8 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
                 writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
                 if writes and not save_checkpoint(progress, options):
                     status = 1
-                if keeper and keeper.is_due(progress.iteration) and not keep(progress):
-                    status = 1
+                if keeper and keeper.is_due(progress.iteration):
+                    keep(progress)
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
             ending += f", as {settings.optimizer} finds no lower"
@@ -186,6 +184,8 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
     if kept and status > 1:
         line += f"; --resume {keeper.path} goes on from there"
+    elif keeper and keeper.kept is not None and not written:
+        line += f" but {keeper.path}, after {keeper.kept} iterations"
     if status:
         print(f"neural-style: {line}", file=sys.stderr)
     else:
@@ -194,14 +194,19 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
 
 
 def save_state(progress: "Progress", record: states.Saved, keeper: states.Keeper) -> bool:
-    """Keep the run as far as it has come, and return whether that worked."""
+    """Keep the run as far as it has come, and return whether that worked; if not, what was kept stays."""
+    if keeper.kept == progress.iteration:
+        return True
     if not math.isfinite(progress.losses()["total"]):
         return False
+    path = keeper.path
     try:
         keeper.keep(replace(record, arrays=progress.state.arrays()))
     except OSError as error:
-        print(f"neural-style: the run is not saved, but goes on: {explain(error)}", file=sys.stderr)
+        print(f"neural-style: the run is not kept: {explain(error)}", file=sys.stderr)
         return False
+    if keeper.path != path:
+        print(f"neural-style: {path} has come to be there; the run is kept in {keeper.path}", file=sys.stderr)
     return True
 
 
@@ -286,7 +291,7 @@ def terminable() -> contextlib.AbstractContextManager:
 
 
 def uninterrupted() -> contextlib.AbstractContextManager:
-    """Let Ctrl-C and SIGTERM wait, which could only lose what is being written."""
+    """Take no notice of Ctrl-C and SIGTERM, which could only lose what is being written."""
     return handled([signal.SIGINT, signal.SIGTERM], signal.SIG_IGN)
 
 

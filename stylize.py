@@ -179,10 +179,11 @@ def stylize(
     settings = settled(content, styles, network, settings, initial)
     scales = _scales(content, styles, settings, initial is not None)
     if state is not None:
-        _check_state(state, scales)
+        _check_state(state, scales, settings.optimizer)
     if _on_cpu():
         layers = network.built(settings.layers())
-        check_memory(layers, scales[-1].size, scales[-1].styles, settings.optimizer, settings.tile)
+        full, by_tiles = scales[-1], not settings.histogram_weight
+        check_memory(layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
     return _coarse_to_fine(content, styles, network, settings, initial, scales, state)
 
 
@@ -269,16 +270,22 @@ def _start(
     return x
 
 
-def _check_state(state: State, scales: Sequence[Scale]) -> None:
-    """Raise StateError unless the state is one of a run with these scales."""
-    ends = [0, *itertools.accumulate(scale.iterations for scale in scales)]
-    fits = (
-        0 <= state.scale < len(scales)
-        and 0 <= state.began <= state.iteration <= ends[state.scale + 1]
-        and tuple(state.x.shape) == (1, *scales[state.scale].size, 3)
-    )
-    if not fits:
-        raise StateError("is of a run with other sizes or iterations")
+def _check_state(state: State, scales: Sequence[Scale], optimizer: str) -> None:
+    """Raise StateError unless the state is one of a run with these scales and this optimiser."""
+    ends = list(itertools.accumulate(scale.iterations for scale in scales))
+    if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= ends[state.scale]):
+        raise StateError("is of a run with other iterations")
+    image = (1, *scales[state.scale].size, 3)
+    shapes = {"image": image, "scalar": ()}
+    kinds = optimizers.MEMORIES.get(optimizer, ())
+    looked_at = [x for _, x in (state.best, state.sound) if x is not None]
+    if (
+        [tuple(part.shape) for part in state.memory] != [shapes[kind] for kind in kinds]
+        or any(part.dtype not in (tf.float32, tf.int32) for part in state.memory)
+        or any(x.dtype != tf.float32 or x.shape.rank != 4 for x in (state.x, *looked_at))
+        or tuple(state.x.shape) != image
+    ):
+        raise StateError("is of a run with other sizes, or another optimizer")
 
 
 def _optimizer(settings: Settings, bounds: optimizers.Bounds) -> Callable[..., Iterator[optimizers.Step]]:

@@ -207,7 +207,9 @@ def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Ne
         key = _key(path)
         arrays = _read_cache(cache, key)
         if arrays is None:
-            arrays = _read_mat(path) | {"sha256": np.array(_sha256(path))}
+            with np.errstate(all="ignore"):  # what becomes infinite is found
+                arrays = _read_mat(path)
+            arrays |= {"sha256": np.array(_sha256(path))}
             _write_cache(cache, key, arrays)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
@@ -231,6 +233,8 @@ def _network(arrays: dict[str, np.ndarray]) -> Network:
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
     """The file's layer names, mean pixel, and each convolution's kernel and bias, as arrays by name."""
     contents = _contents(path)
+    if not contents["averageImage"].size:
+        raise NetworkError("has an averageImage without pixels")
     try:
         arrays = {
             "layers": contents["layers"],

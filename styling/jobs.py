@@ -44,18 +44,21 @@ def plan(options: argparse.Namespace) -> Job:
     for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
         if name in flags:
             flags[name] = tuple(flags[name])
-    saved = None if options.resume is None else take_up(options)
-    recipe = recipes.Recipe() if options.recipe is None else recipes.read(options.recipe)
-    if saved:
-        recipe = saved_settings(options.resume, saved)
+    saved, recipe = None, recipes.Recipe()
+    if options.resume:
+        saved, recipe = take_up(options)
+    elif options.recipe:
+        recipe = recipes.read(options.recipe)
+    source = options.resume or options.recipe
     wanted = None if "network" in flags else recipe.values.get("network")
     instead_of = None if wanted is None or networks.is_present(wanted) else wanted
     if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
-        raise RecipeError(f"{options.recipe}: its network {wanted} is not here; name one with --network")
+        raise RecipeError(f"{source}: its network {wanted} is not here; name one with --network")
     network = networks.find(flags.get("network", None if instead_of else wanted))
     settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
     if saved:
-        check_unchanged(options.resume, saved, recipes.combine(recipe, {}, compact=False)[0], settings)
+        before, _ = recipes.combine(recipe, {}, compact=False)
+        check_unchanged(options.resume, saved, before, settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
     if options.save_recipe or options.save_state:
         # What is left to chance or to the machine is settled now, so that it can be saved.
@@ -68,49 +71,62 @@ def plan(options: argparse.Namespace) -> Job:
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
-        raise RecipeError(f"{options.recipe}: {error.name} {error.problem}") from None
+        raise RecipeError(f"{source}: {error.name} {error.problem}") from None
     return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
 
 
-def take_up(options: argparse.Namespace) -> states.Saved:
-    """The run that --resume names; its images where the command line names no others.
+def take_up(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
+    """The run that --resume names, and its settings as a recipe.
 
+    Images that the command line does not name, and the file to keep the run in, are put into the options.
     Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
     """
-    paths.check_input("resume", options.resume)
+    path = options.resume
+    paths.check_input("resume", path)
     if options.recipe:
         raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
-    saved = states.read(options.resume)
-    options.save_state = options.save_state or options.resume
-    for flag in ("content", "initial"):
-        found = [Path(path) for name, path, _ in saved.images if name == flag]
-        if getattr(options, flag) is None and found:
-            setattr(options, flag, found[0])
-    options.styles = options.styles or [Path(path) for name, path, _ in saved.images if name == "styles"]
-    return saved
-
-
-def saved_settings(path: Path, saved: states.Saved) -> recipes.Recipe:
-    """A saved run's settings, as a recipe. Raises StateError if they are none."""
+    saved = states.read(path)
+    for flag in ("content", "styles", "initial"):
+        given = getattr(options, flag)
+        count = len(given) if flag == "styles" else given is not None
+        before = [Path(name) for saved_flag, name, _ in saved.images if saved_flag == flag]
+        if not count and before:
+            setattr(options, flag, before if flag == "styles" else before[0])
+            for name in before:
+                check_present(path, flag, name)
+        elif count != len(before):
+            raise SettingsError(flag, f"named {count}, where the run in {path} has {len(before)}; name none")
+    if options.save_state is None or os.path.realpath(options.save_state) == os.path.realpath(path):
+        options.save_state = path
     try:
-        return recipes.from_table(dict(saved.settings))
+        return saved, recipes.from_table(dict(saved.settings))
     except (RecipeError, SettingsError) as error:
         raise StateError(f"{path}: holds no settings of a run ({error})") from None
 
 
-def check_unchanged(path: Path, saved: states.Saved, before: Settings, now: Settings) -> None:
+def check_present(path: Path, flag: str, name: Path) -> None:
+    """Raise SettingsError for an image of a saved run that has gone."""
+    if not name.exists():
+        raise SettingsError(flag, f"must say where {name} is now, an image of the run in {path}")
+
+
+def check_unchanged(
+    path: Path, saved: states.Saved, before: Settings, now: Settings, flags: dict[str, object]
+) -> None:
     """Raise SettingsError where flags change a saved run in a way that it could not have begun with."""
     if now.iterations != before.iterations and len(before.scales) > 1:
-        raise SettingsError(
-            "iterations", f"must stay {before.iterations}, since the run in {path} has --scales"
-        )
+        problem = f"must stay {before.iterations}, since the run in {path} has --scales"
+        raise SettingsError("iterations", problem)
     if now.iterations < saved.iteration:
         problem = f"{now.iterations} is less than the {saved.iteration} that the run in {path} has made"
         raise SettingsError("iterations", problem)
     for name in recipes.NAMES[Settings]:
-        old, new = getattr(before, name), getattr(now, name)
-        if new != old and name != "iterations":
-            raise SettingsError(name, f"is {old} in the run in {path}, and cannot become {new} on the way")
+        if name in flags and name != "iterations" and getattr(now, name) != getattr(before, name):
+            problem = f"cannot change in the run in {path}; leave it out, or begin anew without --resume"
+            raise SettingsError(name, problem)
+    row = len(("iteration", *now.losses))
+    if any(len(losses) != row for losses in saved.history):
+        raise StateError(f"{path}: its losses are not those of its settings")
 
 
 def cores() -> int:
@@ -139,7 +155,7 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     yield "output", options.output
     if options.save_recipe:
         yield "save_recipe", options.save_recipe
-    if options.save_state and options.save_state != options.resume:
+    if options.save_state:
         yield "save_state", options.save_state
     checks.count("save_state_iterations", options.save_state_iterations)
     if options.save_state_iterations and not options.save_state:

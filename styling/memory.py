@@ -30,7 +30,8 @@ CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 14) * 3
 STYLE_PART = 0.6
 # Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
 PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
-TILE = 512  # smaller ones overlap more, and larger ones are little faster
+TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
+TILE = TILES[0]
 
 
 def share_one_heap() -> None:
@@ -63,29 +64,33 @@ def check_memory(
     style_sizes: Sequence[tuple[int, int]],
     optimizer: str = "adam",
     tile: int = 0,
+    by_tiles: bool = True,
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
-    layers: those that are built. tile: as in Settings. The message says which width would fit.
+    layers: those that are built. tile: as in Settings. by_tiles: whether the terms can be had by tiles. The
+    message says which width would fit, and which tiles.
     """
     free = free_memory()
-    tiles_advice = f"a --tile smaller than {tile}" if tile else f"--tile {TILE}"
-    result_advice = f"use --width {{width}} or less, or {tiles_advice}"
-    style_advice = f"make its --style-scales smaller, for a width of {{width}} or less, or use {tiles_advice}"
-    images = [("a result", size, result_advice, optimizer)]
+    images = [("a result", size, "use --width {width} or less", optimizer)]
+    style_advice = "make its --style-scales smaller, for a width of {width} or less"
     images += [(f"style {i}", style, style_advice, None) for i, style in enumerate(style_sizes, 1)]
-    for what, (height, width), advice, memory in images:
-        need = needed(layers, (height, width), tile, memory)
-        if need > free:
-            fits = bisect.bisect_right(
-                range(1, width),
-                free,
-                key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, memory),
-            )
-            raise MemoryLimitError(
-                f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
-                f"and {free / GIB:.1f} GiB are free: {advice.format(width=max(fits, 1))}"
-            )
+    for what, (height, width), advice, held in images:
+        need = needed(layers, (height, width), tile, held)
+        if need <= free:
+            continue
+        fits = bisect.bisect_right(
+            range(1, width),
+            free,
+            key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, held),
+        )
+        advice = advice.format(width=max(fits, 1))
+        smaller = (other for other in TILES if by_tiles and (other < tile or not tile))
+        other = next((o for o in smaller if needed(layers, (height, width), o, held) <= free), None)
+        raise MemoryLimitError(
+            f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
+            f"and {free / GIB:.1f} GiB are free: {advice}{f', or --tile {other}' if other else ''}"
+        )
 
 
 def needed(

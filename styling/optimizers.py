@@ -23,6 +23,8 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
+from styling.errors import StateError
+
 Evaluate = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 Bounds = tuple[tf.Tensor, tf.Tensor] | None
 CORRECTIONS, SCIPY_CORRECTIONS = 10, 20
@@ -33,6 +35,12 @@ SMOOTHNESS = 0.4
 
 
 Memory = tuple[tf.Tensor, ...]
+# What an optimiser's memory has, by the name of its setting: images as large as x, and scalars.
+MEMORIES = {
+    "adam": ("scalar", "image", "image"),
+    "lbfgs": ("image", "image", "scalar") * CORRECTIONS,
+    "lbfgs-b": ("image", "scalar"),
+}
 
 
 class Step(NamedTuple):
@@ -244,7 +252,9 @@ def lbfgs_b(
     """
     start, done = (memory[0], int(memory[1])) if memory else (x, 0)
     steps = _scipy_call(evaluate, start, bounds, evaluations)
-    step = next(itertools.islice(steps, done, None))
+    step = next(itertools.islice(steps, done, None), None) if 0 <= done < CALL else None
+    if step is None:
+        raise StateError("the saved run is one of more iterations than can be repeated")
     yield step._replace(memory=_place(start, done))
     moved = done > 0
     while True:

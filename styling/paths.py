@@ -17,9 +17,15 @@ IMAGE_FLAGS = ("output", "checkpoint_output")
 
 
 def check_names(
-    inputs: Iterable[tuple[str, Path]], outputs: Iterable[tuple[str, Path]], overwrite: bool
+    inputs: Iterable[tuple[str, Path]],
+    outputs: Iterable[tuple[str, Path]],
+    overwrite: bool,
+    own: Path | None = None,
 ) -> None:
-    """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path."""
+    """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path.
+
+    own: an output that may exist.
+    """
     taken, folders = {}, {}
     for flag, path in inputs:
         check_input(flag, path)
@@ -29,7 +35,7 @@ def check_names(
         if real in taken:
             raise SettingsError(flag, f"{path} {taken[real]}; give another name")
         taken[real] = f"is written by --{flag.replace('_', '-')} too"
-        check_output(flag, path, overwrite)
+        check_output(flag, path, overwrite or path == own)
         folders[os.path.dirname(real)] = flag, path
     for flag, path in folders.values():
         try:

@@ -54,6 +54,7 @@ class Keeper:
 
     def __init__(self, path: Path, every: int | None, overwrite: bool) -> None:
         self.path = path
+        self.kept: int | None = None  # the iteration that is in the file
         self._every = every
         self._owned = overwrite
         self._next = time.monotonic() + SECONDS_BETWEEN_SAVES
@@ -68,7 +69,7 @@ class Keeper:
         try:
             path = unclaimed(self.path, self._owned)
             write(path, saved)
-            self.path, self._owned = path, True
+            self.path, self._owned, self.kept = path, True, saved.iteration
         finally:
             now = time.monotonic()
             self._next = now + max(SECONDS_BETWEEN_SAVES, (now - began) / MOST_TIME)
@@ -100,19 +101,33 @@ def read(path: str | os.PathLike) -> Saved:
         for name, array in arrays.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = array
-        return Saved(
+        saved = Saved(
             settings=dict(header["settings"]),
             images=[(str(flag), str(name), str(digest)) for flag, name, digest in header["images"]],
             history=[tuple(map(float, row)) for row in header["history"]],
             pictures={int(iteration): picture for iteration, picture in parts["picture"].items()},
             arrays=parts["state"],
         )
+        _check(saved)
+        return saved
     except StateError as error:
         raise StateError(f"{path}: {error}") from None
     except OSError:
         raise
     except Exception as error:  # zipfile and NumPy raise nearly anything for a damaged file
         raise StateError(f"{path}: is damaged, or no saved run ({error or type(error).__name__})") from None
+
+
+def _check(saved: Saved) -> None:
+    """Raise ValueError or KeyError unless names, pictures and the iteration are that."""
+    if saved.arrays["iteration"].shape or saved.arrays["iteration"].dtype.kind != "i":
+        raise ValueError("its iteration is no number")
+    for _, name, _ in saved.images:
+        if b"\0" in os.fsencode(name):
+            raise ValueError("an image has no name")
+    for picture in saved.pictures.values():
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype.kind != "f" or not picture.size:
+            raise ValueError("a picture is none")
 
 
 def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:

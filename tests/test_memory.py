@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import PEAK, ROOT
 from networks import tiny_layers, write_mat
 
 import vgg
@@ -15,8 +15,10 @@ from styling import memory
 from styling.errors import MemoryLimitError, StyleError
 from styling.settings import STYLE_LAYERS
 
-MEASURE = """
-import resource, sys
+MEASURE = (
+    PEAK
+    + """
+import sys
 import numpy as np
 import vgg
 from styling.settings import Settings
@@ -25,11 +27,12 @@ from stylize import configure, stylize
 configure()
 network = vgg.load(sys.argv[1])
 content = np.random.default_rng(0).uniform(0, 255, (600, 800, 3)).astype(np.float32)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for progress in stylize(content, [content[::4, ::4]], network, Settings(iterations=2, style_scales=(0.25,))):
     pass
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak() - before)
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def test_what_an_optimizer_remembers_counts(network_file, tmp_path, monkeypatch)
         assert 2 * corrections * 3 * size <= more < 1.6 * 2 * corrections * 3 * size
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_the_estimate_is_near_what_a_process_takes(quarter):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", MEASURE, quarter]

@@ -184,10 +184,42 @@ def test_pickles_are_not_read(tmp_path):
         states.read(path)
 
 
-def test_a_state_without_its_parts_is_none():
-    arrays = {"iteration": np.array(7), "scale": np.array(0), "began": np.array(0)}
-    with pytest.raises(StateError):
-        State.from_arrays(arrays)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arrays": {"x": np.zeros(3)}},
+        {"arrays": {"iteration": np.zeros(2, int)}},
+        {"arrays": {"iteration": np.array("7")}},
+        {"images": [("content", "a\0b", "")]},
+        {"images": [("content", "\ud800", "")]},
+        {"pictures": {1: np.zeros(3)}},
+        {"pictures": {1: np.zeros((3, 3, 3), int)}},
+    ],
+)
+def test_a_whole_file_with_wrong_contents_is_refused(tmp_path, change):
+    states.write(tmp_path / "run.state", dataclasses.replace(saved(), **change))
+    with pytest.raises(StateError, match=r"run\.state"):
+        states.read(tmp_path / "run.state")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
+    images = random_image(33, 28, 1), [random_image(20, 31, 2)]
+    run = Settings(iterations=2, optimizer=optimizer, best_of_all=True)
+    *_, progress = stylize(*images, network, run)
+    arrays = progress.state.arrays()
+    for name, array in arrays.items():
+        changed = [arrays | {name: np.array("text")}, arrays | {name: array[None].astype(np.float64)}]
+        left_out = {key: value for key, value in arrays.items() if key != name}
+        if not name.endswith("/x"):  # a best image, which need not be there
+            changed.append(left_out)
+        for wrong in changed:
+            with pytest.raises(StateError):
+                list(stylize(*images, network, run, state=State.from_arrays(wrong)))
+    if optimizer == "lbfgs-b":
+        far = arrays | {"memory/01": np.array(optimizers.CALL, np.int32)}
+        with pytest.raises(StateError):
+            list(stylize(*images, network, run, state=State.from_arrays(far)))
 
 
 # The command line.
@@ -285,16 +317,18 @@ def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, t
 
 
 def test_what_goes_with_a_saved_run_and_what_does_not(begin, tmp_path, image_files):
-    short = words("--iterations 4 --seed 1 --save-state run.state --output a.png")
-    finished(begin(*short))
+    finished(begin(*words("--iterations 4 --seed 1 --save-state progress.txt --output a.png")))
+    (tmp_path / "run.state").write_bytes((tmp_path / "progress.txt").read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for arguments, status, word in (
         ("--style-weight 9", 2, "--style-weight"),
-        ("--optimizer lbfgs", 2, "--optimizer"),
+        ("--max-size 20", 2, "--max-size"),
         ("--iterations 3", 2, "--iterations"),
         ("--recipe best", 2, "--recipe"),
         (f"--content {image_files[1]}", 1, "style1.png"),
-        (f"--styles {image_files[1]} {image_files[2]}", 2, "--resume"),
+        (f"--styles {image_files[1]} {image_files[2]}", 2, "--styles"),
+        (f"--initial {image_files[2]}", 2, "--initial"),
+        ("--resume progress.txt --progress-write --overwrite", 2, "--progress-write"),
     ):
         line = finished(
             begin("--resume", "run.state", "--output", "c.png", *words(arguments), images=False), status

@@ -186,8 +186,12 @@ def test_tiles_fit_where_the_whole_does_not(network, tmp_path, monkeypatch):
     with pytest.raises(MemoryLimitError, match="--tile 512"):
         memory.check_memory(layers, size, [])
     memory.check_memory(layers, size, [size], tile=512)
-    with pytest.raises(MemoryLimitError, match="--tile smaller than 3000"):
+    with pytest.raises(MemoryLimitError) as error:
         memory.check_memory(layers, size, [], "lbfgs-b", tile=3000)
+    assert "--width" in str(error.value) and "--tile" not in str(error.value), "smaller ones do not help"
+    with pytest.raises(MemoryLimitError) as error:
+        memory.check_memory(layers, size, [], by_tiles=False)
+    assert "--tile" not in str(error.value)
 
 
 # The command line.
