@@ -61,8 +61,8 @@ def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, data):
     )
     assert list(tiled) == list(whole)
     for name, loss in whole.items():
-        assert float(tiled[name]) == pytest.approx(float(loss), rel=2e-5, abs=1e-9), name
-    assert np.abs(tiled_gradient - gradient).max() <= 2e-5 * np.abs(gradient).max()
+        assert float(tiled[name]) == pytest.approx(float(loss), rel=1e-4, abs=1e-9), name
+    assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
 
 
 def bare_layers(convolutions):
