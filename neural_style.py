@@ -97,8 +97,7 @@ def paint(job: Job) -> int:
     name = networks.name(job.network)
     used = replace(running, device=device, network=name, network_sha256=network.sha256, progress_grid=False)
     if options.save_recipe:
-        path = paths.unclaimed(options.save_recipe, options.overwrite)
-        recipes.write(path, settings, used)
+        path = recipes.write(options.save_recipe, settings, used, options.overwrite)
         line += f"; saved the settings in {path}"
     record = states.Saved(recipes.to_table(settings, used), identities)
     return follow(run, replace(job, settings=settings), record, line)
@@ -214,7 +213,7 @@ def save_checkpoint(progress: "Progress", options: argparse.Namespace) -> bool:
     """Write the best image so far, and return whether that worked; if not, the run is worth going on with."""
     path = paths.checkpoint_path(options.checkpoint_output, progress.iteration)
     try:
-        images.write(paths.unclaimed(path, options.overwrite), progress.result())
+        images.write(path, progress.result(), options.overwrite)
     except OSError as error:
         print(f"neural-style: no checkpoint, but going on: {explain(error)}", file=sys.stderr)
         return False
@@ -239,12 +238,11 @@ def save(
         picture = error.image
     written = []
     if picture is not None:
-        written.append(paths.unclaimed(options.output, options.overwrite))
         try:
-            images.write(written[-1], picture)
+            written.append(images.write(options.output, picture, options.overwrite))
         except OSError as error:
-            refuge = paths.unclaimed(Path(tempfile.gettempdir(), options.output.name), overwrite=False)
-            images.write(refuge, picture)
+            refuge = Path(tempfile.gettempdir(), options.output.name)
+            refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
     for flag, wanted, write in (
         ("progress_write", options.progress_write and history, partial(report.write_history, names=names)),
@@ -252,12 +250,10 @@ def save(
         ("progress_grid", pictures, report.write_grid),
     ):
         if wanted:
-            path = paths.unclaimed(beside(options.output, flag), options.overwrite)
             try:
-                write(path, wanted)
+                written.append(write(beside(options.output, flag), options.overwrite, wanted))
             except OSError as error:
                 raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
-            written.append(path)
     return ", ".join(map(str, written))
 
 

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and the folder for those that can be made again."""
 
+import itertools
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,12 +15,13 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("neural-style"))
 
 
-def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], overwrite: bool = True) -> Path:
     """Write a file under a temporary name beside it, then rename it, so that no half file is ever seen.
 
     write: called with the open binary file. What it raises is passed on, and nothing is left behind.
-    A link stays, and the file that it points to is replaced. Raises OSError, which names `path`, where the
-    file cannot be written.
+    A link stays, and the file that it points to is replaced; without `overwrite` nothing is, and the file
+    gets another name like it where one is there, even one that came this very moment. Returns the name that
+    it has. Raises OSError, which names `path`, where the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -32,13 +34,33 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object]) ->
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o666 & ~_umask())
+            if not overwrite:
+                return _rename_to_new(temporary, Path(path))
             os.replace(temporary, target)
+            return Path(path)
         except BaseException:
             os.unlink(temporary)
             raise
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # nobody knows the temporary name
         raise
+
+
+def _rename_to_new(temporary: str, path: Path) -> Path:
+    """Give the file the name `path`, or the first like it that is free, and return that."""
+    for name in itertools.chain([path], (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1))):
+        try:
+            os.link(temporary, name)  # fails where the name is taken, as no way of renaming does
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without links
+            if name.exists():
+                continue
+            os.replace(temporary, name)
+            return name
+        os.unlink(temporary)
+        return name
+    raise AssertionError("there is always a free name")
 
 
 def check_writable(path: str | os.PathLike) -> None:

@@ -122,16 +122,17 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
         raise ImageError(f"{problem}; use a smaller --width, or png")
 
 
-def write(path: str | os.PathLike, image: np.ndarray) -> None:
+def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) -> Path:
     """Write an image whole or not at all; the ending decides the format, one of FORMATS.
 
-    Raises OSError where it cannot be written, ImageError where the format cannot hold it.
+    Without `overwrite`, it gets another name where a file is there; returns the name that it has. Raises
+    OSError where it cannot be written, ImageError where the format cannot hold it.
     """
     ending = Path(path).suffix.lower()
     _, options, _ = FORMATS[ending]
     check_size(path, *image.shape[:2])
     encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
-    write_whole(path, lambda file: file.write(encoded))
+    return write_whole(path, lambda file: file.write(encoded), overwrite)
 
 
 def _check_covered(image: Image.Image) -> None:

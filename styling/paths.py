@@ -3,7 +3,6 @@
 Each check raises SettingsError with the name of the flag that named the file.
 """
 
-import itertools
 import os
 import re
 from collections.abc import Iterable
@@ -97,9 +96,3 @@ def checkpoint_path(pattern: str, iteration: int) -> Path:
         problem = f"{pattern} cannot be filled in ({error}); use {{}} or %d, as in out_{{:05}}.png"
         raise SettingsError("checkpoint_output", problem) from None
     return Path(name)
-
-
-def unclaimed(path: Path, overwrite: bool) -> Path:
-    """`path`, or another name like it if a file has come to be there meanwhile that may not be replaced."""
-    names = (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1))
-    return path if overwrite or not path.exists() else next(name for name in names if not name.exists())

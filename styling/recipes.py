@@ -169,10 +169,13 @@ def without_missing(
     return dataclasses.replace(settings, **changes), gone
 
 
-def write(path: Path, settings: Settings, running: Running) -> None:
-    """Write all settings as a recipe, so that a run can be repeated. Raises OSError."""
+def write(path: Path, settings: Settings, running: Running, overwrite: bool = True) -> Path:
+    """Write all settings as a recipe, so that a run can be repeated. Raises OSError.
+
+    Without `overwrite`, it gets another name where a file is there; returns the name that it has.
+    """
     table = {"description": f"a run, as saved by neural-style {__version__}"} | to_table(settings, running)
-    write_whole(path, lambda file: tomli_w.dump(table, file))
+    return write_whole(path, lambda file: tomli_w.dump(table, file), overwrite)
 
 
 def to_table(settings: Settings, running: Running) -> dict[str, object]:

@@ -86,17 +86,22 @@ def describe(losses: dict[str, float]) -> str:
     return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
 
 
-def write_history(path: Path, history: list[tuple[float, ...]], names: Sequence[str]) -> None:
+# What follows writes files: without `overwrite` under another name where one is there; each returns its name.
+
+
+def write_history(
+    path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]
+) -> Path:
     """Write the losses of these names as a text table, the number of updates made first."""
 
     def write(file: io.BufferedIOBase) -> None:
         header = " ".join(("updates", *names))
         np.savetxt(file, history, fmt=["%d", *len(names) * ["%.9g"]], header=header)
 
-    write_whole(path, write)
+    return write_whole(path, write, overwrite)
 
 
-def plot_history(path: Path, history: list[tuple[float, ...]], names: Sequence[str]) -> None:
+def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]) -> Path:
     """Draw the losses of these names over the number of updates made, on a log scale, as a PNG.
 
     Needs matplotlib.
@@ -112,7 +117,7 @@ def plot_history(path: Path, history: list[tuple[float, ...]], names: Sequence[s
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
     axes.grid(alpha=0.3)
     axes.legend()
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    return write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120), overwrite)
 
 
 def grid_iterations(iterations: int) -> set[int]:
@@ -120,9 +125,9 @@ def grid_iterations(iterations: int) -> set[int]:
     return {iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)} - {0}
 
 
-def write_grid(path: Path, pictures: Sequence[np.ndarray]) -> None:
+def write_grid(path: Path, overwrite: bool, pictures: Sequence[np.ndarray]) -> Path:
     """Write images of a run, [H, W, 3] each, as one, in rows of five."""
-    images.write(path, images.grid(pictures, GRID_COLUMNS))
+    return images.write(path, images.grid(pictures, GRID_COLUMNS), overwrite)
 
 
 def _bar(iterations: int) -> tqdm:

@@ -18,7 +18,6 @@ import numpy as np
 from styling import __version__
 from styling.errors import StateError
 from styling.files import write_whole
-from styling.paths import unclaimed
 
 FORMAT = 1
 SECONDS_BETWEEN_SAVES, MOST_TIME = 60, 0.05
@@ -67,16 +66,18 @@ class Keeper:
         """Write the run. Raises OSError; what was kept before stays then."""
         began = time.monotonic()
         try:
-            path = unclaimed(self.path, self._owned)
-            write(path, saved)
-            self.path, self._owned, self.kept = path, True, saved.iteration
+            self.path = write(self.path, saved, self._owned)
+            self._owned, self.kept = True, saved.iteration
         finally:
             now = time.monotonic()
             self._next = now + max(SECONDS_BETWEEN_SAVES, (now - began) / MOST_TIME)
 
 
-def write(path: str | os.PathLike, saved: Saved) -> None:
-    """Write a run whole or not at all. Raises OSError."""
+def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path:
+    """Write a run whole or not at all. Raises OSError.
+
+    Without `overwrite`, it gets another name where a file is there; returns the name that it has.
+    """
     header = {
         "format": FORMAT,
         "program": __version__,
@@ -87,7 +88,7 @@ def write(path: str | os.PathLike, saved: Saved) -> None:
     arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
     arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
     header_bytes = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    write_whole(path, lambda file: np.savez(file, header=header_bytes, **arrays))
+    return write_whole(path, lambda file: np.savez(file, header=header_bytes, **arrays), overwrite)
 
 
 def read(path: str | os.PathLike) -> Saved:

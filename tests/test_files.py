@@ -135,3 +135,26 @@ def test_a_folder_is_not_replaced(tmp_path):
 def test_checking_leaves_nothing_behind(tmp_path):
     check_writable(tmp_path / "a.png")
     assert contents(tmp_path) == {}
+
+
+def test_of_many_that_write_at_once_none_is_lost(tmp_path):
+    program = (
+        "import sys; from styling.files import write_whole\n"
+        "print(write_whole(sys.argv[1], lambda file: file.write(sys.argv[2].encode()), overwrite=False))"
+    )
+    command = [sys.executable, "-c", program, tmp_path / "a.png"]
+    pipes = {"stdout": subprocess.PIPE, "text": True, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    processes = [subprocess.Popen([*map(str, [*command, i])], **pipes) for i in range(8)]
+    names = [process.communicate()[0].strip() for process in processes]
+    assert sorted(names) == sorted(map(str, tmp_path.iterdir()))
+    assert [Path(name).read_bytes() for name in names] == [b"%d" % i for i in range(8)]
+
+
+def test_without_links_a_file_still_gets_a_free_name(tmp_path, monkeypatch):
+    def link(*ignored):
+        raise PermissionError("this file system has no links")
+
+    monkeypatch.setattr(os, "link", link)
+    for i in range(3):
+        write_whole(tmp_path / "a.png", lambda file, i=i: file.write(b"%d" % i), overwrite=False)
+    assert contents(tmp_path) == {"a.png": b"0", "a-1.png": b"1", "a-2.png": b"2"}

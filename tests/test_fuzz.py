@@ -16,8 +16,8 @@ from networks import tiny_layers, write_mat
 from PIL import Image
 
 import vgg
-from styling import images, paths, recipes
-from styling.errors import ImageError, NetworkError, RecipeError, SettingsError
+from styling import images, paths, recipes, states
+from styling.errors import ImageError, NetworkError, RecipeError, SettingsError, StateError
 
 ENDS = b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80"
 
@@ -155,6 +155,29 @@ def test_a_small_image_that_claims_a_huge_size_is_not_believed(tmp_path, ending)
     command = [sys.executable, "-c", CLAIM, ROOT, path]
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
     assert int(result.stdout) < 100 * 1024, "KiB"
+
+
+# Saved runs.
+
+
+@pytest.mark.parametrize("count", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
+    path = tmp_path / "run.state"
+    x = np.random.default_rng(1).normal(size=(1, 4, 5, 3)).astype(np.float32)
+    saved = states.Saved(
+        {"width": 5}, [("content", "/a", "0")], [(1.0, 2.0)], {}, {"iteration": np.array(7), "x": x}
+    )
+    states.write(path, saved)
+    whole = path.read_bytes()
+    for seed in range(count):
+        path.write_bytes(mutated(whole, seed))
+        try:
+            found = states.read(path)
+        except StateError as error:
+            check_line(error, path)
+        else:  # what a zip file holds beside its parts, such as times, may change without harm
+            assert found.settings == saved.settings and found.history == saved.history
+            assert found.iteration == 7 and np.array_equal(found.arrays["x"], x)
 
 
 # Recipes and names.
