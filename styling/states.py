@@ -12,6 +12,7 @@ import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -78,45 +79,51 @@ def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path
 
     Without `overwrite`, it gets another name where a file is there; returns the name that it has.
     """
+    arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
+    arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
     header = {
         "format": FORMAT,
         "program": __version__,
         "settings": saved.settings,
         "images": saved.images,
         "history": saved.history,
+        "arrays": sorted(arrays),
     }
-    arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
-    arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
     header_bytes = np.frombuffer(json.dumps(header).encode(), np.uint8)
     return write_whole(path, lambda file: np.savez(file, header=header_bytes, **arrays), overwrite)
 
 
 def read(path: str | os.PathLike) -> Saved:
     """The run in a file. Raises StateError, which names the file, for what is none, or damaged."""
-    try:
-        arrays = _arrays(path)
-        header = json.loads(arrays.pop("header").tobytes())
-        if header["format"] != FORMAT:
-            raise StateError(f"was written by another version of the program, {header['program']}")
-        parts = {"state": {}, "picture": {}}
-        for name, array in arrays.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = array
-        saved = Saved(
-            settings=dict(header["settings"]),
-            images=[(str(flag), str(name), str(digest)) for flag, name, digest in header["images"]],
-            history=[tuple(map(float, row)) for row in header["history"]],
-            pictures={int(iteration): picture for iteration, picture in parts["picture"].items()},
-            arrays=parts["state"],
-        )
-        _check(saved)
-        return saved
-    except StateError as error:
-        raise StateError(f"{path}: {error}") from None
-    except OSError:
-        raise
-    except Exception as error:  # zipfile and NumPy raise nearly anything for a damaged file
-        raise StateError(f"{path}: is damaged, or no saved run ({error or type(error).__name__})") from None
+    with open(path, "rb") as file:
+        try:
+            return _saved(_arrays(file))
+        except StateError as error:
+            raise StateError(f"{path}: {error}") from None
+        except Exception as error:  # zipfile and NumPy raise nearly anything for a damaged file
+            reason = f"is damaged, or no saved run ({error or type(error).__name__})"
+            raise StateError(f"{path}: {reason}") from None
+
+
+def _saved(arrays: dict[str, np.ndarray]) -> Saved:
+    header = json.loads(arrays.pop("header").tobytes())
+    if header["format"] != FORMAT:
+        raise StateError(f"was written by another version of the program, {header['program']}")
+    if sorted(arrays) != header["arrays"]:
+        raise StateError("is damaged: some of it is missing")
+    parts = {"state": {}, "picture": {}}
+    for name, array in arrays.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = array
+    saved = Saved(
+        settings=dict(header["settings"]),
+        images=[(str(flag), str(name), str(digest)) for flag, name, digest in header["images"]],
+        history=[tuple(map(float, row)) for row in header["history"]],
+        pictures={int(iteration): picture for iteration, picture in parts["picture"].items()},
+        arrays=parts["state"],
+    )
+    _check(saved)
+    return saved
 
 
 def _check(saved: Saved) -> None:
@@ -131,18 +138,18 @@ def _check(saved: Saved) -> None:
             raise ValueError("a picture is none")
 
 
-def _arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def _arrays(file: BinaryIO) -> dict[str, np.ndarray]:
     """The arrays in the file, each as large as its part of the file says, and checked by its CRC."""
-    arrays, size = {}, os.path.getsize(path)
-    with zipfile.ZipFile(path) as archive:
+    arrays, size = {}, os.fstat(file.fileno()).st_size
+    with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > size:
             raise StateError("is damaged: it claims to hold more than it has bytes")
         for member in members:
-            with archive.open(member) as file:
-                np.lib.format.read_magic(file)
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                data = file.read()
+            with archive.open(member) as part:
+                np.lib.format.read_magic(part)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(part)
+                data = part.read()
             arrays[member.filename.removesuffix(".npy")] = np.frombuffer(data, dtype).reshape(shape)
     return arrays
 

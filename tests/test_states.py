@@ -121,7 +121,7 @@ def bomb():
     return file.getvalue()
 
 
-GOOD_HEADER = {"format": 1, "program": "1", "settings": {}, "images": [], "history": []}
+GOOD_HEADER = {"format": 1, "program": "1", "settings": {}, "images": [], "history": [], "arrays": []}
 
 
 @pytest.mark.parametrize(
