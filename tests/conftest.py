@@ -21,6 +21,11 @@ def peak():
 """
 
 
+def random_image(height, width, seed):
+    """An image of noise."""
+    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
+
+
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
     """A cache folder of the test's own, so that the user's stays as it is."""
@@ -32,6 +37,14 @@ def cache_folder(tmp_path, monkeypatch):
 def network_file(tmp_path_factory):
     """A tiny VGG-19 in the new layout."""
     return write_mat(tmp_path_factory.mktemp("network") / "tiny.mat", tiny_layers())
+
+
+@pytest.fixture
+def network(network_file):
+    """The tiny network, loaded."""
+    import vgg
+
+    return vgg.load(network_file)
 
 
 @pytest.fixture(scope="session")

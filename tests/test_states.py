@@ -14,9 +14,8 @@ import zipfile
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, random_image
 
-import vgg
 from styling import optimizers, states
 from styling.errors import StateError
 from styling.settings import Settings
@@ -33,15 +32,6 @@ RUNS = {
     "calls of lbfgs-b": Settings(optimizer="lbfgs-b", evaluations=5),
     "tiles": Settings(tile=16, scales=(0.5, 1)),
 }
-
-
-def random_image(height, width, seed):
-    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
-
-
-@pytest.fixture
-def network(network_file):
-    return vgg.load(network_file)
 
 
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())

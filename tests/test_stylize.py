@@ -8,6 +8,7 @@ import pytest
 import reference
 import scipy.optimize
 import tensorflow as tf
+from conftest import random_image
 from networks import MEAN_PIXEL, tiny_layers, write_mat
 from PIL import Image
 
@@ -40,15 +41,6 @@ CASES = {
         normalize=True, pooling="max", shift_weight=30, histogram_weight=20, style_blend_weights=(1, 3)
     ),
 }
-
-
-def random_image(height, width, seed):
-    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
-
-
-@pytest.fixture
-def network(network_file):
-    return vgg.load(network_file)
 
 
 def prepared(image):

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
+from conftest import ROOT, random_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,15 +32,6 @@ TERMS = {
     "smoothness alone": {"content_weight": 0, "style_weight": 0},
 }
 VGG19 = (2, 2, 4, 4, 4)
-
-
-def random_image(height, width, seed):
-    return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
-
-
-@pytest.fixture
-def network(network_file):
-    return vgg.load(network_file)
 
 
 @pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
