@@ -13,12 +13,18 @@ import pytest
 from networks import tiny_layers, write_mat
 
 ROOT = Path(__file__).parent.parent
+PROGRAM = str(ROOT / "neural_style.py")
 # A script's peak in KiB. What getrusage tells is the parent's where that is higher.
 PEAK = """
 def peak():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))
 """
+
+
+def words(text):
+    """The arguments in a text; none of them has a space."""
+    return text.split()
 
 
 def random_image(height, width, seed):
@@ -73,7 +79,7 @@ def neural_style(tmp_path):
     """Runs the command line as a process in the test's own folder."""
 
     def run(*arguments, check=None, **keywords):
-        command = [sys.executable, ROOT / "neural_style.py", *map(str, arguments)]
+        command = [sys.executable, PROGRAM, *map(str, arguments)]
         result = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=300, **keywords
         )

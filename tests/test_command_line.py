@@ -14,19 +14,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import scipy.io
-from conftest import ROOT
+from conftest import PROGRAM, words
 from networks import MEAN_PIXEL, tiny_layers, write_mat
 from PIL import Image
 
 from styling import __version__
-
-PROGRAM = str(ROOT / "neural_style.py")
-
-
-def words(text):
-    """The arguments in a text; none of them has a space."""
-    return text.split()
-
 
 GOOD = words("--content content.png --styles style1.png --network tiny.mat --output out.png")
 # The flags of the program whose command line people know, all of which are to work here.

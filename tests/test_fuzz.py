@@ -42,9 +42,15 @@ def mutated(contents, seed):
     return bytes(contents)
 
 
-def check_line(error, path):
-    assert str(path) in str(error)
-    assert "\n" not in str(error)
+def read_damaged(read, refusal, path, contents):
+    """What is read from a file with these contents; None where it is refused, in a line that names it."""
+    path.write_bytes(contents)
+    try:
+        return read(path)
+    except refusal as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+        return None
 
 
 # Networks. Single bytes of the file below whose change crashes scipy's reader, or has it claim all memory.
@@ -58,13 +64,9 @@ def network_bytes(tmp_path_factory):
 
 
 def load_damaged(path, contents):
-    path.write_bytes(contents)
-    try:
-        network = vgg.load(path)
-    except NetworkError as error:
-        check_line(error, path)
-    else:
-        assert network.layers[0].name == "conv1_1"
+    """Load what may be a network, and hold the outcome to what is promised."""
+    network = read_damaged(vgg.load, NetworkError, path, contents)
+    assert network is None or network.layers[0].name == "conv1_1"
 
 
 @pytest.mark.parametrize(("at", "value"), CRASHES)
@@ -101,22 +103,18 @@ def picture_bytes():
     return found
 
 
-def read_damaged(path, contents):
+def read_damaged_image(path, contents):
     """Read what may be an image, and hold the outcome to what is promised."""
-    path.write_bytes(contents)
-    try:
-        image = images.read(path)
-    except ImageError as error:
-        check_line(error, path)
-        return
-    assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32
-    assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
+    image = read_damaged(images.read, ImageError, path, contents)
+    if image is not None:
+        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32
+        assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_images_are_refused_or_read(picture_bytes, tmp_path, count):
     for seed in range(count):
-        read_damaged(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
+        read_damaged_image(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
 
 
 def test_a_tiff_with_fewer_rows_than_it_says_is_refused(tmp_path):
@@ -170,12 +168,10 @@ def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
     states.write(path, saved)
     whole = path.read_bytes()
     for seed in range(count):
-        path.write_bytes(mutated(whole, seed))
-        try:
-            found = states.read(path)
-        except StateError as error:
-            check_line(error, path)
-        else:  # what a zip file holds beside its parts, such as times, may change without harm
+        found = read_damaged(states.read, StateError, path, mutated(whole, seed))
+        if (
+            found is not None
+        ):  # what a zip file holds beside its parts, such as times, may change without harm
             assert found.settings == saved.settings and found.history == saved.history
             assert found.iteration == 7 and np.array_equal(found.arrays["x"], x)
 
@@ -183,15 +179,15 @@ def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
 # Recipes and names.
 
 
+def read_recipe(path):
+    return recipes.read(str(path))
+
+
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
 def test_any_text_is_a_recipe_or_refused(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("recipes") / "a.toml"
-    path.write_text(text, encoding="utf-8", errors="replace")
-    try:
-        recipes.read(str(path))
-    except RecipeError as error:
-        check_line(error, path)
+    read_damaged(read_recipe, RecipeError, path, text.encode(errors="replace"))
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
@@ -199,11 +195,7 @@ def test_mutated_recipes_are_read_or_refused(tmp_path, count):
     path = tmp_path / "a.toml"
     shipped = [file.read_bytes() for file in recipes.shipped().values()]
     for seed in range(count):
-        path.write_bytes(mutated(shipped[seed % len(shipped)], seed))
-        try:
-            recipes.read(str(path))
-        except RecipeError as error:
-            check_line(error, path)
+        read_damaged(read_recipe, RecipeError, path, mutated(shipped[seed % len(shipped)], seed))
 
 
 @settings(deadline=500)

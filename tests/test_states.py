@@ -14,7 +14,7 @@ import zipfile
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from conftest import ROOT, random_image
+from conftest import PROGRAM, random_image, words
 
 from styling import optimizers, states
 from styling.errors import StateError
@@ -186,14 +186,6 @@ def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
 
 
 # The command line.
-
-
-PROGRAM = str(ROOT / "neural_style.py")
-
-
-def words(text):
-    """The arguments in a text; none of them has a space."""
-    return text.split()
 
 
 @pytest.fixture
