@@ -8,17 +8,15 @@ what is wrong on the command line or with the names on it, 1 for what is found i
 """
 
 import argparse
-import contextlib
 import math
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from styling import images, networks, paths, recipes, report, states
 from styling.errors import DivergedError, NetworkError, SettingsError, StateError, StyleError
 from styling.flags import build_parser
 from styling.jobs import Job, beside, input_names, output_names, plan
+from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
 from styling.settings import content_size
 
 if TYPE_CHECKING:
@@ -96,10 +95,11 @@ def paint(job: Job) -> int:
         line += f"; in tiles of {settings.tile} pixels, since the whole needs more than half of the memory"
     name = networks.name(job.network)
     used = replace(running, device=device, network=name, network_sha256=network.sha256, progress_grid=False)
+    table = recipes.to_table(settings, used)
     if options.save_recipe:
-        path = recipes.write(options.save_recipe, settings, used, options.overwrite)
+        path = recipes.write(options.save_recipe, table, options.overwrite)
         line += f"; saved the settings in {path}"
-    record = states.Saved(recipes.to_table(settings, used), identities)
+    record = states.Saved(table, identities)
     return follow(run, replace(job, settings=settings), record, line)
 
 
@@ -255,64 +255,6 @@ def save(
             except OSError as error:
                 raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
     return ", ".join(map(str, written))
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which stops a run as Ctrl-C does."""
-
-
-def stopped(stop: KeyboardInterrupt) -> int:
-    """The exit status after Ctrl-C, or after SIGTERM, as shells have it."""
-    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
-
-
-@contextlib.contextmanager
-def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
-    """Have a handler for signals for a while."""
-    before = {number: signal.signal(number, handler) for number in signals}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
-
-
-def terminable() -> contextlib.AbstractContextManager:
-    """Have SIGTERM raise Terminated."""
-
-    def stop(*ignored: object) -> NoReturn:
-        raise Terminated
-
-    return handled([signal.SIGTERM], stop)
-
-
-def uninterrupted() -> contextlib.AbstractContextManager:
-    """Take no notice of Ctrl-C and SIGTERM, which could only lose what is being written."""
-    return handled([signal.SIGINT, signal.SIGTERM], signal.SIG_IGN)
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
-    if sys.stderr is None:  # closed by whoever started the program
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as sink:
-        os.dup2(sink.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def explain(error: Exception) -> str:
-    """An error in one line, with the name of the file that it is about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -16,9 +16,11 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     py_modules=["neural_style", "stylize", "vgg"],
-    packages=["styling", "styling.data"],
+    packages=["styling", "styling.sweeps", "styling.data"],
     package_dir={"styling.data": "data"},
-    package_data={"styling.data": ["*.mat", "*.jpg", "recipes/*.toml", "README.md"]},
+    package_data={
+        "styling.data": ["*.mat", "*.jpg", "*.html", "recipes/*.toml", "figures/*.toml", "README.md"]
+    },
     install_requires=[
         "imageio>=2.34",
         "numpy>=1.26",
@@ -37,5 +39,10 @@ setup(
         "plot": ["matplotlib>=3.9"],
         "test": ["hypothesis>=6.100", "matplotlib>=3.9", "pytest>=8.2", "pytest-xdist>=3.6", "ruff>=0.17"],
     },
-    entry_points={"console_scripts": ["neural-style = neural_style:main"]},
+    entry_points={
+        "console_scripts": [
+            "neural-style = neural_style:main",
+            "neural-style-sweep = styling.sweeps.__main__:main",
+        ]
+    },
 )

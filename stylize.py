@@ -22,14 +22,15 @@ from functools import partial
 import numpy as np
 import tensorflow as tf
 
-from styling import images, optimizers
+from styling import images, optimizers, targets
 from styling.errors import DivergedError, ImageError, SettingsError, StateError
-from styling.memory import check_memory, choose_tile, device_errors, share_one_heap
-from styling.objective import Objective, build_objective, check_shifts, evaluation
+from styling.memory import check_memory, choose_tile, device_errors, needed, share_one_heap
+from styling.objective import build_objective, check_shifts, evaluation, operations
 from styling.settings import Settings, content_size, style_size
 from vgg import Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
+EVALUATIONS = {"lbfgs": 1.05, "lbfgs-b": 1.1}  # an iteration, on average
 NOTHING = (math.inf, None)  # the loss and the image of what there is not
 
 
@@ -161,6 +162,7 @@ def stylize(
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
     state: State | None = None,
+    kept: targets.Kept | None = None,
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
@@ -168,7 +170,8 @@ def stylize(
     result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
     is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
-    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
+    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again. `kept` are
+    targets that other runs have computed; what this one computes is added.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks,
@@ -184,7 +187,7 @@ def stylize(
         layers = network.built(settings.layers())
         full, by_tiles = scales[-1], not settings.histogram_weight
         check_memory(layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
-    return _coarse_to_fine(content, styles, network, settings, initial, scales, state)
+    return _coarse_to_fine(content, styles, network, settings, initial, scales, state, kept)
 
 
 def settled(
@@ -214,6 +217,42 @@ def settled(
     return replace(
         settings, tile=choose_tile(layers, full.size, full.styles, settings.optimizer) if by_tiles else 0
     )
+
+
+def demand(
+    content: np.ndarray | None, styles: Sequence[np.ndarray], network: Network, settings: Settings
+) -> tuple[float, float]:
+    """What a run of these will take, by an estimate: multiplications and additions, and bytes of memory."""
+    scales = _scales(content, styles, settings, has_initial=True)
+    each = settings.evaluations or EVALUATIONS.get(settings.optimizer, 1)
+    count = sum(scale.iterations * each * operations(network, scale.size, settings) for scale in scales)
+    layers, full, tile = network.built(settings.layers()), scales[-1], settings.tile or 0
+    needs = [needed(layers, full.size, tile, settings.optimizer)]
+    return count, max(needs + [needed(layers, style, tile) for style in full.styles])
+
+
+def target_keys(
+    content: np.ndarray | None, styles: Sequence[np.ndarray], network: Network, settings: Settings
+) -> set[str]:
+    """The keys of the targets of a run that stylize() makes of these, with settings that are settled()."""
+    found = set()
+    for scale in _scales(content, styles, settings, has_initial=True):
+        keys = targets.keys(*_resized(content, styles, scale), network, settings, scale.size)
+        found.update(*(own.values() for own in keys.values()))
+    return found
+
+
+def keep_targets(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings,
+    kept: targets.Kept,
+) -> None:
+    """Compute the targets of such a run, as far as they are not among those kept, and add them there."""
+    for scale in _scales(content, styles, settings, has_initial=True):
+        with device_errors(*scale.size):
+            build_objective(*_resized(content, styles, scale), network, settings, scale.size, kept)
 
 
 def _on_cpu() -> bool:
@@ -305,6 +344,7 @@ def _coarse_to_fine(
     initial: np.ndarray | None,
     scales: Sequence[Scale],
     state: State | None,
+    kept: targets.Kept | None,
 ) -> Iterator[Progress]:
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
@@ -325,9 +365,13 @@ def _coarse_to_fine(
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            x = state.x if state else None
-            objective, x = _prepared(content, styles, network, settings, initial, scale, x)
+            own, paintings = _resized(content, styles, scale)
+            objective = build_objective(own, paintings, network, settings, scale.size, kept)
             if begins:
+                if state:
+                    x = _enlarged(state.x, scale.size)
+                else:
+                    x = _start(own, initial, network, settings, scale.size)
                 sound = state.sound if state else NOTHING  # losses of other scales compare only roughly
                 state = State(done, index, done, optimizers.clip(x, bounds), sound=sound)
             steps = optimizer(evaluation(objective), state.x, memory=state.memory)
@@ -342,22 +386,12 @@ def _coarse_to_fine(
             state = replace(progress.state, sound=progress._look())
 
 
-def _prepared(
-    content: np.ndarray | None,
-    styles: Sequence[np.ndarray],
-    network: Network,
-    settings: Settings,
-    initial: np.ndarray | None,
-    scale: Scale,
-    x: tf.Tensor | None,
-) -> tuple[Objective, tf.Tensor]:
-    """A scale's objective and its start: from what the scale before came to, if there was one."""
+def _resized(
+    content: np.ndarray | None, styles: Sequence[np.ndarray], scale: Scale
+) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """The content and the styles at a scale."""
     content = None if content is None else images.resize(content, *scale.size)
-    styles = [images.resize(style, *size) for style, size in zip(styles, scale.styles, strict=True)]
-    objective = build_objective(content, styles, network, settings, scale.size)
-    if x is None:
-        return objective, _start(content, initial, network, settings, scale.size)
-    return objective, _enlarged(x, scale.size)
+    return content, [images.resize(style, *size) for style, size in zip(styles, scale.styles, strict=True)]
 
 
 def _optimize(

@@ -13,7 +13,8 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -133,37 +134,39 @@ class Network:
         return shapes
 
     def relus(self, names: Iterable[str]) -> list[str]:
-        """The layers whose activations normalized() is to be given."""
+        """The layers whose mean activations normalized() is to be given."""
         return [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
 
-    def normalized(self, activations: Iterable[dict[str, tf.Tensor]], names: Iterable[str]) -> "Network":
+    def normalized(self, means: Mapping[str, np.ndarray], names: Iterable[str]) -> "Network":
         """This network up to the deepest layer named, with every filter scaled so that its mean activation
-        after the ReLU, over all positions of all maps, is 1.
+        after the ReLU is 1.
 
-        activations: maps [1, h, w, C] by name, of relus(names), in any number of parts.
+        means: what mean_activations() gives of relus(names).
         The next layer's input undoes each factor, so that the function stays the same but for the factors
         (Gatys et al. 2016, section 2). A filter that is active less than a twentieth of its layer's mean is
         scaled as if it reached that, since the few images of a run can leave filters idle, which would then
         outweigh all others.
         """
-        relus = self.relus(names)
-        sums = dict.fromkeys(relus, 0.0)
-        positions = dict.fromkeys(relus, 0)
-        for maps in activations:
-            for name, features in maps.items():
-                sums[name] += tf.reduce_sum(features, axis=(0, 1, 2)).numpy()
-                positions[name] += features.shape[1] * features.shape[2]
         scaled, before = [], np.ones(3, np.float32)
-        for layer in self.built({*names, *relus}):
+        for layer in self.built({*names, *self.relus(names)}):
             if layer.kind == "conv":
-                name = layer.name.replace("conv", "relu")
-                mean = sums[name] / positions[name]
+                mean = np.asarray(means[layer.name.replace("conv", "relu")])
                 mean = np.maximum(mean, RARELY_ACTIVE * mean.mean())
                 mean = np.where(mean > 0, mean, 1).astype(np.float32)
                 kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
                 layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
             scaled.append(layer)
         return replace(self, layers=tuple(scaled))
+
+
+def mean_activations(activations: Iterable[dict[str, tf.Tensor]]) -> dict[str, np.ndarray]:
+    """The mean [C] of each filter over all positions of maps [1, h, w, C] by name, in any number of parts."""
+    sums, positions = Counter(), Counter()
+    for maps in activations:
+        for name, features in maps.items():
+            sums[name] += tf.reduce_sum(features, axis=(0, 1, 2)).numpy()
+            positions[name] += features.shape[1] * features.shape[2]
+    return {name: sums[name] / positions[name] for name in sums}
 
 
 @tf.custom_gradient

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from styling.settings import Settings
-    from vgg import Network
 
 SIDES = {
     "ours": ("in_tensorflow", "Ours"),
@@ -107,6 +106,7 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
     """
     import stylize
     import vgg
+    from styling.objective import operations
     from styling.settings import Settings
 
     stylize.configure("cpu")
@@ -123,7 +123,7 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     medians["backward"] = medians.pop("there and back") - medians["forward"]
     own = {name: optimizer_seconds(name, (1, height, width, 3)) for name in ("adam", "lbfgs")}
-    yield medians | own | {"flops": operations(loaded, height, width, Settings())}
+    yield medians | own | {"flops": operations(loaded, (height, width), Settings())}
 
 
 def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], object]]:
@@ -200,21 +200,6 @@ def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
     evaluations.clear()
     seconds, _ = timed(lambda: [next(steps) for _ in range(OPTIMIZER_STEPS)])
     return (seconds - sum(evaluations)) / OPTIMIZER_STEPS
-
-
-def operations(network: "Network", height: int, width: int, settings: "Settings") -> int:
-    """Multiplications and additions of a step by the definition: convolutions and Gram matrices, and back."""
-    layers = network.built(settings.layers())
-    shapes = network.shapes(height, width, [layer.name for layer in layers])
-    count, before = 0, 3
-    for layer in layers:
-        high, wide, channels = shapes[layer.name]
-        if layer.kind == "conv":
-            count += high * wide * 9 * before * channels
-            before = channels
-        if layer.name in settings.layer_weights("style"):
-            count += high * wide * channels**2
-    return 2 * 2 * count  # a multiplication and an addition, there and back
 
 
 def evaluations(network: str, width: int, height: int, tile: int, count: int) -> Answers:

@@ -34,6 +34,10 @@ class RecipeError(StyleError):
     """A file that holds no usable recipe."""
 
 
+class SpecError(StyleError):
+    """A file that holds no usable spec of a sweep."""
+
+
 class StateError(StyleError):
     """A file that holds no usable state of a run, or that of another run."""
 

@@ -12,14 +12,17 @@ from styling import __version__, networks, recipes
 from styling.errors import SettingsError
 from styling.settings import CHOICES, Layers, Settings
 
+DEFAULTS = Settings()
+SWITCH = {"action": argparse.BooleanOptionalAction}
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, with errors in one line."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
-        hint = "; see neural-style --help" if "arguments are required" in message else ""
-        self.exit(2, f"neural-style: error: {' '.join(message.split())}{hint}\n")
+        hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
 
 
 class Download(argparse.Action):
@@ -42,41 +45,15 @@ class ListRecipes(argparse.Action):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The flags. One that is a setting has no default here: Settings has them all."""
-    parser = Parser(
-        prog="neural-style",
-        usage="neural-style --content IMAGE --styles IMAGE [...] --output IMAGE [--recipe NAME] [flags]",
-        description="Paint a photograph in the style of one or several paintings.",
-        argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
-    )
-    defaults = Settings()
-    switch = {"action": argparse.BooleanOptionalAction}
-
-    def add(group: argparse._ArgumentGroup, flag: str, text: str, **keywords: object) -> None:
-        default = getattr(defaults, flag[2:].replace("-", "_"), None)
-        if isinstance(default, int | float | str) and default is not False:
-            text += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
-        group.add_argument(flag, help=text, **keywords)
-
+    """The flags of neural-style."""
+    usage = "%(prog)s --content IMAGE --styles IMAGE [...] --output IMAGE [--recipe NAME] [flags]"
+    parser = new_parser("neural-style", usage, "Paint a photograph in the style of one or several paintings.")
     files = parser.add_argument_group("images and files")
-    add(files, "--content", "the photograph", type=Path, metavar="IMAGE", default=None)
-    add(files, "--styles", "the paintings", type=Path, metavar="IMAGE", nargs="+", default=[])
-    add(
-        files,
-        "--output",
-        "the picture to write; png, jpg, webp, tif or bmp",
-        type=Path,
-        metavar="IMAGE",
-        required=True,
-    )
+    add_images(files)
+    output_help = "the picture to write; png, jpg, webp, tif or bmp"
+    add(files, "--output", output_help, type=Path, metavar="IMAGE", required=True)
     add(files, "--overwrite", "replace files that exist", action="store_true", default=False)
-    add(files, "--initial", "image to start from (default: noise)", type=Path, metavar="IMAGE", default=None)
-    network_help = (
-        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or compact (default: vgg19 if it is here)"
-    )
-    add(files, "--network", network_help, metavar="FILE")
+    add_network(files)
     add(
         files, "--download", "fetch vgg19, the published network (550 MB), and exit", action=Download, nargs=0
     )
@@ -87,8 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add(files, "--checkpoint-iterations", "write and compare every so many iterations", type=int, metavar="N")
 
     recipe = parser.add_argument_group("recipes")
-    recipe_help = "settings of a published procedure, or of a .toml file; flags beside it win"
-    add(recipe, "--recipe", recipe_help, metavar="NAME|FILE", default=None)
+    add_recipe(recipe)
     add(recipe, "--list-recipes", "say what each recipe is, and exit", action=ListRecipes, nargs=0)
     save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
     add(recipe, "--save-recipe", save_help, type=Path, metavar="FILE", default=None)
@@ -103,6 +79,77 @@ def build_parser() -> argparse.ArgumentParser:
     resume_help = "go on with the run in this file, to the same picture as if it had not stopped"
     add(stops, "--resume", resume_help, type=Path, metavar="FILE", default=None)
 
+    add_settings(parser)
+
+    running = parser.add_argument_group("running")
+    add_machine(running)
+    print_help = "print the losses, and write them for --progress-..., every so many iterations"
+    add(running, "--print-iterations", print_help, type=int, metavar="N")
+    write = {"action": "store_true", "default": False}
+    add(running, "--progress-write", "write the losses to progress.txt beside the output", **write)
+    add(running, "--progress-plot", "draw the losses in progress.png beside the output", **write)
+    grid_help = "lay out ten images of the run in progress-grid.png beside the output"
+    add(running, "--progress-grid", grid_help, **SWITCH)
+    add_quiet(running)
+    return parser
+
+
+def new_parser(prog: str, usage: str, description: str) -> Parser:
+    """A parser. A flag that is a setting has no default, since Settings has them all."""
+    return Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
+    )
+
+
+def add(group: argparse._ArgumentGroup, flag: str, text: str, **keywords: object) -> None:
+    """Add a flag, whose help ends with the setting's default if it is one."""
+    default = getattr(DEFAULTS, flag[2:].replace("-", "_"), None)
+    if isinstance(default, int | float | str) and default is not False:
+        text += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
+    group.add_argument(flag, help=text, **keywords)
+
+
+def add_images(group: argparse._ArgumentGroup) -> None:
+    """The flags for the images that a picture is made of."""
+    add(group, "--content", "the photograph", type=Path, metavar="IMAGE", default=None)
+    add(group, "--styles", "the paintings", type=Path, metavar="IMAGE", nargs="+", default=[])
+    initial_help = "image to start from (default: noise)"
+    add(group, "--initial", initial_help, type=Path, metavar="IMAGE", default=None)
+
+
+def add_network(group: argparse._ArgumentGroup) -> None:
+    """The flag for the network."""
+    text = (
+        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or compact (default: vgg19 if it is here)"
+    )
+    add(group, "--network", text, metavar="FILE")
+
+
+def add_recipe(group: argparse._ArgumentGroup) -> None:
+    """The flag for a recipe."""
+    text = "settings of a published procedure, or of a .toml file; flags beside it win"
+    add(group, "--recipe", text, metavar="NAME|FILE", default=None)
+
+
+def add_machine(group: argparse._ArgumentGroup) -> None:
+    """The flags for where to compute."""
+    add(group, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)")
+    add(group, "--threads", "CPU threads (default: one a core)", type=int, metavar="N")
+
+
+def add_quiet(group: argparse._ArgumentGroup) -> None:
+    """The flags that every program has, --help apart."""
+    add(group, "--quiet", "print errors only", action="store_true", default=False)
+    group.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The flags for what is computed."""
     size = parser.add_argument_group("sizes")
     add(size, "--width", "width of the picture in pixels (default: the content's)", type=int, metavar="W")
     height_help = (
@@ -158,8 +205,8 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         add(objective, flag, text, choices=CHOICES[flag[2:].replace("-", "_")])
     normalize_help = "scale the network's filters to mean activations of 1 over the run's images"
-    add(objective, "--normalize", normalize_help, **switch)
-    add(objective, "--preserve-colors", "keep the content's colours", **switch)
+    add(objective, "--normalize", normalize_help, **SWITCH)
+    add(objective, "--preserve-colors", "keep the content's colours", **SWITCH)
 
     search = parser.add_argument_group("how it is minimised")
     add(search, "--iterations", "updates to make", type=int, metavar="N")
@@ -171,29 +218,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(search, "--eps", "epsilon of Adam and of normalized gradient descent", type=float, metavar="F")
     evaluations_help = "make each iteration of lbfgs-b a new call of at most so many evaluations, 5 or more"
     add(search, "--evaluations", evaluations_help, type=int, metavar="N")
-    add(search, "--clip", "keep all pixels within 0..255 at every step", **switch)
+    add(search, "--clip", "keep all pixels within 0..255 at every step", **SWITCH)
     best_help = "keep the image with the lowest loss of all iterations"
-    add(search, "--best-of-all", best_help, **switch)
+    add(search, "--best-of-all", best_help, **SWITCH)
     noise_help = "share of noise in the start (default 1, or 0 with --initial)"
     add(search, "--initial-noiseblend", noise_help, type=float, metavar="F")
     kind_help = "normal about the mean pixel, or uniform in 128..129"
     add(search, "--noise", kind_help, choices=CHOICES["noise"])
     seed_help = "seed of the noise: same seed, threads and machine, same picture"
     add(search, "--seed", seed_help, type=int, metavar="N")
-
-    running = parser.add_argument_group("running")
-    add(running, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)")
-    add(running, "--threads", "CPU threads (default: one a core)", type=int, metavar="N")
-    print_help = "print the losses, and write them for --progress-..., every so many iterations"
-    add(running, "--print-iterations", print_help, type=int, metavar="N")
-    write = {"action": "store_true", "default": False}
-    add(running, "--progress-write", "write the losses to progress.txt beside the output", **write)
-    add(running, "--progress-plot", "draw the losses in progress.png beside the output", **write)
-    grid_help = "lay out ten images of the run in progress-grid.png beside the output"
-    add(running, "--progress-grid", grid_help, **switch)
-    add(running, "--quiet", "print errors only", **write)
-    running.add_argument("--version", action="version", version=f"neural-style {__version__}")
-    return parser
 
 
 def read_layers(name: str, words: Sequence[str]) -> Layers:

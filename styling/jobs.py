@@ -37,24 +37,14 @@ class Job:
 
 def plan(options: argparse.Namespace) -> Job:
     """What to do. Raises SettingsError for values out of range or at odds, RecipeError for a bad recipe."""
-    flags = {name: value for name, value in vars(options).items() if name in recipes.TYPES}
-    for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
-        if name in flags:
-            flags[name] = read_layers(name, flags[name])
-    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
-        if name in flags:
-            flags[name] = tuple(flags[name])
+    flags = settings_of(options)
     saved, recipe = None, recipes.Recipe()
     if options.resume:
         saved, recipe = take_up(options)
     elif options.recipe:
         recipe = recipes.read(options.recipe)
     source = options.resume or options.recipe
-    wanted = None if "network" in flags else recipe.values.get("network")
-    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
-    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
-        raise RecipeError(f"{source}: its network {wanted} is not here; name one with --network")
-    network = networks.find(flags.get("network", None if instead_of else wanted))
+    network, instead_of = choose_network(flags.get("network"), recipe, source)
     settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
     if saved:
         before, _ = recipes.combine(recipe, {}, compact=False)
@@ -73,6 +63,31 @@ def plan(options: argparse.Namespace) -> Job:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
     return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that flags name. Raises SettingsError."""
+    flags = {name: value for name, value in vars(options).items() if name in recipes.TYPES}
+    for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
+        if name in flags:
+            flags[name] = read_layers(name, flags[name])
+    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
+        if name in flags:
+            flags[name] = tuple(flags[name])
+    return flags
+
+
+def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tuple[Path, str | None]:
+    """The file of the network that is named, or that of the recipe or, where that is not here, another; and
+    the network that it stands for then.
+
+    source: the recipe's file. Raises SettingsError, or RecipeError where no other will do.
+    """
+    wanted = None if named else recipe.values.get("network")
+    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
+    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
+        raise RecipeError(f"{source}: its network {wanted} is not here; name one with --network")
+    return networks.find(named or (None if instead_of else wanted)), instead_of
 
 
 def take_up(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:

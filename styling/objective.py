@@ -6,7 +6,7 @@ picture is evaluated tile by tile (styling/tiles.py), with the same result.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from styling import losses, tiles
+from styling import losses, targets, tiles
 from styling.errors import SettingsError
 from styling.optimizers import Evaluate
 from styling.settings import Settings
+from styling.targets import Features, Parts
 from vgg import Network
 
-Features = dict[str, tf.Tensor]
-Parts = dict[str, losses.Part]
 ZERO = tf.UnconnectedGradients.ZERO
 
 
@@ -130,73 +129,52 @@ def build_objective(
     network: Network,
     settings: Settings,
     size: tuple[int, int] | None = None,
+    kept: targets.Kept | None = None,
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    size: (height, width) of the picture; the content's by default. Images larger than settings.tile are
-    looked at by tiles. Raises SettingsError or NetworkError as stylize() does, StyleError where the content's
-    features find no room.
+    size: (height, width) of the picture; the content's by default. kept: targets that are known already; what
+    else is computed is added to them. Images larger than settings.tile are looked at by tiles. Raises
+    SettingsError or NetworkError as stylize() does, StyleError where the content's features find no room.
     """
     size = size or content.shape[:2]
     check_shifts(network, settings, size)
+    keys = {} if kept is None else targets.keys(content, styles, network, settings, size)
     prepared = [network.preprocess(style) for style in styles]
     target = None if content is None else network.preprocess(content)
     if settings.normalize:
-        relus = network.relus(settings.layers())
         seen = [*prepared, *([] if target is None else [target])]
-        network = network.normalized(_activations(seen, network, relus, settings), settings.layers())
+        compute = partial(targets.mean_activations, seen, network, settings)
+        means = targets.known(keys.get("means", {}), kept, compute)
+        network = network.normalized(means, settings.layers())
     content_layers = settings.layer_weights("content")
-    tiling = cut(network, settings.layers(), settings, size)
+    tiling = targets.cut(network, settings.layers(), settings, size)
+    maps = None
+    if content_layers:
+        compute = partial(targets.content, target, network, tiling, settings)
+        known = keys.get("content") and targets.known(keys["content"], kept, lambda: compute()[0])
+        maps = [known] if known else compute()
     return Objective(
         network=network,
         pooling=settings.pooling,
         tiling=tiling,
-        content=_content(target, network, tiling, settings) if content_layers else [{}] * len(tiling.places),
+        content=maps or [{}] * len(tiling.places),
         content_layers=content_layers,
         content_weight=settings.content_weight,
         content_reduction=settings.content_reduction,
-        matches=_matches(prepared, network, settings, size),
+        matches=_matches(prepared, network, settings, size, keys, kept),
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
     )
 
 
-def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
-    """How images of a size, (height, width), are cut where these layers are looked at."""
-    reaches = dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
-    return tiles.tiling(network.built(names), size, settings.tile or 0, reaches)
-
-
-def _windows(
-    x: tf.Tensor, network: Network, tiling: tiles.Tiling, names: Iterable[str], pooling: str
-) -> Iterator[tuple[Features, Parts | None]]:
-    """An image's feature maps: whole, or for each tile those of its window, and what counts in them."""
-    if len(tiling.places) == 1:
-        yield network.features(x, names, pooling), None
-        return
-    for place in map(tf.constant, tiling.places):
-        yield tiling.features(network, tiling.cut(x, place), names, pooling, place)
-
-
-def _content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Sequence[Features]:
-    """The content layers' maps of every tile's window."""
-    windows = _windows(x, network, tiling, settings.layer_weights("content"), settings.pooling)
-    maps = (features for features, _ in windows)
-    return list(maps) if len(tiling.places) == 1 else tiles.Stored(maps)
-
-
-def _activations(
-    images: Sequence[tf.Tensor], network: Network, names: Sequence[str], settings: Settings
-) -> Iterator[Features]:
-    """The named layers' maps of all images, in parts that have every position once."""
-    for x in images:
-        tiling = cut(network, {*names, *settings.layers()}, settings, x.shape[1:3])
-        for features, parts in _windows(x, network, tiling, names, settings.pooling):
-            yield features if parts is None else {name: parts[name].core(features[name]) for name in names}
-
-
 def _matches(
-    styles: Sequence[tf.Tensor], network: Network, settings: Settings, size: tuple[int, int]
+    styles: Sequence[tf.Tensor],
+    network: Network,
+    settings: Settings,
+    size: tuple[int, int],
+    keys: targets.Keys,
+    kept: targets.Kept | None,
 ) -> dict[str, Match]:
     """The terms that compare with the styles, by name; the style itself also where it has no weight."""
     shapes = network.shapes(*size, settings.layers())
@@ -214,22 +192,49 @@ def _matches(
         ),
     }
     matches = {name: match for name, match in matches.items() if name in settings.losses}
+    wanted = {name: [] for name in matches}
+    for i, (share, style) in enumerate(zip(settings.style_shares(len(styles)), styles, strict=True)):
+        if share and any(match.layers for match in matches.values()):
+            compute = partial(_statistics, style, network, settings, matches, shapes)
+            found = targets.known(keys.get(f"style {i}", {}), kept, compute)
+            for name, match in matches.items():
+                wanted[name].append((share, {layer: found[name, layer] for layer in match.layers}))
+    return {name: replace(match, targets=tuple(wanted[name])) for name, match in matches.items()}
+
+
+def _statistics(
+    style: tf.Tensor,
+    network: Network,
+    settings: Settings,
+    matches: dict[str, Match],
+    shapes: dict[str, tuple[int, int, int]],
+) -> dict[tuple[str, str], Any]:
+    """What the terms compare of a style, by the term and the layer."""
+    tiling = targets.cut(network, settings.layers(), settings, style.shape[1:3])
     layers = {layer for match in matches.values() for layer in match.layers}
-    targets = {name: [] for name in matches}
-    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
-        if not (share and layers):
-            continue
-        tiling = cut(network, settings.layers(), settings, style.shape[1:3])
-        windows = _windows(style, network, tiling, layers, settings.pooling)
-        found = reduce(
-            _added,
-            ({name: match.statistics(*window) for name, match in matches.items()} for window in windows),
-        )
-        for layer, values in found.get("histogram", {}).items():
-            found["histogram"][layer] = losses.quantiles(values, math.prod(shapes[layer][:2]))
-        for name, statistics in found.items():
-            targets[name].append((share, statistics))
-    return {name: replace(match, targets=tuple(targets[name])) for name, match in matches.items()}
+    windows = targets.windows(style, network, tiling, layers, settings.pooling)
+    found = reduce(
+        _added, ({name: match.statistics(*window) for name, match in matches.items()} for window in windows)
+    )
+    for layer, values in found.get("histogram", {}).items():
+        found["histogram"][layer] = losses.quantiles(values, math.prod(shapes[layer][:2]))
+    return {(name, layer): value for name, values in found.items() for layer, value in values.items()}
+
+
+def operations(network: Network, size: tuple[int, int], settings: Settings) -> int:
+    """Multiplications and additions of an evaluation with its gradient at this size, (height, width), by the
+    definition: convolutions and Gram matrices, there and back."""
+    layers = network.built(settings.layers())
+    shapes = network.shapes(*size, [layer.name for layer in layers])
+    count, before = 0, 3
+    for layer in layers:
+        height, width, channels = shapes[layer.name]
+        if layer.kind == "conv":
+            count += height * width * 9 * before * channels
+            before = channels
+        if layer.name in settings.layer_weights("style"):
+            count += height * width * channels**2
+    return 2 * 2 * count
 
 
 def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:

@@ -75,10 +75,23 @@ class Recipe:
     compact: dict[str, object] = field(default_factory=dict)
 
 
-def shipped() -> dict[str, Path]:
-    """The files of the recipes that ship with the program, by name."""
-    files = {path.stem: path for path in (data_folder() / "recipes").glob("*.toml")}
+def shipped(folder: str = "recipes") -> dict[str, Path]:
+    """The files that ship with the program in this folder of data/, by name."""
+    files = {path.stem: path for path in (data_folder() / folder).glob("*.toml")}
     return dict(sorted(files.items()))
+
+
+def locate(flag: str, name: str, folder: str = "recipes") -> Path:
+    """The file of a name that ships in this folder, or a TOML file. Raises SettingsError for neither."""
+    files = shipped(folder)
+    if name not in files and not (name.endswith(".toml") or os.sep in name):
+        near = difflib.get_close_matches(name, files, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]}? " if near else ""
+        problem = f"there is no {name}; {hint}--list-{folder} names them all, and a file ends in .toml"
+        raise SettingsError(flag, problem)
+    path = files.get(name, Path(name))
+    check_input(flag, path)
+    return path
 
 
 def read(name: str) -> Recipe:
@@ -87,24 +100,35 @@ def read(name: str) -> Recipe:
     Raises SettingsError if there is neither, RecipeError, which names the file and the key, for a file that
     is no recipe: unknown keys, values of a wrong type or out of range.
     """
-    recipes = shipped()
-    if name not in recipes and not (name.endswith(".toml") or os.sep in name):
-        near = difflib.get_close_matches(name, recipes, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}? " if near else ""
-        problem = f"there is no {name}; {hint}--list-recipes names them all, and a file ends in .toml"
-        raise SettingsError("recipe", problem)
-    path = recipes.get(name, Path(name))
-    check_input("recipe", path)
+    path = locate("recipe", name)
     try:
-        return from_table(_table(path))
+        return from_table(load(path))
     except SettingsError as error:
         raise RecipeError(f"{path}: {error.name} {error.problem}") from None
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
 
 
+def load(path: Path) -> dict[str, object]:
+    """What a TOML file says. Raises RecipeError."""
+    if path.stat().st_size > MOST_BYTES:
+        raise RecipeError("is too large for a recipe or a spec")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"is no TOML file ({error})") from None
+
+
 def from_table(table: dict[str, object]) -> Recipe:
     """The recipe of a file's contents. Raises RecipeError or SettingsError for what is wrong with them."""
+    recipe = parse(table)
+    for use_compact in (False, True):
+        combine(recipe, {}, use_compact)
+    return recipe
+
+
+def parse(table: dict[str, object]) -> Recipe:
+    """The recipe of a file's contents, which need not be whole. Raises RecipeError for wrong keys."""
     compact = table.pop("compact", {})
     if not isinstance(compact, dict):
         raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
@@ -112,11 +136,7 @@ def from_table(table: dict[str, object]) -> Recipe:
     for key in ("network", "network_sha256", "description"):
         if key in compact:
             raise RecipeError(f"{key} has no place in [compact], which is for one network")
-    description = values.pop("description", "")
-    recipe = Recipe(description, values, compact)
-    for use_compact in (False, True):
-        combine(recipe, {}, use_compact)
-    return recipe
+    return Recipe(values.pop("description", ""), values, compact)
 
 
 def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Settings, Running]:
@@ -124,10 +144,15 @@ def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Se
 
     Raises SettingsError where a flag is out of range, or at odds with another.
     """
-    values = recipe.values | (recipe.compact if compact else {})
+    return build(over(recipe.values | (recipe.compact if compact else {}), flags))
+
+
+def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, object]:
+    """The values with the flags in their places, and in those of what these would contradict."""
     if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
-        values["style_layers"] = tuple(values["style_layers"])  # their weights are the exponent's now
-    # A flag takes the place of what it would contradict.
+        values = values | {
+            "style_layers": tuple(values["style_layers"])
+        }  # their weights are the exponent's now
     for contradicts, rivals in (
         ("width" in flags, ("max_size", "height")),
         ("max_size" in flags, ("width", "height")),
@@ -140,7 +165,11 @@ def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Se
     ):
         if contradicts:
             values = {name: value for name, value in values.items() if name not in rivals}
-    values |= flags
+    return values | flags
+
+
+def build(values: dict[str, object]) -> tuple[Settings, Running]:
+    """The settings that values by name come to. Raises SettingsError."""
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
 
 
@@ -169,12 +198,12 @@ def without_missing(
     return dataclasses.replace(settings, **changes), gone
 
 
-def write(path: Path, settings: Settings, running: Running, overwrite: bool = True) -> Path:
-    """Write all settings as a recipe, so that a run can be repeated. Raises OSError.
+def write(path: Path, table: dict[str, object], overwrite: bool = True) -> Path:
+    """Write what to_table() gives as a recipe, so that a run can be repeated. Raises OSError.
 
     Without `overwrite`, it gets another name where a file is there; returns the name that it has.
     """
-    table = {"description": f"a run, as saved by neural-style {__version__}"} | to_table(settings, running)
+    table = {"description": f"a run, as saved by neural-style {__version__}"} | table
     return write_whole(path, lambda file: tomli_w.dump(table, file), overwrite)
 
 
@@ -182,15 +211,6 @@ def to_table(settings: Settings, running: Running) -> dict[str, object]:
     """All settings by name, but those that are None."""
     values = dataclasses.asdict(running) | dataclasses.asdict(settings)
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _table(path: Path) -> dict[str, object]:
-    if path.stat().st_size > MOST_BYTES:
-        raise RecipeError("is too large for a recipe")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"is no TOML file ({error})") from None
 
 
 def _values(table: dict[str, object]) -> dict[str, object]:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,14 +64,8 @@ class Reporter:
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
-        if self._quiet or sys.stdout is None:
-            return
-        try:
-            tqdm.write(line, file=sys.stdout)
-            sys.stdout.flush()
-        except OSError:
-            # That nobody reads the lines, or that they cannot be kept, is no reason to give up the picture.
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        if not self._quiet:
+            print_line(line)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -79,6 +74,18 @@ class Reporter:
 
     def _is_due(self, iteration: int, every: int) -> bool:
         return iteration % every == 0 or iteration == self.iterations
+
+
+def print_line(line: str) -> None:
+    """Print a line on stdout, above a bar; nothing if nobody reads it any more."""
+    if sys.stdout is None:
+        return
+    try:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError:
+        # That nobody reads the lines, or that they cannot be kept, is no reason to give up the picture.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def describe(losses: dict[str, float]) -> str:
@@ -102,7 +109,7 @@ def write_history(
 
 
 def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]) -> Path:
-    """Draw the losses of these names over the number of updates made, on a log scale, as a PNG.
+    """Draw the losses of these names over the number of updates made, on a log scale, as PNG or SVG.
 
     Needs matplotlib.
     """
@@ -117,7 +124,7 @@ def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], 
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
     axes.grid(alpha=0.3)
     axes.legend()
-    return write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120), overwrite)
+    return write_whole(path, partial(figure.savefig, format=path.suffix[1:], dpi=120), overwrite)
 
 
 def grid_iterations(iterations: int) -> set[int]:

@@ -30,7 +30,8 @@ class Saved:
 
     settings: of Settings and Running by name, as a recipe has them. images: (flag, path, SHA-256 of the
     pixels) of every image. history: the losses reported, rows of (iteration, content, ..., total). pictures:
-    images [h, w, 3] for a grid by iteration. arrays: what stylize.State.arrays() gave.
+    images [h, w, 3] for a grid by iteration. arrays: what stylize.State.arrays() gave. seconds: that it took,
+    where somebody counts them.
     """
 
     settings: dict[str, object]
@@ -38,6 +39,7 @@ class Saved:
     history: list[tuple[float, ...]] = field(default_factory=list)
     pictures: dict[int, np.ndarray] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @property
     def iteration(self) -> int:
@@ -87,6 +89,7 @@ def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path
         "settings": saved.settings,
         "images": saved.images,
         "history": saved.history,
+        "seconds": saved.seconds,
         "arrays": sorted(arrays),
     }
     header_bytes = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -121,6 +124,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
         history=[tuple(map(float, row)) for row in header["history"]],
         pictures={int(iteration): picture for iteration, picture in parts["picture"].items()},
         arrays=parts["state"],
+        seconds=float(header.get("seconds", 0)),
     )
     _check(saved)
     return saved

@@ -536,7 +536,7 @@ WAYS = st.fixed_dictionaries(
 def test_what_is_written_is_read_as_the_same(tmp_path, run, way):
     run, running = Settings(**run), Running(**way)
     path = tmp_path / "run.toml"
-    recipes.write(path, run, running)
+    recipes.write(path, recipes.to_table(run, running))
     assert combined(str(path)) == combined(str(path), compact=True) == (run, running)
     assert recipes.read(str(path)).description
 

@@ -118,7 +118,8 @@ def test_a_normalized_network_is_the_reference_models(pooling, convolutions):
     inputs = [tf.constant(image[None], tf.float32) for image in seen]
     names = ["relu1_2", "relu2_1", "pool3", "relu5_1"]
     network = network_of(layers)
-    found = network.normalized((network.features(x, network.relus(names), pooling) for x in inputs), names)
+    means = vgg.mean_activations(network.features(x, network.relus(names), pooling) for x in inputs)
+    found = network.normalized(means, names)
     features = found.features(tf.constant(x[None], tf.float32), names, pooling)
     expected = reference.features(reference.normalized(layers, seen, pooling), x, pooling)
     assert found.layers[-1].name == "relu5_1"
@@ -132,7 +133,8 @@ def test_normalized_filters_have_a_mean_activation_of_1(network_file):
     network = vgg.load(network_file)
     seen = [tf.random.stateless_normal([1, h, w, 3], [1, h], stddev=60.0) for h, w in ((20, 31), (25, 16))]
     names = ["relu1_1", "relu3_2", "relu5_4"]
-    normalized = network.normalized([network.features(x, network.relus(names)) for x in seen], names)
+    means = vgg.mean_activations(network.features(x, network.relus(names)) for x in seen)
+    normalized = network.normalized(means, names)
     for name in names:
         before, means = (
             np.concatenate([np.reshape(F[name], (-1, F[name].shape[-1])) for F in maps]).mean(axis=0)
@@ -149,7 +151,8 @@ def test_the_deepest_convolution_is_normalized_too():
     x = tf.constant(seen[None], tf.float32)
     network = network_of(layers)
     activations = network.features(x, network.relus(["conv2_2"]))
-    found = network.normalized([activations], ["conv2_2"]).features(x, ["conv2_2"])["conv2_2"][0]
+    means = vgg.mean_activations([activations])
+    found = network.normalized(means, ["conv2_2"]).features(x, ["conv2_2"])["conv2_2"][0]
     expected = reference.features(reference.normalized(layers, [seen], "avg"), seen, "avg")["conv2_2"]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 

@@ -1,0 +1,66 @@
+"""A command as a process: what stops it, what it says of errors, and what libraries may not say."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a run as Ctrl-C does."""
+
+
+def stopped(stop: KeyboardInterrupt) -> int:
+    """The exit status after Ctrl-C, or after SIGTERM, as shells have it."""
+    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+@contextlib.contextmanager
+def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
+    """Have a handler for signals for a while."""
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def terminable() -> contextlib.AbstractContextManager:
+    """Have SIGTERM raise Terminated."""
+
+    def stop(*ignored: object) -> NoReturn:
+        raise Terminated
+
+    return handled([signal.SIGTERM], stop)
+
+
+def uninterrupted() -> contextlib.AbstractContextManager:
+    """Take no notice of Ctrl-C and SIGTERM, which could only lose what is being written."""
+    return handled([signal.SIGINT, signal.SIGTERM], signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
+    if sys.stderr is None:  # closed by whoever started the program
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def explain(error: Exception) -> str:
+    """An error in one line, with the name of the file that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split())

@@ -1,0 +1,307 @@
+"""Specs: TOML files that say which runs a sweep is made of; data/figures/ has one for each published figure.
+
+    title = "Style weights"
+    recipe = "best"
+    content = "photo.jpg"
+    styles = ["painting.jpg"]
+    rows = { style_weight = [50, 500, 5000] }       # a setting and its values
+
+    [settings]                                      # of all runs, as a recipe has them
+    width = 256
+
+    [[columns]]                                     # or sets of settings, with labels
+    label = "without tv"
+    tv_weight = 0
+
+    [published]                                     # where an image that is not at hand is to be had
+    "painting.jpg" = "https://..."
+
+rows, columns and pages are the axes. What an axis has wins over [settings], and that over the recipe; a flag
+on the command line takes the place of the latter two. Where a table `compact` stands within [settings] or a
+set, its values are for the compact network. Nothing here needs TensorFlow.
+"""
+
+import difflib
+import itertools
+import math
+import operator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+
+from styling import jobs, networks, recipes
+from styling.errors import RecipeError, SettingsError, SpecError
+from styling.networks import data_folder
+from styling.settings import Running, Settings
+
+AXES = ("pages", "rows", "columns")
+IMAGES = ("content", "styles", "initial")
+TEXTS, TABLES = ("title", "description", "recipe"), ("settings", "published")
+KEYS = (*TEXTS, *IMAGES, *TABLES, *AXES)
+MOST_RUNS = 10_000
+SEED = 1  # where none is named, so that all runs of a sweep have the same noise, today and tomorrow
+NOT_SWEPT = ("device", "threads", "print_iterations", "network_sha256", "description")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Some of what decides a run; of several, the later ones win.
+
+    label: what people call it. recipe: a name or a file. values: by the names of Settings and Running;
+    compact: those that take their place where the compact network paints. images: the names of content,
+    styles and initial, as far as it says something on them.
+    """
+
+    label: str = ""
+    recipe: str | None = None
+    values: dict[str, object] = field(default_factory=dict)
+    compact: dict[str, object] = field(default_factory=dict)
+    images: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """All that it says something on, by its name in a spec."""
+        return {*self.values, *self.compact, *self.images, *(["recipe"] if self.recipe else [])}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a file says. base: what all runs have. axes: what each page, row and column adds to that, by axis.
+    published: where images are to be had, by name."""
+
+    path: Path
+    title: str
+    description: str
+    base: Layer
+    axes: dict[str, tuple[Layer, ...]]
+    published: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run is made of: settings, the network's file, and those of its images.
+
+    instead_of: the network that its recipe is for, where that is not here. droppable: settings that only the
+    recipe names.
+    """
+
+    settings: Settings
+    running: Running
+    network: Path
+    instead_of: str | None
+    droppable: frozenset[str]
+    content: Path | None
+    styles: tuple[Path, ...]
+    initial: Path | None
+
+    @property
+    def images(self) -> list[tuple[str, Path]]:
+        """Every image with its flag, in the order of the command line."""
+        pairs = [("content", self.content), *(("styles", path) for path in self.styles)]
+        return [(flag, path) for flag, path in (*pairs, ("initial", self.initial)) if path]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in the sweep, by the indices of its page, row and column, and the run that belongs there."""
+
+    place: tuple[int, int, int]
+    labels: tuple[str, ...]
+    run: Run
+
+    @property
+    def label(self) -> str:
+        """Its labels in words."""
+        return ", ".join(self.labels) or "the run"
+
+
+def read(name: str) -> Spec:
+    """The spec of a figure that ships, by its name, or of a TOML file.
+
+    Raises SettingsError if there is neither, SpecError, which names the file and the key, for what is wrong
+    in it.
+    """
+    path = recipes.locate("spec", name, "figures")
+    try:
+        return _spec(path, recipes.load(path))
+    except (RecipeError, SpecError) as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def _spec(path: Path, table: dict[str, object]) -> Spec:
+    for key in table:
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0)
+            where = "; settings belong into [settings]" if key in recipes.TYPES else ""
+            raise SpecError(f"{key!r} is no part of a spec{where or f'; the nearest is {near[0]}'}")
+    for key in TEXTS:
+        _check(key, table.get(key, ""), str, "a text")
+    for key in TABLES:
+        _check(key, table.get(key, {}), dict, "a table")
+    published = table.get("published", {})
+    for name, where in published.items():
+        _check(f"published: {name}", where, str, "a text")
+    base = {key: table[key] for key in ("recipe", *IMAGES) if key in table}
+    return Spec(
+        path=path,
+        title=table.get("title", path.stem),
+        description=table.get("description", ""),
+        base=_layer("settings", base | table.get("settings", {})),
+        axes={name: _axis(name, table[name]) if name in table else (Layer(),) for name in AXES},
+        published=published,
+    )
+
+
+def _check(key: str, value: object, kind: type, wanted: str) -> None:
+    if not isinstance(value, kind):
+        raise SpecError(f"{key} is {value!r:.60}, where {wanted} is wanted")
+
+
+def _axis(name: str, value: object) -> tuple[Layer, ...]:
+    """The layers of an axis: of a setting and its values, or of sets of settings with labels."""
+    if isinstance(value, dict) and len(value) == 1:
+        ((key, values),) = value.items()
+        _check(f"{name}.{key}", values, list, "a list of values")
+        layers = tuple(_layer(name, {"label": _label(key, one), key: one}) for one in values)
+    else:
+        _check(name, value, list, "a setting with a list of values, or a list of tables with labels,")
+        for one in value:
+            _check(name, one, dict, "a list of tables")
+            if "label" not in one:
+                raise SpecError(f"{name} has a set of settings without a label")
+        layers = tuple(_layer(name, one) for one in value)
+    if not layers:
+        raise SpecError(f"{name} is empty")
+    for layer in layers:
+        for key in NOT_SWEPT:
+            if key in layer.names:
+                raise SpecError(f"{name} cannot vary {key}, which is of the whole sweep")
+    return layers
+
+
+def _layer(where: str, table: dict[str, object]) -> Layer:
+    table = dict(table)
+    label, recipe = table.pop("label", ""), table.pop("recipe", None)
+    _check(f"{where}: label", label, str, "a text")
+    if recipe is not None:
+        _check(f"{where}: recipe", recipe, str, "a name or a file")
+    names = {key: _names(f"{where}: {key}", table.pop(key)) for key in IMAGES if key in table}
+    for key in ("content", "initial"):
+        if len(names.get(key, ())) > 1:
+            raise SpecError(f"{where}: {key} has more than one image")
+    try:
+        settings = recipes.parse(table)
+    except RecipeError as error:
+        raise SpecError(f"{where}: {error}") from None
+    return Layer(label, recipe, settings.values, settings.compact, names)
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    """The name of an image, or names, as a tuple."""
+    names = value if isinstance(value, list) else [value]
+    for name in names:
+        _check(key, name, str, "the name of an image, or a list of names,")
+    return tuple(names)
+
+
+def _label(key: str, value: object) -> str:
+    """What people call a value of a setting."""
+    if key == "recipe":
+        return str(value)
+    if key in IMAGES:
+        return " and ".join(Path(name).stem for name in _names(key, value)) or f"no {key}"
+    if isinstance(value, dict):
+        value = [f"{name}={number:g}" for name, number in value.items() if isinstance(number, int | float)]
+    if isinstance(value, list):
+        value = ", ".join(_shown(one) for one in value)
+    return f"{key.replace('_', ' ')} {_shown(value)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def image_names(spec: Spec, flags: Layer) -> list[str]:
+    """The names of all images that the runs need, each once. Raises as cells() does."""
+    named = (_images(layers) for _, layers in _places(spec, flags))
+    return list(dict.fromkeys(name for images in named for names in images.values() for name in names))
+
+
+def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
+    """The sweep's cells: pages, then rows, then columns.
+
+    flags: what the command line says, which takes the place of what all runs have. files: of the images, by
+    their names. Raises SettingsError for a flag that does not go with the rest, SpecError for what is wrong
+    in the spec.
+    """
+    found = []
+    for place, layers in _places(spec, flags):
+        labels = tuple(layer.label for layer in layers[-len(AXES) :] if layer.label)
+        try:
+            found.append(Cell(place, labels, _run(spec, layers, files)))
+        except SettingsError as error:
+            if error.name in flags.names:
+                raise
+            where = f"{', '.join(labels)}: " if labels else ""
+            raise SpecError(f"{spec.path}: {where}{error.name} {error.problem}") from None
+    return found
+
+
+def _places(spec: Spec, flags: Layer) -> Iterator[tuple[tuple[int, int, int], list[Layer]]]:
+    """The indices of each page, row and column, and what a run has there, the later things winning."""
+    for axis, layers in spec.axes.items():
+        for name in set().union(*(layer.names for layer in layers)) & flags.names:
+            raise SettingsError(name, f"is what the {axis} of {spec.path} are about; leave it out")
+    count = math.prod(map(len, spec.axes.values()))
+    if count > MOST_RUNS:
+        raise SpecError(f"{spec.path}: makes {count} runs, more than {MOST_RUNS}")
+    for choices in itertools.product(*map(enumerate, spec.axes.values())):
+        place, layers = zip(*choices, strict=True)
+        yield place, [spec.base, flags, *layers]
+
+
+def _images(layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
+    return reduce(operator.or_, (layer.images for layer in layers), {})
+
+
+def _run(spec: Spec, layers: Sequence[Layer], files: Mapping[str, Path]) -> Run:
+    name = next((layer.recipe for layer in reversed(layers) if layer.recipe), None)
+    recipe = recipes.read(name) if name else recipes.Recipe()
+    named = reduce(recipes.over, (layer.values for layer in layers), {})
+    network, instead_of = jobs.choose_network(named.get("network"), recipe, str(spec.path))
+    parts = [recipe, *layers]
+    if networks.is_compact(network):
+        values = [part.values | part.compact for part in parts]
+    else:
+        values = [part.values for part in parts]
+    settings, running = recipes.build(reduce(recipes.over, values, {"seed": SEED}))
+    images = {flag: [files[name] for name in names] for flag, names in _images(layers).items()}
+    content, initial = (next(iter(images.get(flag, [])), None) for flag in ("content", "initial"))
+    styles = tuple(images.get("styles", ()))
+    settings.check_images(content is not None, len(styles), initial is not None)
+    droppable = frozenset(recipe.values.keys() - named.keys())
+    return Run(settings, running, network, instead_of, droppable, content, styles, initial)
+
+
+def find_images(
+    names: Iterable[str], spec: Spec, given: Mapping[str, Path], folders: Sequence[Path]
+) -> dict[str, Path]:
+    """The files of images by their names: as given, or in the folders, beside the spec, or among the images
+    that ship. Raises SpecError, which says where those are to be had that are not there."""
+    places = [*folders, spec.path.parent, data_folder()]
+    files = {name: given.get(name) or _first(place / name for place in places) for name in names}
+    missing = [name for name, path in files.items() if path is None]
+    if missing:
+        listed = "; ".join(
+            f"{name} ({spec.published[name]})" if name in spec.published else name for name in missing
+        )
+        advice = "name a folder with --images, or each with --image NAME=FILE"
+        raise SpecError(f"{spec.path}: {len(missing)} images are missing: {advice}: {listed}")
+    return files
+
+
+def _first(paths: Iterable[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
