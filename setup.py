@@ -37,7 +37,15 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18; sys_platform == 'linux'"],
         "plot": ["matplotlib>=3.9"],
-        "test": ["hypothesis>=6.100", "matplotlib>=3.9", "pytest>=8.2", "pytest-xdist>=3.6", "ruff>=0.17"],
+        "cluster": ["ray>=2.60"],
+        "test": [
+            "hypothesis>=6.100",
+            "matplotlib>=3.9",
+            "pytest>=8.2",
+            "pytest-xdist>=3.6",
+            "ray>=2.60",
+            "ruff>=0.17",
+        ],
     },
     entry_points={
         "console_scripts": [

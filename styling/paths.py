@@ -45,6 +45,8 @@ def check_names(
 
 def check_input(flag: str, path: Path) -> None:
     """Raise unless `path` is a file that can be read."""
+    if "\0" in str(path):  # as a text in a file can have it
+        raise SettingsError(flag, f"{str(path)!r} is no name of a file")
     try:
         if path.is_dir():
             raise SettingsError(flag, f"{path} is a folder, where a file is wanted")

@@ -114,7 +114,9 @@ def load(path: Path) -> dict[str, object]:
     if path.stat().st_size > MOST_BYTES:
         raise RecipeError("is too large for a recipe or a spec")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        repr(table)  # fails for numbers that are too long, or tables too deep in others, to be shown
+        return table
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"is no TOML file ({error})") from None
 

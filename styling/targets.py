@@ -36,7 +36,10 @@ def keys(
     content has some only where the picture is not cut into tiles, since its maps are on the disk then.
     """
     seen = [fingerprint(image) for image in (*styles, content) if image is not None]
-    common = [network.sha256, settings.pooling, settings.tile, seen if settings.normalize else None]
+    common = [network.sha256, settings.pooling, seen if settings.normalize else None]
+    if settings.tile:  # how the tiles are cut decides how sums over them are rounded
+        deepest = network.built(settings.layers())[-1].name
+        common += [settings.tile, deepest, sorted(_reaches(settings).items())]
     found = {"means": [], "content": []}
     if settings.normalize:
         found["means"] = [(name, "mean") for name in network.relus(settings.layers())]
@@ -103,5 +106,9 @@ def windows(
 
 def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
     """How images of a size, (height, width), are cut where these layers are looked at."""
-    reaches = dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
-    return tiles.tiling(network.built(names), size, settings.tile or 0, reaches)
+    return tiles.tiling(network.built(names), size, settings.tile or 0, _reaches(settings))
+
+
+def _reaches(settings: Settings) -> dict[str, int]:
+    """How many positions beyond a tile the run looks at, by layer."""
+    return dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))

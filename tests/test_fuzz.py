@@ -17,7 +17,8 @@ from PIL import Image
 
 import vgg
 from styling import images, paths, recipes, states
-from styling.errors import ImageError, NetworkError, RecipeError, SettingsError, StateError
+from styling.errors import ImageError, NetworkError, RecipeError, SettingsError, SpecError, StateError
+from styling.sweeps import specs
 
 ENDS = b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80"
 
@@ -176,7 +177,7 @@ def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
             assert found.iteration == 7 and np.array_equal(found.arrays["x"], x)
 
 
-# Recipes and names.
+# Recipes, specs and names.
 
 
 def read_recipe(path):
@@ -196,6 +197,79 @@ def test_mutated_recipes_are_read_or_refused(tmp_path, count):
     shipped = [file.read_bytes() for file in recipes.shipped().values()]
     for seed in range(count):
         read_damaged(read_recipe, RecipeError, path, mutated(shipped[seed % len(shipped)], seed))
+
+
+SPEC = """
+title = "Style weights"
+recipe = "best"
+content = "content.png"
+styles = ["style.png", "content.png"]
+rows = { style_weight = [50, 500, 5000.5] }
+[settings]
+width = 256
+scales = [0.5, 1]
+compact.tv_weight = 3
+[[columns]]
+label = "without tv"
+tv_weight = 0
+initial = "style.png"
+[[columns]]
+label = "layers"
+style_layers = { relu1_1 = 1, relu2_1 = 0.5 }
+compact = { content_weight = 3 }
+[published]
+"style.png" = "https://example.org"
+"""
+
+
+def read_cells(path):
+    """The cells of a spec, whatever images it names."""
+    spec, flags = specs.read(str(path)), specs.Layer()
+    names = specs.image_names(spec, flags)
+    cells = specs.cells(spec, flags, dict.fromkeys(names, path))
+    with contextlib.suppress(SpecError):
+        specs.find_images(names, spec, {}, [path.parent])
+    return cells
+
+
+def shuffled(contents, seed):
+    """A spec with some of its words in the places of others, which is TOML more often than random bytes."""
+    rng, words = random.Random(seed), contents.decode().split(" ")
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        other = rng.choice(words)
+        words[rng.randrange(len(words))] = rng.choice(
+            [
+                other,
+                "",
+                "3",
+                "-1",
+                "nan",
+                "[]",
+                "{}",
+                '""',
+                "true",
+                "1e999",
+                "[[]]",
+                '"\\u0000"',
+                "0xf" + 99 * "f",
+            ]
+        )
+    return " ".join(words).encode()
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
+def test_any_text_is_a_spec_or_refused(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("specs") / "a.toml"
+    read_damaged(read_cells, SpecError, path, text.encode(errors="replace"))
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("change", [mutated, shuffled])
+def test_mutated_specs_are_read_or_refused(tmp_path, count, change):
+    whole = [SPEC.encode(), *(file.read_bytes() for file in recipes.shipped("figures").values())]
+    for seed in range(count):
+        read_damaged(read_cells, SpecError, tmp_path / "a.toml", change(whole[seed % len(whole)], seed))
 
 
 @settings(deadline=500)

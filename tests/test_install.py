@@ -15,32 +15,37 @@ SHIPPED = (
     "mosaic.jpg",
     "woodcut.jpg",
     "bricks.jpg",
+    "sweep.html",
 )
 FIND = """
 from styling.networks import data_folder, find
 from styling.recipes import shipped
+from styling.sweeps import specs
 print(data_folder())
 print(find("compact").is_file())
 print(*shipped())
+print(*shipped("figures"))
 """
-RECIPES = {path.stem for path in (ROOT / "data" / "recipes").glob("*.toml")}
+RECIPES, FIGURES = (
+    {path.stem for path in (ROOT / "data" / name).glob("*.toml")} for name in ("recipes", "figures")
+)
 
 
 def find_from(folder, path):
-    """What data_folder(), the compact network and the recipes are for a process in `folder` that imports from
-    `path`."""
+    """What data_folder(), the compact network, the recipes and the figures are for a process in `folder` that
+    imports from `path`."""
     environment = os.environ | {"PYTHONPATH": str(path)}
     result = subprocess.run(
         [sys.executable, "-c", FIND], cwd=folder, env=environment, capture_output=True, text=True, check=True
     )
-    data, found, recipes = result.stdout.splitlines()
-    return Path(data), found == "True", set(recipes.split())
+    data, found, *names = result.stdout.splitlines()
+    return Path(data), found == "True", *(set(line.split()) for line in names)
 
 
 def test_a_checkout_has_what_ships(tmp_path):
-    data, found, recipes = find_from(tmp_path, ROOT)
+    data, found, recipes, figures = find_from(tmp_path, ROOT)
     assert found and data == ROOT / "data"
-    assert len(recipes) >= 10 and recipes == RECIPES
+    assert len(recipes) >= 10 and recipes == RECIPES and len(figures) >= 8 and figures == FIGURES
     assert all((data / name).is_file() for name in SHIPPED)
 
 
@@ -53,8 +58,15 @@ def test_a_wheel_has_what_ships(tmp_path):
         assert not [
             name for name in archive.namelist() if name.startswith(("tests", "training", "benchmarks"))
         ]
-    data, found, recipes = find_from(tmp_path, tmp_path / "site")
+    data, found, recipes, figures = find_from(tmp_path, tmp_path / "site")
     assert found and data == tmp_path / "site" / "styling" / "data"
-    assert {path.name for path in data.iterdir()} == {*SHIPPED, "__init__.py", "README.md", "recipes"}
-    assert {path.name for path in (data / "recipes").iterdir()} == {f"{name}.toml" for name in RECIPES}
-    assert recipes == RECIPES
+    assert {path.name for path in data.iterdir()} == {
+        *SHIPPED,
+        "__init__.py",
+        "README.md",
+        "recipes",
+        "figures",
+    }
+    for folder, names in (("recipes", RECIPES), ("figures", FIGURES)):
+        assert {path.name for path in (data / folder).iterdir()} == {f"{name}.toml" for name in names}
+    assert recipes == RECIPES and figures == FIGURES

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,17 +21,20 @@ from typing import TYPE_CHECKING, NoReturn
 import tomli_w
 
 from styling import checks, flags, jobs, paths, recipes, report
-from styling.errors import RecipeError, SettingsError, StyleError
+from styling.errors import DivergedError, RecipeError, SettingsError, StyleError
 from styling.files import check_writable, write_whole
 from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
 from styling.sweeps import specs
 from styling.sweeps.specs import Cell, Layer, Spec
 
 if TYPE_CHECKING:
+    from styling.sweeps.cluster import Cluster
     from styling.sweeps.layout import Layout
     from styling.sweeps.planning import Plan
+    from styling.sweeps.pool import Pool
 
-RECORD = {"title": str, "workers": int, "threads": int, "rate": float, "runs": list}  # what sweep.toml has
+RECORD = {"title": str, "workers": int, "threads": int, "rate": float, "count": int, "runs": list}
+MADE = ("index.html", "results.csv", "runs", "sheet.png", "sheet-1.png", "sweep.toml")
 
 
 class ListFigures(argparse.Action):
@@ -72,6 +76,8 @@ def build_parser() -> flags.Parser:
     flags.add_machine(running)
     cluster_help = "make the runs on this Ray cluster, as auto or HOST:6379"
     add(running, "--cluster", cluster_help, metavar="ADDRESS", default=None)
+    every_help = "keep each run's state every so many iterations instead of each minute"
+    add(running, "--save-state-iterations", every_help, type=int, metavar="N", default=None)
     flags.add_quiet(running)
     return parser
 
@@ -101,20 +107,30 @@ def sweep(options: argparse.Namespace) -> int:
     """Make the sweep that the command line asks for, and return the exit status."""
     spec, cells = read_cells(options)
     check_folder(options.output)
+    for flag in ("workers", "save_state_iterations"):
+        checks.count(flag, getattr(options, flag))
+    if options.cluster and importlib.util.find_spec("ray") is None:
+        raise SettingsError("cluster", "needs Ray: pip install ray")
+    asked = cells[0].run.running
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silent_stderr():
         import stylize
         from styling.sweeps import planning
 
-        device = stylize.configure(cells[0].run.running.device)
+        device = stylize.configure(asked.device)
     plan = planning.plan(cells, options.output)
     before = read_record(options.output)
-    if before.get("runs", []) != sorted(plan.results) and not options.overwrite:
+    if not (is_same(before, plan) or options.overwrite):
         check_unused(options.output, before)
     say = (lambda line: None) if options.quiet else report.print_line
     for remark in plan.remarks:
         say(remark)
-    layout = choose_layout(options, cells[0].run.running.threads, plan, device, before)
+    if options.cluster:
+        from styling.sweeps import cluster
+
+        cluster.join(options.cluster)
+        device = asked.device  # of the nodes
+    layout = choose_layout(options, asked.threads, plan, device, before)
     if options.dry_run:
         for line in listing(cells, plan, layout):
             report.print_line(line)
@@ -132,8 +148,9 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
             own = own if flag == "styles" else [own]
             for path in own:
                 paths.check_input(flag, path)
-                given[str(path)] = path
-            named[flag] = tuple(map(str, own))
+            found = {os.path.abspath(path): path for path in own}  # names that no spec has for another image
+            given |= found
+            named[flag] = tuple(found)
     for folder in options.images:
         if not folder.is_dir():
             raise SettingsError("images", f"{folder} is no folder")
@@ -142,7 +159,10 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     for name in given:
         if name not in names:
             raise SettingsError("image", f"{name} is none of {spec.path}, which names {', '.join(names)}")
-    return spec, specs.cells(spec, layer, specs.find_images(names, spec, given, options.images))
+    cells = specs.cells(spec, layer, specs.find_images(names, spec, given, options.images))
+    if "network" in layer.names:
+        paths.check_input("network", cells[0].run.network)
+    return spec, cells
 
 
 def read_pair(pair: str) -> tuple[str, Path]:
@@ -172,14 +192,21 @@ def read_record(folder: Path) -> dict[str, object]:
         record = recipes.load(folder / "sweep.toml")
     except (OSError, RecipeError):
         return {}
-    return record if all(type(record.get(key)) is kind for key, kind in RECORD.items()) else {}
+    whole = all(type(record.get(key)) is kind for key, kind in RECORD.items())
+    return record if whole and min(record["workers"], record["threads"]) > 0 else {}
+
+
+def is_same(before: dict[str, object], plan: "Plan") -> bool:
+    """Whether the sweep that was there before is the one that is planned."""
+    # A run that could not even be planned then, as for want of an image, may be known by another name now.
+    return before.get("count") == len(plan.results) and plan.results.keys() >= set(before["runs"])
 
 
 def check_unused(folder: Path, before: dict[str, object]) -> None:
     """Raise SettingsError where the folder has a sheet or a table that would be lost."""
     if before:
         problem = f"{folder} has another sweep, {before['title']}"
-    elif any((folder / name).exists() for name in ("index.html", "results.csv", "runs", "sweep.toml")):
+    elif any((folder / name).exists() for name in MADE):
         problem = f"{folder} has files that are no sweep's"
     else:
         return
@@ -188,7 +215,11 @@ def check_unused(folder: Path, before: dict[str, object]) -> None:
 
 
 def choose_layout(
-    options: argparse.Namespace, threads: int | None, plan: "Plan", device: str, before: dict[str, object]
+    options: argparse.Namespace,
+    threads: int | None,
+    plan: "Plan",
+    device: str | None,
+    before: dict[str, object],
 ) -> "Layout":
     """How many runs at a time, with how many threads: as asked for, as before, or what is fastest.
 
@@ -197,9 +228,12 @@ def choose_layout(
     from styling.sweeps import layout
     from styling.sweeps.pool import Setup
 
-    checks.count("workers", options.workers)
     workers, cores, tasks = options.workers, jobs.cores(), list(plan.tasks.values())
-    if workers or threads:
+    if options.cluster:
+        from styling.sweeps import cluster
+
+        ways = [cluster.layout(len(tasks), workers, threads or before.get("threads"))]
+    elif workers or threads:
         ways = [layout.Layout(workers or max(cores // threads, 1), threads or max(cores // workers, 1))]
     elif before:
         ways = [layout.Layout(before["workers"], before["threads"], before["rate"])]
@@ -209,7 +243,13 @@ def choose_layout(
         ways = [layout.Layout(1, cores)]
     if tasks and (len(ways) > 1 or (options.dry_run and not ways[0].rate)):
         task = max(tasks, key=lambda task: task.operations)
-        ways = [layout.measure(way, Setup(device, 1, plan.pixels, plan.networks), task) for way in ways]
+        setup = Setup(device, 1, plan.pixels, plan.networks)
+        ways = [replace(way, workers=min(way.workers, len(tasks))) for way in ways]
+        try:
+            ways = [layout.measure(way, setup, task, here=not options.cluster) for way in ways]
+        except DivergedError:  # as the run itself will, which is no reason for others not to be made
+            if options.dry_run:
+                raise
     return max(ways, key=lambda way: way.rate)
 
 
@@ -228,7 +268,12 @@ def listing(cells: Sequence[Cell], plan: "Plan", layout: "Layout") -> Iterator[s
     tasks = list(plan.tasks.values())
     done = sum(result.status == "done" for result in plan.results.values())
     all_in_all = duration(layouts.seconds(tasks, layout))
-    yield f"{len(tasks)} runs to be made, {done} done: about {all_in_all}, {layout}"
+    yield f"{runs(len(tasks))} to be made, {done} done: about {all_in_all}, {layout}"
+
+
+def runs(count: int) -> str:
+    """So many runs, in words."""
+    return f"{count} run{'s' * (count != 1)}"
 
 
 def duration(seconds: float) -> str:
@@ -241,29 +286,31 @@ def make(
     spec: Spec,
     cells: Sequence[Cell],
     plan: "Plan",
-    device: str,
+    device: str | None,
     layout: "Layout",
 ) -> int:
     """Make what is to be made, write all that there is to see, and return the exit status."""
-    from styling.sweeps import driver, pool
+    from styling.sweeps import driver
 
     folder = options.output
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     write_record(folder, spec, plan, layout)
     done = sum(result.status == "done" for result in plan.results.values())
-    how = {"device": device, "threads": layout.threads}
+    how = {"threads": layout.threads} | ({"device": device} if device else {})
     tasks = {
         stem: replace(task, saved=replace(task.saved, settings=task.saved.settings | how))
         for stem, task in plan.tasks.items()
     }
     show = driver.Show(list(tasks.values()), done, options.quiet)
     work = driver.Sweep(folder, spec, cells, plan.stems, plan.results, tasks, show)
+    for stem, cell in dict(zip(plan.stems, cells, strict=True)).items():
+        if plan.results[stem].status == "failed":
+            show.warn(f"{cell.label} failed: {plan.results[stem].error}")
     if tasks:
-        show.say(f"{len(tasks)} runs to be made, {done} done; {layout}")
+        show.say(f"{runs(len(tasks))} to be made, {done} done; {layout}")
     try:
         if tasks:
-            setup = pool.Setup(device, layout.threads, plan.pixels, plan.networks)
-            with contextlib.closing(pool.Pool(setup, min(layout.workers, len(tasks)))) as makers:
+            with contextlib.closing(makers_of(options, plan, device, layout)) as makers:
                 work.make(makers)
     finally:
         show.close()
@@ -272,15 +319,33 @@ def make(
     failed = sorted(stem for stem, result in plan.results.items() if result.status == "failed")
     show.say(f"wrote {', '.join(map(str, written))}")
     if failed:
-        print(f"neural-style-sweep: {len(failed)} runs failed: {', '.join(failed)}", file=sys.stderr)
+        print(f"neural-style-sweep: {runs(len(failed))} failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def makers_of(
+    options: argparse.Namespace, plan: "Plan", device: str | None, layout: "Layout"
+) -> "Pool | Cluster":
+    """What makes the runs: processes of this machine, or the cluster that was joined."""
+    from styling.sweeps.pool import Pool, Setup
+
+    every = options.save_state_iterations
+    setup = Setup(device, layout.threads, plan.pixels, plan.networks, every)
+    count = min(layout.workers, len(plan.tasks))
+    if options.cluster:
+        from styling.sweeps.cluster import Cluster
+
+        return Cluster(setup, count)
+    return Pool(setup, count)
 
 
 def write_record(folder: Path, spec: Spec, plan: "Plan", layout: "Layout") -> None:
     """Write sweep.toml: what sweep the folder has, and with what it is computed."""
     record = {"title": spec.title, "spec": str(spec.path), **dataclasses.asdict(layout)}
-    record["runs"] = sorted(plan.results)
-    write_whole(folder / "sweep.toml", lambda file: tomli_w.dump(record, file))
+    record["count"] = len(plan.results)
+    record["runs"] = sorted(stem for stem, result in plan.results.items() if result.status != "failed")
+    text = tomli_w.dumps(record).encode(errors="replace")  # a name of a file need not be text
+    write_whole(folder / "sweep.toml", lambda file: file.write(text))
 
 
 if __name__ == "__main__":

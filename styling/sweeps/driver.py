@@ -1,5 +1,6 @@
 """Has the runs of a sweep made, by a pool or a cluster, and writes what comes back as it comes."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import sys
@@ -51,8 +52,9 @@ class Sweep:
     results: dict[str, Result]
     tasks: dict[str, Task]
     show: "Show"
-    losses: Counter = field(default_factory=Counter)
-    shown: float = 0.0
+    _losses: Counter = field(default_factory=Counter)
+    _news: bool = False
+    _next_pages: float = 0.0
 
     def make(self, makers: Makers) -> None:
         """Have all tasks made. KeyboardInterrupt stops them all, and is passed on."""
@@ -63,44 +65,44 @@ class Sweep:
                 makers.submit(task)
             for event in makers.events():
                 self.handle(event, makers)
+                self._refresh()
         except KeyboardInterrupt:
             for event in makers.stop():
                 self.handle(event, makers)
             raise
 
     def handle(self, event: Event, makers: Makers) -> None:
-        """Write what an event brings, and show it."""
+        """Write what an event brings, and show it; what cannot be written is said, and the others go on."""
         task = self.tasks[event.stem]
-        try:
-            match event:
-                case Advanced(iteration=iteration):
-                    self.show.advance(task, iteration)
-                case Kept(saved=saved):
-                    self.tasks[event.stem] = dataclasses.replace(task, saved=saved)
+        match event:
+            case Advanced(iteration=iteration):
+                self.show.advance(task, iteration)
+            case Kept(saved=saved):
+                self.tasks[event.stem] = dataclasses.replace(task, saved=saved)
+                with self._warning(f"{task.label} is not kept"):
                     states.write(results.state(self.folder, event.stem), saved)
-                case Done():
-                    self._finish(event, self._write(event))
-                case Failed(error=error):
-                    self._finish(event, Result("failed", error))
-                case Lost():
-                    self._again(task, makers)
-        except OSError as error:
-            if isinstance(event, Done):
-                self._finish(event, Result("failed", explain(error)))
-            else:
-                self.show.warn(f"{task.label}: is not kept: {explain(error)}")
+            case Done():
+                try:
+                    self._write(event)
+                    self._finish(task, event.result)
+                except OSError as error:
+                    self._finish(task, Result("failed", explain(error)))
+            case Failed(error=error):
+                self._finish(task, Result("failed", error))
+            case Lost():
+                self._again(task, makers)
 
     def _again(self, task: Task, makers: Makers) -> None:
         """Have a run made again, from where it was kept, unless it loses one worker after the other."""
-        self.losses[task.stem] += 1
-        if self.losses[task.stem] < MOST_LOSSES:
+        self._losses[task.stem] += 1
+        if self._losses[task.stem] < MOST_LOSSES:
             self.show.warn(f"{task.label}: what worked on it has gone; it goes on elsewhere")
             makers.submit(task)
         else:
             problem = f"what worked on it has gone {MOST_LOSSES} times, for want of memory perhaps"
-            self._finish(Lost(task.stem), Result("failed", problem))
+            self._finish(task, Result("failed", problem))
 
-    def _write(self, event: Done) -> Result:
+    def _write(self, event: Done) -> None:
         """Write all that a run has made, the record last, by which it counts as done."""
         folder, stem, result = self.folder / "runs", event.stem, event.result
         images.write(folder / f"{stem}.png", event.picture)
@@ -111,16 +113,26 @@ class Sweep:
         recipes.write(folder / f"{stem}.toml", self.tasks[stem].saved.settings)
         results.write(self.folder, stem, result)
         results.state(self.folder, stem).unlink(missing_ok=True)
-        return result
 
-    def _finish(self, event: Event, result: Result) -> None:
-        if result.status == "failed":
-            results.write(self.folder, event.stem, result)
-        self.results[event.stem] = result
-        self.show.finish(self.tasks[event.stem], result)
-        if time.monotonic() >= self.shown + SECONDS_BETWEEN_PAGES:
-            self.write_pages()
-            self.shown = time.monotonic()
+    def _finish(self, task: Task, result: Result) -> None:
+        self.results[task.stem] = result
+        self.show.finish(task, result)
+        self._news = True
+
+    def _refresh(self) -> None:
+        """Write the table and the page anew where they have news, but not all the time."""
+        if self._news and time.monotonic() >= self._next_pages:
+            with self._warning("the page is not written"):
+                self.write_pages()
+            self._news, self._next_pages = False, time.monotonic() + SECONDS_BETWEEN_PAGES
+
+    @contextlib.contextmanager
+    def _warning(self, what: str) -> Iterator[None]:
+        """Say what cannot be done, instead of raising OSError."""
+        try:
+            yield
+        except OSError as error:
+            self.show.warn(f"{what}: {explain(error)}")
 
     @property
     def entries(self) -> list[Entry]:

@@ -3,6 +3,9 @@
 It depends on the network and the size of the pictures, so that it is measured, with a run of the sweep.
 """
 
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -18,6 +21,7 @@ from styling.sweeps.pool import SPAWN, Setup, configure
 from styling.sweeps.work import Task, images_of
 
 SECONDS, LEAST_ITERATIONS, MOST_ITERATIONS = 3.0, 2, 1_000_000
+SMALL_RATE = 1e-3
 SECONDS_A_RUN = 2  # that it takes to begin one
 PROCESS_BYTES = 600 * 2**20  # TensorFlow itself
 
@@ -52,33 +56,47 @@ def seconds(tasks: Sequence[Task], layout: Layout) -> float:
     return left / layout.rate + SECONDS_A_RUN * len(tasks) / layout.workers
 
 
-def measure(layout: Layout, setup: Setup, task: Task) -> Layout:
-    """The layout with its rate."""
+def measure(layout: Layout, setup: Setup, task: Task, here: bool = True) -> Layout:
+    """The layout with its rate; if it is not for here, that of machines as fast as this one."""
     setup = replace(setup, threads=layout.threads)
-    barrier = SPAWN.Barrier(layout.workers)
+    count = layout.workers if here else 1
+    barrier = SPAWN.Barrier(count)
     try:
         with (
             silent_stderr(),
-            ProcessPoolExecutor(layout.workers, SPAWN, _begin, (setup, barrier)) as executor,
+            ProcessPoolExecutor(count, SPAWN, _begin, (setup, barrier)) as executor,
         ):
-            rates = list(executor.map(_rate, [task] * layout.workers))
+            rates = list(executor.map(_rate, [task] * count))
     except BrokenExecutor:
         problem = f"the runs cannot be timed, {layout}, for want of memory perhaps"
         raise StyleError(f"{problem}: name --workers and --threads") from None
-    return replace(layout, rate=sum(rates))
+    return replace(layout, rate=sum(rates) * layout.workers / count)
 
 
 def _begin(setup: Setup, barrier: Barrier) -> None:
     global shared
     shared = setup, barrier
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     configure(setup)
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone, which it would wait for without end."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _rate(task: Task) -> float:
     """Operations a second of a run in this process, while others are at it as well."""
     setup, barrier = shared
-    # At its full size from the start, since that is where the time goes.
-    settings = replace(task.settings, scales=(1.0,), scale_shares=None, iterations=MOST_ITERATIONS)
+    # At its full size from the start, since that is where the time goes, and in steps that lead nowhere.
+    settings = replace(
+        task.settings,
+        scales=(1.0,),
+        scale_shares=None,
+        iterations=MOST_ITERATIONS,
+        learning_rate=SMALL_RATE,
+    )
     content, styles, initial = images_of(task, setup.pixels)
     network = vgg.load(setup.networks[task.network])
     each = stylize.demand(content, styles, network, settings)[0] / settings.iterations

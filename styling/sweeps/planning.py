@@ -42,23 +42,27 @@ def plan(cells: Sequence[Cell], folder: Path) -> Plan:
 
     A run that cannot be made has failed, and does not keep the others from being made.
     """
-    found, stems = Plan(), {}
+    found, stems, there = Plan(), {}, results.stems(folder)
     load, read = cache(vgg.load), cache(_read)
     for cell in cells:
-        run, digest = cell.run, results.digest(cell.run)
+        run = cell.run
+        # Until its files are read, a run is known by what it is made of; a set has no fixed repr.
+        digest = results.digest(dataclasses.replace(run, droppable=frozenset()))
         try:
             seen = [(flag, path, *read(path)) for flag, path in run.images]
             network = load(run.network)
+            if run.running.network_sha256 not in (None, network.sha256):
+                raise NetworkError(f"{run.network}: is not the network of the recipe, which has its SHA-256")
             identity = [(flag, image) for flag, _, image, _ in seen]
             parts = dataclasses.asdict(run.settings), run.running.progress_grid, identity, network.sha256
             digest = results.digest(*parts)
             if digest not in stems:
-                stem = stems[digest] = results.stem(folder, cell.labels, digest)
+                stem = stems[digest] = there.get(digest) or results.stem(cell.labels, digest)
                 found.results[stem] = results.read(folder, stem)
                 if found.results[stem].status != "done":
                     _add_task(found, cell, stem, seen, network, folder)
         except (StyleError, OSError) as error:
-            stem = stems.setdefault(digest, results.stem(folder, cell.labels, digest))
+            stem = stems.setdefault(digest, results.stem(cell.labels, digest))
             found.results[stem] = Result("failed", explain(error))
         found.stems.append(stems[digest])
     return found
@@ -96,6 +100,8 @@ def _add_task(
         raise NetworkError(f"{run.network}: {error}") from None
     identities = [(flag, os.path.abspath(path), image) for flag, path, image, _ in seen]
     name = networks.name(run.network)
+    if not name.isprintable():
+        raise NetworkError(f"{name!r} cannot stand in a recipe; rename the network's file")
     used = dataclasses.replace(run.running, network=name, network_sha256=network.sha256, progress_grid=False)
     found.tasks[stem] = Task(
         stem=stem,

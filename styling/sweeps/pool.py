@@ -32,14 +32,15 @@ class Setup:
     """What all runs work with.
 
     device, threads: of each process. pixels: images by digest. networks: their files by SHA-256.
-    seconds_between_saves: how often a run tells all that it needs to go on.
+    every: how many iterations there are from one time that a run tells all that it needs to go on to the
+    next; None for a minute.
     """
 
     device: str | None
     threads: int
     pixels: Mapping[str, np.ndarray]
     networks: Mapping[str, str]
-    seconds_between_saves: float = 60.0
+    every: int | None = None
 
 
 @dataclass
@@ -150,9 +151,7 @@ def _serve(connection: Connection, setup: Setup) -> None:
                 continue
             task, kept = job
             network = load(task.network)
-            for event in work(
-                task, setup.pixels, network, kept, setup.seconds_between_saves, connection.poll
-            ):
+            for event in work(task, setup.pixels, network, kept, setup.every, connection.poll):
                 connection.send(event)
 
 

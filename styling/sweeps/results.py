@@ -27,7 +27,8 @@ from styling import networks, recipes
 from styling.files import write_whole
 from styling.sweeps.specs import Cell
 
-LONGEST_STEM = 80
+MOST_BYTES = 80  # of the labels in the name of a file
+DIGITS = 10  # of a digest
 
 
 @dataclass(frozen=True)
@@ -62,17 +63,20 @@ class Entry:
 
 
 def digest(*parts: object) -> str:
-    """What tells a run from all others: ten letters for all that decides it, which must have a fixed repr."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
+    """What tells a run from all others: some digits for all that decides it, which must have a fixed repr."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
 
 
-def stem(folder: Path, labels: Sequence[str], digest: str) -> str:
-    """The stem of the files of a run: what they have in the folder already, or else one with these labels."""
-    there = next((folder / "runs").glob(f"*{digest}.json"), None)
-    if there:
-        return there.stem
-    words = re.sub(r"[^\w.=]+", "-", "--".join(labels)).strip("-.")
-    return f"{words[:LONGEST_STEM]}-{digest}".lstrip("-")
+def stems(folder: Path) -> dict[str, str]:
+    """The stems that the files of runs have in the folder, by the runs' digests."""
+    found = (path for path in (folder / "runs").glob("*") if path.suffix in (".json", ".state"))
+    return {path.stem[-DIGITS:]: path.stem for path in found}
+
+
+def stem(labels: Sequence[str], digest: str) -> str:
+    """The stem of the files of a run that has none yet."""
+    words = re.sub(r"[^\w.=]+", "-", "--".join(labels)).encode()
+    return f"{words[:MOST_BYTES].decode(errors='ignore').strip('-.')}-{digest}".lstrip("-")
 
 
 def picture(folder: Path, stem: str) -> Path:
@@ -90,11 +94,13 @@ def read(folder: Path, stem: str) -> Result:
     try:
         values = json.loads((folder / "runs" / f"{stem}.json").read_text(encoding="utf-8"))
         history = tuple(tuple(map(float, row)) for row in values["history"])
-        values |= {"names": tuple(values["names"]), "history": history}
+        values |= {"names": tuple(map(str, values["names"])), "history": history}
+        values |= {"iterations": int(values["iterations"]), "seconds": float(values["seconds"])}
         found = Result(**values)
-        if found.status == "done" and picture(folder, stem).is_file():
+        names = found.losses.keys()
+        if found.status == "done" and "total" in names and picture(folder, stem).is_file():
             return found
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         pass
     return Result()
 
@@ -120,7 +126,9 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
             [row["settings"].get(name, "") for name in settings],
         )
         writer.writerow([*row["head"], *own[0], *row["images"], *own[1]])
-    return write_whole(folder / "results.csv", lambda file: file.write(text.getvalue().encode()))
+    # A name of a file need not be text, and has question marks then, as on the page.
+    whole = text.getvalue().encode(errors="replace")
+    return write_whole(folder / "results.csv", lambda file: file.write(whole))
 
 
 def _row(entry: Entry) -> dict:

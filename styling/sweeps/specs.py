@@ -25,9 +25,10 @@ import difflib
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, reduce
 from pathlib import Path
 
 from styling import jobs, networks, recipes
@@ -41,7 +42,7 @@ TEXTS, TABLES = ("title", "description", "recipe"), ("settings", "published")
 KEYS = (*TEXTS, *IMAGES, *TABLES, *AXES)
 MOST_RUNS = 10_000
 SEED = 1  # where none is named, so that all runs of a sweep have the same noise, today and tomorrow
-NOT_SWEPT = ("device", "threads", "print_iterations", "network_sha256", "description")
+NOT_SWEPT = ("device", "threads", "print_iterations", "network_sha256")
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,22 @@ def _spec(path: Path, table: dict[str, object]) -> Spec:
     for name, where in published.items():
         _check(f"published: {name}", where, str, "a text")
     base = {key: table[key] for key in ("recipe", *IMAGES) if key in table}
+    axes = {name: _axis(name, table[name]) if name in table else (Layer(),) for name in AXES}
     return Spec(
         path=path,
         title=table.get("title", path.stem),
         description=table.get("description", ""),
-        base=_layer("settings", base | table.get("settings", {})),
-        axes={name: _axis(name, table[name]) if name in table else (Layer(),) for name in AXES},
+        base=_beside(path, _layer("settings", base | table.get("settings", {}))),
+        axes={name: tuple(_beside(path, layer) for layer in layers) for name, layers in axes.items()},
         published=published,
     )
+
+
+def _beside(path: Path, layer: Layer) -> Layer:
+    """The layer with its recipe, if that is a file, found from the spec's folder."""
+    if layer.recipe is None or not layer.recipe.endswith(".toml"):
+        return layer
+    return replace(layer, recipe=str(path.parent / layer.recipe))
 
 
 def _check(key: str, value: object, kind: type, wanted: str) -> None:
@@ -163,7 +172,7 @@ def _axis(name: str, value: object) -> tuple[Layer, ...]:
     if isinstance(value, dict) and len(value) == 1:
         ((key, values),) = value.items()
         _check(f"{name}.{key}", values, list, "a list of values")
-        layers = tuple(_layer(name, {"label": _label(key, one), key: one}) for one in values)
+        layers = tuple(replace(_layer(name, {key: one}), label=_label(key, one)) for one in values)
     else:
         _check(name, value, list, "a setting with a list of values, or a list of tables with labels,")
         for one in value:
@@ -186,6 +195,8 @@ def _layer(where: str, table: dict[str, object]) -> Layer:
     _check(f"{where}: label", label, str, "a text")
     if recipe is not None:
         _check(f"{where}: recipe", recipe, str, "a name or a file")
+    if "description" in table:
+        raise SpecError(f"{where}: description is of the whole sweep, and stands at the top")
     names = {key: _names(f"{where}: {key}", table.pop(key)) for key in IMAGES if key in table}
     for key in ("content", "initial"):
         if len(names.get(key, ())) > 1:
@@ -237,11 +248,11 @@ def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
     their names. Raises SettingsError for a flag that does not go with the rest, SpecError for what is wrong
     in the spec.
     """
-    found = []
+    found, read = [], cache(recipes.read)
     for place, layers in _places(spec, flags):
         labels = tuple(layer.label for layer in layers[-len(AXES) :] if layer.label)
         try:
-            found.append(Cell(place, labels, _run(spec, layers, files)))
+            found.append(Cell(place, labels, _run(spec, layers, files, read)))
         except SettingsError as error:
             if error.name in flags.names:
                 raise
@@ -267,9 +278,14 @@ def _images(layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
     return reduce(operator.or_, (layer.images for layer in layers), {})
 
 
-def _run(spec: Spec, layers: Sequence[Layer], files: Mapping[str, Path]) -> Run:
+def _run(
+    spec: Spec,
+    layers: Sequence[Layer],
+    files: Mapping[str, Path],
+    read: Callable[[str], recipes.Recipe],
+) -> Run:
     name = next((layer.recipe for layer in reversed(layers) if layer.recipe), None)
-    recipe = recipes.read(name) if name else recipes.Recipe()
+    recipe = read(name) if name else recipes.Recipe()
     named = reduce(recipes.over, (layer.values for layer in layers), {})
     network, instead_of = jobs.choose_network(named.get("network"), recipe, str(spec.path))
     parts = [recipe, *layers]
@@ -299,9 +315,9 @@ def find_images(
             f"{name} ({spec.published[name]})" if name in spec.published else name for name in missing
         )
         advice = "name a folder with --images, or each with --image NAME=FILE"
-        raise SpecError(f"{spec.path}: {len(missing)} images are missing: {advice}: {listed}")
+        raise SpecError(f"{spec.path}: images are missing ({advice}): {listed}")
     return files
 
 
 def _first(paths: Iterable[Path]) -> Path | None:
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)  # which has no objection to any name

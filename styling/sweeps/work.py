@@ -128,15 +128,16 @@ def work(
     pixels: Mapping[str, np.ndarray],
     network: "Network",
     kept: Mapping[str, Any],
-    seconds_between_saves: float,
+    every: int | None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
     """Make a run, and tell of it. Its last event is Done or Failed, or Kept once it is to stop.
 
-    pixels: images by digest. kept: shared targets by key, as arrays.
+    pixels: images by digest. kept: shared targets by key, as arrays. every: the iterations from one Kept to
+    the next; None for a minute.
     """
     try:
-        yield from _work(task, pixels, network, kept, seconds_between_saves, stopping)
+        yield from _work(task, pixels, network, kept, every, stopping)
     except Exception as error:  # whatever it is, it is no reason for other runs to fail
         expected = isinstance(error, StyleError | OSError)
         yield Failed(task.stem, explain(error) if expected else f"{type(error).__name__}: {explain(error)}")
@@ -147,7 +148,7 @@ def _work(
     pixels: Mapping[str, np.ndarray],
     network: "Network",
     kept: Mapping[str, Any],
-    seconds_between_saves: float,
+    every: int | None,
     stopping: Callable[[], bool],
 ) -> Iterator[Event]:
     settings, saved = task.settings, task.saved
@@ -155,14 +156,14 @@ def _work(
     state = stylize.State.from_arrays(saved.arrays) if saved.arrays else None
     own = {key: tf.nest.map_structure(tf.constant, kept[key]) for key in task.targets}
     run = stylize.stylize(content, styles, network, settings, initial, state, own)
-    every = max(settings.iterations // POINTS, 1)
+    a_point = max(settings.iterations // POINTS, 1)
     gridded = report.grid_iterations(settings.iterations) if task.gridded else ()
     history, pictures = list(saved.history), dict(saved.pictures)
     began = told = time.monotonic()
-    next_save = began + seconds_between_saves
+    kept_last = began
     for progress in run:
         iteration, now = progress.iteration, time.monotonic()
-        if iteration % every == 0 and not (history and history[-1][0] >= iteration):
+        if iteration % a_point == 0 and not (history and history[-1][0] >= iteration):
             history.append((iteration, *progress.losses().values()))
         if iteration in gridded:
             pictures[iteration] = images.thumbnail(progress.image())
@@ -170,14 +171,15 @@ def _work(
             yield Advanced(task.stem, iteration)
             told = now
         stops = stopping()
-        if stops or now >= next_save:
+        due = iteration % every == 0 if every else now >= kept_last + states.SECONDS_BETWEEN_SAVES
+        if stops or due:
             state = progress.state.arrays()
             seconds = saved.seconds + now - began
             yield Kept(
                 task.stem,
                 replace(saved, history=history, pictures=pictures, arrays=state, seconds=seconds),
             )
-            next_save = time.monotonic() + seconds_between_saves
+            kept_last = time.monotonic()
         if stops:
             return
     losses = progress.losses()

@@ -1,0 +1,784 @@
+"""Sweeps from the command line to the pictures, and what stops them; against neural-style, run by run."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import termios
+import time
+import tomllib
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import psutil
+import pytest
+from conftest import ROOT, words
+
+import stylize
+from styling import jobs, recipes, states
+from styling.errors import DivergedError
+from styling.sweeps import driver, layout, planning, pool, results, specs
+from styling.sweeps.__main__ import build_parser, main, read_cells
+from styling.sweeps.results import Result
+from styling.sweeps.work import Advanced, Done, Failed, Kept, Lost
+
+ONE = words("--workers 1 --threads 1")  # nothing is measured
+BASE = 'content = "content.png"\nstyles = "style1.png"\n'
+NEURAL_STYLE = """
+import sys
+from neural_style import main
+for line in sys.argv[1:]:
+    assert main(line.split()) == 0
+"""
+
+
+def fill(folder, network_file, image_files):
+    """Put the images and the network into a folder, which need not be there."""
+    folder.mkdir(exist_ok=True)
+    for path in (*image_files, network_file):
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, network_file, image_files):
+    return fill(tmp_path / "work", network_file, image_files)
+
+
+def write(folder, text, name="spec.toml"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return name
+
+
+def begin(folder, *arguments, **keywords):
+    """Start a sweep in a folder, as a process in a group of its own."""
+    command = [sys.executable, "-m", "styling.sweeps", "spec.toml", *words("--output out --network tiny.mat")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | keywords
+    return subprocess.Popen(
+        [*command, *map(str, arguments)], cwd=folder, env=environment, start_new_session=True, **pipes
+    )
+
+
+def finished(process, status=0):
+    """What a process has written to stdout and stderr, once it has ended with this status."""
+    stdout, stderr = process.communicate(timeout=300)
+    assert process.returncode == status, stderr
+    assert "Traceback" not in stderr
+    return stdout, stderr
+
+
+def neural_style(folder, lines):
+    """What neural-style prints for these command lines, in one process, since TensorFlow takes its time."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-c", NEURAL_STYLE, *lines]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def here(folder, monkeypatch, capsys):
+    """Runs the command line in this process, in the folder: what takes no run is answered soon there."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(stylize, "configure", lambda *ignored: "cpu")  # which comes too late by now
+
+    def run(*arguments, check=0):
+        capsys.readouterr()
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code
+        stdout, stderr = capsys.readouterr()
+        assert status == check, stderr
+        return stdout, stderr
+
+    return run
+
+
+def make_nothing(monkeypatch):
+    """Have no run made, nor a process begun."""
+    monkeypatch.setattr(pool, "Pool", lambda *ignored: io.StringIO())  # which can be closed
+    monkeypatch.setattr(driver.Sweep, "make", lambda self, makers: None)
+
+
+def table_of(folder):
+    """The rows of a sweep's table, by their labels."""
+    with open(folder / "results.csv", encoding="utf-8", newline="") as file:
+        return {row["label"]: row for row in csv.DictReader(file)}
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+# A sweep that is made without a hitch.
+
+GRID = """
+title = "Größe & <Form>"
+content = "content.png"
+styles = "style1.png"
+
+[settings]
+width = 24
+iterations = 3
+
+[[rows]]
+label = "plain"
+[[rows]]
+label = "all terms"
+normalize = true
+shift_weight = 1
+shifts = [1, 2]
+histogram_weight = 1
+[[rows]]
+label = 'two "styles"/🎨 at once'
+styles = ["style2.png", "style1.png"]
+initial = "style1.png"
+initial_noiseblend = 0.5
+scales = [0.5, 1]
+[[rows]]
+label = "yuan"
+recipe = "yuan2018"
+initial_noiseblend = 0.5
+
+[[columns]]
+label = "one"
+seed = 1
+[[columns]]
+label = "two"
+seed = 2
+"""
+LABELS = [
+    f"{row}, {column}"
+    for row in ("plain", "all terms", 'two "styles"/🎨 at once', "yuan")
+    for column in ("one", "two")
+]
+SOME = LABELS[0], LABELS[3], LABELS[4], LABELS[7]
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory, network_file, image_files):
+    """The folder of a sweep that was made, and what it printed."""
+    folder = fill(tmp_path_factory.mktemp("grid") / "work", network_file, image_files)
+    write(folder, GRID)
+    stdout, stderr = finished(begin(folder, *ONE))
+    assert stderr == ""
+    return folder, stdout
+
+
+@pytest.fixture
+def copied(grid, folder):
+    """A copy of that folder, with which a test may do as it likes."""
+    shutil.copytree(grid[0], folder, dirs_exist_ok=True)
+    return folder
+
+
+def test_each_picture_is_the_one_of_neural_style(grid):
+    folder, _ = grid
+    table, lines = table_of(folder / "out"), []
+    for number, label in enumerate(SOME):
+        stem, row = Path(table[label]["file"]).stem, table[label]
+        images = f"--content {row['content']} --styles {row['styles']}"
+        images += f" --initial {row['initial']}" if row["initial"] else ""
+        lines.append(f"--recipe out/runs/{stem}.toml {images} --output again{number}.png")
+    printed = neural_style(folder, lines)
+    for number, label in enumerate(SOME):
+        file = folder / "out" / table[label]["file"]
+        assert (folder / f"again{number}.png").read_bytes() == file.read_bytes(), label
+    totals = re.findall(r"total loss (\S+) after 3 iterations", printed)
+    assert totals == [f"{float(table[label]['total_loss']):.6g}" for label in SOME]
+    different = {(folder / "out" / row["file"]).read_bytes() for row in table.values()}
+    assert len(different) == len(LABELS)
+
+
+def test_all_that_is_promised_is_there(grid):
+    folder, printed = grid
+    out = folder / "out"
+    table = table_of(out)
+    assert list(table) == LABELS
+    for i, row in enumerate(table.values()):
+        assert (row["page"], row["row"], row["column"]) == ("1", str(i // 2 + 1), str(i % 2 + 1))
+        assert (row["status"], row["error"], row["updates"], row["width"]) == ("done", "", "3", "24")
+        stem = Path(row["file"]).stem
+        found = json.loads((out / "runs" / f"{stem}.json").read_text())
+        assert found["status"] == "done" and [at for at, *_ in found["history"]] == [0, 1, 2, 3]
+        last = dict(zip(found["names"], found["history"][-1][1:], strict=True))
+        assert all(row[f"{name}_loss"] == repr(loss) for name, loss in last.items())
+        assert (out / "runs" / f"{stem}-losses.svg").read_text().startswith("<?xml")
+        assert (out / "runs" / f"{stem}-grid.png").exists() == row["label"].startswith("yuan")
+        recipe = tomllib.loads((out / "runs" / f"{stem}.toml").read_text())
+        assert recipe["threads"] == 1 and recipe["device"] == "cpu" and recipe["tile"] == 0
+        assert iio.imread(out / row["file"]).shape == (18, 24, 3)
+        assert f"{i + 1} of 8: {row['label']}: total loss" in printed
+    names = {path.name for path in out.iterdir()}
+    assert names == {"runs", "results.csv", "sheet.png", "index.html", "sweep.toml"}
+    assert all(re.fullmatch(r"[\w.=-]{1,120}", path.name) for path in (out / "runs").iterdir())
+    record = tomllib.loads((out / "sweep.toml").read_text())
+    assert record["title"] == "Größe & <Form>" and (record["workers"], record["threads"]) == (1, 1)
+    page = (out / "index.html").read_text()
+    assert all(label in unescape(page) for label in ("Größe & <Form>", *LABELS, "8 of 8 runs done"))
+    assert "<Form>" not in page
+
+
+def test_the_same_command_again_makes_nothing(copied, here):
+    before = times(copied / "out" / "runs")
+    sheet = (copied / "out" / "sheet.png").read_bytes()
+    stdout, stderr = here("spec.toml", *words("--output out --network tiny.mat"))
+    assert "to be made" not in stdout and stderr == ""
+    assert times(copied / "out" / "runs") == before
+    assert (copied / "out" / "sheet.png").read_bytes() == sheet
+    assert here("spec.toml", *words("--output out --network tiny.mat --quiet")) == ("", "")
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(copied, here, monkeypatch):
+    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e6))
+    before = times(copied)
+    lines = here("spec.toml", *words("--output out --network tiny.mat --dry-run"))[0].splitlines()
+    assert lines[:-1] == [f"{label}: done" for label in LABELS]
+    assert lines[-1].startswith("0 runs to be made, 8 done")
+    lines = here("spec.toml", *words("--output new --network tiny.mat --dry-run"))[0].splitlines()[-9:]
+    for line, label in zip(lines, LABELS, strict=False):
+        assert re.fullmatch(rf"{re.escape(label)}: 3 iterations, about \d+:\d\d:\d\d", line)
+    assert re.match(r"8 runs to be made, 0 done: about \d+:\d\d:\d\d, \d runs? at a time", lines[-1])
+    assert times(copied) == before
+
+
+def test_runs_are_found_again_under_other_labels_and_in_another_order(copied, here):
+    before = times(copied / "out" / "runs")
+    first, rest = GRID.split("[[columns]]", 1)
+    one, two = rest.split("[[columns]]")
+    write(copied, f"{first}[[columns]]{two}[[columns]]{one}".replace('"plain"', '"simple"'))
+    table = table_of(copied / "out")
+    here("spec.toml", *words("--output out --network tiny.mat"))
+    again = table_of(copied / "out")
+    assert list(again)[:2] == ["simple, two", "simple, one"]
+    for label, row in again.items():
+        assert row["file"] == table[label.replace("simple", "plain")]["file"]
+    assert times(copied / "out" / "runs") == before
+    page = unescape((copied / "out" / "index.html").read_text())
+    assert "simple, one" in page and "plain, one" not in page
+
+
+def test_a_row_more_makes_its_own_runs_alone_beneath_a_bar(copied, here):
+    """The terminal is one that nobody types at."""
+    before, table = times(copied / "out" / "runs"), table_of(copied / "out")
+    write(copied, GRID + '\n[[rows]]\nlabel = "flat"\ncontent = "style2.png"\npreserve_colors = true\n')
+    sheet = (copied / "out" / "sheet.png").read_bytes()
+    _, line = here("spec.toml", *words("--output out --network tiny.mat"), check=2)
+    assert line.startswith("neural-style-sweep: error: argument --output: ") and line.count("\n") == 1
+    assert "Größe & <Form>" in line and "--overwrite" in line
+    assert (copied / "out" / "sheet.png").read_bytes() == sheet
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 120))
+    process = begin(copied, *ONE, "--overwrite", stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    stdout, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, shown
+    assert "2 runs to be made, 8 done" in stdout
+    assert b"9 of 10 runs" in shown and b"%" in shown and b"Traceback" not in shown
+    after = times(copied / "out" / "runs")
+    assert {path: after[path] for path in before} == before
+    again = table_of(copied / "out")
+    assert again | table == again and set(again) - set(table) == {"flat, one", "flat, two"}
+
+
+def test_a_run_whose_files_are_lost_or_damaged_is_to_be_made_again(copied, here):
+    table = table_of(copied / "out")
+    stems = [Path(row["file"]).stem for row in table.values()]
+    (copied / "out" / "runs" / f"{stems[0]}.png").unlink()
+    for stem, text in zip(stems[1:5], ("", "{}", '{"status": "done"}', "[" * 9), strict=True):
+        (copied / "out" / "runs" / f"{stem}.json").write_text(text)
+    whole = json.loads((copied / "out" / "runs" / f"{stems[5]}.json").read_text())
+    for name, value in (("names", ["total"]), ("history", [[1]]), ("seconds", "long"), ("more", 1)):
+        (copied / "out" / "runs" / f"{stems[5]}.json").write_text(json.dumps(whole | {name: value}))
+        arguments = words("--output out --network tiny.mat --dry-run --quiet")
+        forge(copied, workers=1, threads=1, rate=1e9)
+        lines = here("spec.toml", *arguments)[0].splitlines()
+        assert ["done" in line for line in lines[:-1]] == [False] * 6 + [True] * 2
+
+
+# How many runs at a time.
+
+
+def forge(folder, **values):
+    """Change what the record of a sweep says."""
+    record = recipes.load(folder / "out" / "sweep.toml") | values
+    text = "\n".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in record.items())
+    (folder / "out" / "sweep.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tried", "chosen"),
+    [
+        # The fake measurement finds two processes fastest. There are three runs, and eight cores.
+        ("", [(1, 8), (2, 4)], "2 runs at a time with 4 threads each"),
+        ("--workers 2", [(2, 4)], "2 runs at a time with 4 threads each"),
+        ("--threads 4", [(2, 4)], "2 runs at a time with 4 threads each"),
+        ("--threads 16", [(1, 16)], "1 run at a time with 16 threads"),
+        ("--workers 3 --threads 1", [(3, 1)], "3 runs at a time with 1 thread each"),
+        ("--workers 50 --threads 1", [(3, 1)], "3 runs at a time with 1 thread each"),
+    ],
+)
+def test_the_cores_are_shared_out_as_asked_for_or_as_is_fastest(
+    here, folder, monkeypatch, arguments, tried, chosen
+):
+    found = []
+
+    def measure(way, *ignored, **more):
+        found.append((way.workers, way.threads))
+        return replace(way, rate=1e9 * (way.workers == 2) + 1e8)
+
+    monkeypatch.setattr(layout, "measure", measure)
+    monkeypatch.setattr(jobs, "cores", lambda: 8)
+    write(folder, f"{BASE}rows = {{ seed = [1, 2, 3] }}\n[settings]\nwidth = 24\n")
+    flags = words(f"--output out --network tiny.mat --dry-run {arguments}")
+    assert here("spec.toml", *flags)[0].splitlines()[-1].endswith(f", {chosen}")
+    assert found == tried
+
+
+def test_where_memory_is_short_there_are_fewer_runs_at_a_time(monkeypatch):
+    task = planning.Task("a", "a", None, "", None, (), None, False, 1.0, 2.0**30, None)
+    for free, most in ((0, 1), (2**31, 1), (4 * 2**30, 2), (2**40, 4)):
+        monkeypatch.setattr(layout, "free_memory", lambda free=free: free)
+        found = [(way.workers, way.threads) for way in layout.ways(8, [task] * 4)]
+        assert found == [(n, 8 // n) for n in (1, 2, 4) if n <= most]
+
+
+def test_the_choice_is_kept_with_the_sweep_unless_another_is_asked_for(copied, here, monkeypatch):
+    for path in (copied / "out" / "runs").glob("*.json"):
+        path.unlink()
+    forge(copied, workers=3, threads=7, rate=1e9)
+    dry = words("--output out --network tiny.mat --dry-run")
+    monkeypatch.setattr(layout, "measure", None)  # not called
+    assert here("spec.toml", *dry)[0].splitlines()[-1].endswith("3 runs at a time with 7 threads each")
+    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e9))
+    line = here("spec.toml", *dry, *words("--workers 2 --threads 5"))[0].splitlines()[-1]
+    assert line.endswith("2 runs at a time with 5 threads each")
+    forge(copied, workers=0)  # by an editor, or a hand that slipped
+    assert "has files that are no sweep's" in here("spec.toml", *dry, check=2)[1]
+
+
+# Runs that fail.
+
+FAILING = """
+content = "content.png"
+styles = "style1.png"
+recipe = "yuan2018"
+[settings]
+width = 24
+iterations = 60
+[[columns]]
+label = "fine"
+[[columns]]
+label = "lacking"
+style_layers = ["relu9_9"]
+[[columns]]
+label = "damaged"
+content = "broken.png"
+[[columns]]
+label = "diverging"
+clip = false
+learning_rate = 1e30
+[[columns]]
+label = "as fine"
+best_of_all = true
+[[columns]]
+label = "漢字"
+seed = 5
+"""
+
+
+def test_a_run_that_fails_keeps_no_other_from_being_made(folder, here):
+    """Here alone is it measured how many runs at a time are fastest."""
+    (folder / "broken.png").write_bytes(b"no picture")
+    write(folder, FAILING.replace("漢字", 70 * "漢字"))
+    stdout, stderr = finished(begin(folder), 1)
+    errors = {
+        "lacking": "tiny.mat: the network has no layer relu9_9",
+        "damaged": "broken.png: is no image",
+        "diverging": "the loss became NaN or infinite",
+    }
+    *lines, last = stderr.splitlines()
+    assert len(lines) == 3 and last.startswith("neural-style-sweep: 3 runs failed: ")
+    table = table_of(folder / "out")
+    assert [row["status"] for row in table.values()] == ["done", *3 * ["failed"], "done", "done"]
+    page = unescape((folder / "out" / "index.html").read_text())
+    for label, error in errors.items():
+        assert table[label]["error"].count(error) == 1 and table[label]["file"] == ""
+        assert sum(f"{label} failed" in line and error in line for line in lines) == 1
+        assert table[label]["error"] in page
+    assert table["fine"]["file"] == table["as fine"]["file"], "one run in two places"
+    assert len(list((folder / "out" / "runs").glob("*.png"))) == 4, "two pictures with a grid each"
+    [stem] = [path.stem for path in (folder / "out" / "runs").glob("diverging*.json")]
+    failed = json.loads((folder / "out" / "runs" / f"{stem}.json").read_text())
+    assert failed["status"] == "failed" and failed["error"] == table["diverging"]["error"]
+
+    record, cores = tomllib.loads((folder / "out" / "sweep.toml").read_text()), jobs.cores()
+    assert 0 < record["workers"] * record["threads"] <= cores and (record["rate"] > 0) == (cores > 1)
+    recipe = tomllib.loads((folder / "out" / table["fine"]["file"]).with_suffix(".toml").read_text())
+    assert recipe["threads"] == record["threads"]
+    assert f"with {record['threads']} thread" in stdout
+
+    # The same command again, once one of them is mended.
+    shutil.copy(folder / "style2.png", folder / "broken.png")
+    before = times(folder / "out" / "runs")
+    stdout, stderr = here("spec.toml", *words("--output out --network tiny.mat"), check=1)
+    assert "2 runs to be made, 2 done" in stdout and "2 runs failed" in stderr
+    again = table_of(folder / "out")
+    assert again["damaged"]["status"] == "done" and again["diverging"]["status"] == "failed"
+    after = times(folder / "out" / "runs")
+    for path in before.keys() - {folder / "out" / "runs" / f"{stem}.json"}:
+        assert after[path] == before[path]
+    assert tomllib.loads((folder / "out" / "sweep.toml").read_text())["rate"] == record["rate"]
+
+
+def test_runs_that_diverge_at_once_do_not_keep_others_from_being_timed(here, folder, monkeypatch):
+    def measure(*ignored, **more):
+        raise DivergedError(1, None)
+
+    monkeypatch.setattr(layout, "measure", measure)
+    monkeypatch.setattr(jobs, "cores", lambda: 8)
+    make_nothing(monkeypatch)
+    write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\n")
+    assert "1 run at a time with 8 threads" in here("spec.toml", *words("--output out --network tiny.mat"))[0]
+    here("spec.toml", *words("--output other --network tiny.mat --dry-run"), check=1)
+
+
+# Sweeps that are stopped.
+
+LONG = words("--workers 2 --threads 1 --save-state-iterations 50")
+ITERATIONS = 4000
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory, network_file, image_files):
+    """The pictures of two long runs, by their seeds."""
+    folder = fill(tmp_path_factory.mktemp("unbroken") / "work", network_file, image_files)
+    common = (
+        f"--content content.png --styles style1.png --network tiny.mat --width 24 --iterations {ITERATIONS}"
+    )
+    neural_style(folder, [f"{common} --threads 1 --seed {n} --output {n}.png" for n in (1, 2)])
+    return {n: (folder / f"{n}.png").read_bytes() for n in (1, 2)}
+
+
+def kept(folder):
+    """The saved runs in the folder of a sweep, by their stems."""
+    found = {}
+    for path in (folder / "out" / "runs").glob("*.state"):
+        with contextlib.suppress(OSError):  # it is done by now
+            found[path.stem] = states.read(path)
+    return found
+
+
+def get_on(process, folder, before):
+    """Wait until both runs have been kept further than they were."""
+    until = time.monotonic() + 200
+    while time.monotonic() < until and process.poll() is None:
+        now = {stem: saved.iteration for stem, saved in kept(folder).items()}
+        if len(now) == 2 and all(now[stem] > before.get(stem, 0) for stem in now):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"the runs do not get on: {process.communicate(timeout=60)}")
+
+
+def gone(children):
+    """Whether processes end by themselves."""
+    return not psutil.wait_procs(children, timeout=60)[1]
+
+
+def children_of(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def test_a_sweep_that_is_stopped_in_every_way_comes_to_the_pictures_of_unbroken_runs(folder, unbroken):
+    write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\niterations = {ITERATIONS}\n")
+    before = {}
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        process = begin(folder, *LONG)
+        get_on(process, folder, before)
+        children = children_of(process)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as Ctrl-C does
+        else:
+            process.send_signal(number)
+        _, stderr = finished(process, status)
+        assert gone(children)
+        saved = kept(folder)
+        assert len(saved) == 2, "states are kept"
+        assert all(saved[stem].iteration > before.get(stem, 0) for stem in saved)
+        before = {stem: saved[stem].iteration for stem in saved}
+        if number != signal.SIGKILL:
+            assert stderr.count("\n") == 1 and "interrupted; the same command goes on" in stderr
+            assert [row["status"] for row in table_of(folder / "out").values()] == ["waiting", "waiting"]
+            assert (folder / "out" / "sheet.png").exists() and (folder / "out" / "index.html").exists()
+    for stem, one in saved.items():  # a mark by which to tell that they go on from here
+        states.write(results.state(folder / "out", stem), replace(one, seconds=1000.0))
+
+    process = begin(folder, *LONG)
+    get_on(process, folder, before)
+    worker = max(children_of(process), key=lambda child: child.memory_info().rss)
+    worker.kill()
+    stdout, stderr = finished(process)
+    assert "2 runs to be made, 0 done" in stdout
+    assert stderr.count("\n") == 1 and "it goes on elsewhere" in stderr
+    for seed, row in zip((1, 2), table_of(folder / "out").values(), strict=True):
+        assert (folder / "out" / row["file"]).read_bytes() == unbroken[seed]
+        assert float(row["seconds"]) > 1000
+        found = json.loads((folder / "out" / row["file"]).with_suffix(".json").read_text())
+        assert [at for at, *_ in found["history"]] == list(range(0, ITERATIONS + 1, ITERATIONS // 100))
+    assert not kept(folder)
+
+
+def test_a_sweep_that_is_killed_while_it_is_timed_leaves_nothing_behind(folder):
+    write(folder, f"{BASE}[settings]\nwidth = 24\n")
+    process = begin(folder, "--dry-run", *words("--workers 1"))
+    until = time.monotonic() + 100
+    while not (children := [c for c in children_of(process) if "spawn_main" in " ".join(c.cmdline())]):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1)
+    process.kill()
+    finished(process, -9)
+    assert gone(children)
+    assert not (folder / "out").exists()
+
+
+class Makers:
+    """Plays back what happens to each run, an event after another."""
+
+    def __init__(self, events):
+        self.events_of, self.submitted = events, []
+
+    def share(self, tasks):
+        return tasks
+
+    def submit(self, task):
+        self.submitted.append(task)
+
+    def events(self):
+        while self.submitted:
+            task = self.submitted.pop(0)
+            for event in self.events_of(task):
+                yield event
+                if isinstance(event, Lost):
+                    break
+
+    def stop(self):
+        return iter([])
+
+
+@pytest.fixture
+def sweep(folder, monkeypatch):
+    """A sweep of two runs, ready to be made."""
+    monkeypatch.chdir(folder)
+    spec = specs.read(write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\n"))
+    flags = specs.Layer("", None, {"network": "tiny.mat"})
+    files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
+    cells = specs.cells(spec, flags, files)
+    plan = planning.plan(cells, Path("out"))
+    (folder / "out" / "runs").mkdir(parents=True)
+    tasks = list(plan.tasks.values())
+    return driver.Sweep(
+        Path("out"), spec, cells, plan.stems, plan.results, dict(plan.tasks), driver.Show(tasks, 0, False)
+    )
+
+
+DONE = Result("done", "", 5, 1.0, ("content", "total"), ((0, 2.0, 3.0), (5, 1.0, 2.0)))
+
+
+def test_a_run_that_loses_one_worker_after_the_other_is_given_up(sweep, capsys):
+    picture = np.zeros((18, 24, 3), np.float32)
+    first, second = sweep.stems
+
+    def events(task):
+        if task.stem == first:
+            return [Advanced(first, 3), Lost(first)]
+        return [Done(second, DONE, picture, ())]
+
+    sweep.make(Makers(events))
+    assert sweep.results[second] == DONE and sweep.results[first].status == "failed"
+    assert "3 times" in sweep.results[first].error
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all(line.startswith("neural-style-sweep: ") for line in lines)
+
+
+def test_a_run_goes_on_from_what_was_kept_when_it_loses_its_worker(sweep):
+    first, second = sweep.stems
+    seen = []
+
+    def events(task):
+        seen.append((task.stem, task.made))
+        arrays = {"iteration": np.array(7)}
+        if task.stem == second or task.made:
+            return [Failed(task.stem, "enough")]
+        return [Kept(first, replace(task.saved, arrays=arrays)), Lost(first)]
+
+    sweep.make(Makers(events))
+    assert seen == [(first, 0), (second, 0), (first, 7)]
+
+
+# What the command line says no to.
+
+
+def refused(here, arguments, status, parts):
+    stdout, stderr = here(*arguments, check=status)
+    assert stdout == "" and stderr.count("\n") == 1 and stderr.startswith("neural-style-sweep: error: ")
+    for part in parts:
+        assert part in stderr
+    assert len(stderr) < 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "parts"),
+    [
+        ("", 2, ["SPEC", "--output", "--help"]),
+        ("spec.toml", 2, ["--output"]),
+        ("spec.toml --output out --wrokers 3", 2, ["--wrokers"]),
+        ("gatys2015-fig33 --output out", 2, ["SPEC", "gatys2015-fig3", "--list-figures"]),
+        ("missing.toml --output out", 2, ["SPEC", "missing.toml"]),
+        (". --output out", 2, ["SPEC", "there is no ."]),
+        ("sub/ --output out", 2, ["SPEC", "folder"]),
+        ("content.png --output out", 2, ["SPEC", "content.png", ".toml"]),
+        ("garbage.toml --output out", 1, ["garbage.toml", "TOML"]),
+        ("huge.toml --output out", 1, ["huge.toml", "too large"]),
+        ("empty.toml --output out", 1, ["empty.toml", "styles"]),
+        ("key.toml --output out", 1, ["key.toml", "colums", "columns"]),
+        ("label.toml --output out", 1, ["label.toml", "rows", "label"]),
+        ("range.toml --output out", 1, ["range.toml", "narrow: width", "at least 1"]),
+        ("lacking.toml --output out", 1, ["a.png (https://a)", "b.png", "--images"]),
+        ("twice.toml --output out", 1, ["twice.toml", "content", "more than one"]),
+        ("many.toml --output out", 1, ["many.toml", "10100 runs"]),
+        ("varied.toml --output out --seed 3", 2, ["--seed", "rows", "varied.toml"]),
+        ("varied.toml --output out --width 0", 2, ["--width", "at least 1"]),
+        ("spec.toml --output out --recipe bets", 2, ["--recipe", "did you mean best"]),
+        ("spec.toml --output out --network lost.mat", 2, ["--network", "lost.mat"]),
+        ("spec.toml --output out --content lost.png", 2, ["--content", "lost.png"]),
+        ("spec.toml --output out --image content.png", 2, ["--image", "NAME=FILE"]),
+        ("spec.toml --output out --image content.png=", 2, ["--image", "NAME=FILE"]),
+        ("spec.toml --output out --image content.png=lost.png", 2, ["--image", "lost.png"]),
+        ("spec.toml --output out --image other.png=content.png", 2, ["--image", "other.png", "content.png"]),
+        ("spec.toml --output out --images lost", 2, ["--images", "lost"]),
+        ("spec.toml --output out --images content.png", 2, ["--images", "content.png"]),
+        ("spec.toml --output content.png", 2, ["--output", "file"]),
+        ("spec.toml --output lost/out", 2, ["--output", "lost"]),
+        ("spec.toml --output full", 2, ["--output", "full", "--overwrite"]),
+        ("spec.toml --output mine", 2, ["--output", "mine", "--overwrite"]),
+        ("spec.toml --output out --workers 0", 2, ["--workers", "at least 1"]),
+        ("spec.toml --output out --threads 0", 2, ["--threads", "at least 1"]),
+        ("spec.toml --output out --threads 5000", 2, ["--threads", "1024"]),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_line(here, folder, arguments, status, parts):
+    for name, text in {
+        "spec": BASE,
+        "varied": BASE + "rows = { seed = [1, 2] }",
+        "empty": "",
+        "huge": "# " + 2**21 * "x",
+        "key": BASE + "colums = { seed = [1] }",
+        "label": BASE + "rows = [{ seed = 1 }]",
+        "range": BASE + "rows = [{ label = 'wide', width = 9 }, { label = 'narrow', width = 0 }]",
+        "lacking": 'content = "a.png"\nstyles = "b.png"\n[published]\n"a.png" = "https://a"',
+        "twice": 'content = ["style1.png", "style2.png"]\nstyles = "style1.png"',
+        "many": f"{BASE}rows.seed = {list(range(101))}\ncolumns.tv_weight = {list(range(100))}",
+    }.items():
+        write(folder, text, f"{name}.toml")
+    (folder / "garbage.toml").write_bytes(bytes(range(256)))
+    for name in ("sub", "full", "full/runs", "mine"):
+        (folder / name).mkdir()
+    (folder / "mine" / "sheet.png").write_bytes(b"mine")
+    before = times(folder)
+    refused(here, words(arguments), status, parts)
+    assert times(folder) == before and not (folder / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_refused(here, folder):
+    (folder / "closed").mkdir(mode=0o500)
+    write(folder, BASE)
+    refused(here, words("spec.toml --output closed"), 2, ["--output", "closed"])
+    refused(here, words("spec.toml --output closed/out"), 2, ["--output", "closed/out"])
+
+
+def test_a_folder_with_other_files_is_used_where_none_would_be_lost(here, folder, monkeypatch):
+    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e6))
+    write(folder, BASE)
+    here("spec.toml", *words("--output . --network tiny.mat --dry-run"))
+
+
+def test_a_network_that_is_not_the_recipes_fails(here, folder):
+    recipe = f'network = "{folder}/tiny.mat"\nnetwork_sha256 = "{64 * "0"}"\nwidth = 24\n'
+    write(folder, recipe, "own.toml")
+    write(folder, BASE + 'recipe = "own.toml"')
+    _, stderr = here("spec.toml", *words("--output out"), check=1)
+    assert "tiny.mat: is not the network of the recipe" in stderr
+    assert table_of(folder / "out")["the run"]["status"] == "failed"
+
+
+def test_names_that_are_no_text_do_no_harm(here, folder, monkeypatch):
+    make_nothing(monkeypatch)
+    odd = os.fsdecode(b"\xff\xfe")
+    other = fill(folder / odd, folder / "tiny.mat", [folder / "content.png", folder / "style1.png"])
+    write(other, BASE)
+    (folder / f"{odd}.png").write_bytes((folder / "content.png").read_bytes())
+    here(f"{odd}/spec.toml", *words("--output out --network tiny.mat"), "--content", f"{odd}.png")
+    assert list(table_of(folder / "out")) == ["the run"]
+    _, stderr = here(f"{odd}/spec.toml", *words("--output odd --network"), f"{odd}/tiny.mat", check=1)
+    assert "rename the network's file" in stderr
+
+
+def test_a_flags_image_is_not_taken_for_the_specs_of_the_same_name(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    other = fill(folder / "other", folder / "tiny.mat", [folder / "content.png", folder / "style1.png"])
+    write(other, BASE)
+    options = build_parser().parse_args(words("other/spec.toml --output out --initial content.png"))
+    _, [cell] = read_cells(options)
+    assert (cell.run.content, cell.run.initial) == (Path("other/content.png"), Path("content.png"))
+
+
+def test_list_figures_has_a_line_for_each(here):
+    stdout, _ = here("--list-figures")
+    assert sorted(line.split()[0] for line in stdout.splitlines()) == sorted(recipes.shipped("figures"))
+
+
+# Names of files.
+
+
+@pytest.mark.parametrize(
+    ("labels", "start"),
+    [
+        ((), ""),
+        (("plain",), "plain-"),
+        (("tv weight 0.5", "a=b"), "tv-weight-0.5-a=b-"),
+        (("../../etc", "C:\\x"), "etc-C-x-"),
+        (("🎨🎨", "/"), ""),
+        ((".hidden",), "hidden-"),
+        (("x" * 300,), 80 * "x" + "-"),
+        (("Ü" * 300,), 40 * "Ü" + "-"),
+        (("漢" * 300,), 26 * "漢" + "-"),
+        (("a\nb\t'c'",), "a-b-c-"),
+    ],
+)
+def test_any_labels_make_a_name_of_a_file(tmp_path, labels, start):
+    stem = results.stem(labels, "0123456789")
+    assert stem == f"{start}0123456789"
+    (tmp_path / "runs").mkdir()
+    results.write(tmp_path, stem, Result("failed", "x"))
+    assert results.stems(tmp_path) == {"0123456789": stem}
+    (tmp_path / "runs" / f"{stem}-losses.svg").touch()
