@@ -236,7 +236,8 @@ def choose_layout(
     elif workers or threads:
         ways = [layout.Layout(workers or max(cores // threads, 1), threads or max(cores // workers, 1))]
     elif before:
-        ways = [layout.Layout(before["workers"], before["threads"], before["rate"])]
+        at_most = max(cores // before["threads"], 1)  # a cluster may have had more
+        ways = [layout.Layout(min(before["workers"], at_most), before["threads"], before["rate"])]
     elif device == "cpu":
         ways = layout.ways(cores, tasks)
     else:

@@ -83,8 +83,8 @@ class Spec:
 class Run:
     """What one run is made of: settings, the network's file, and those of its images.
 
-    instead_of: the network that its recipe is for, where that is not here. droppable: settings that only the
-    recipe names.
+    instead_of: the network that its recipe is for, where that is not here. droppable: settings that are
+    the recipe's or, beside one, the program's.
     """
 
     settings: Settings
@@ -171,6 +171,8 @@ def _axis(name: str, value: object) -> tuple[Layer, ...]:
     """The layers of an axis: of a setting and its values, or of sets of settings with labels."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, values),) = value.items()
+        if key == "label":
+            raise SpecError(f"{name} has labels, but no settings")
         _check(f"{name}.{key}", values, list, "a list of values")
         layers = tuple(replace(_layer(name, {key: one}), label=_label(key, one)) for one in values)
     else:
@@ -298,7 +300,7 @@ def _run(
     content, initial = (next(iter(images.get(flag, [])), None) for flag in ("content", "initial"))
     styles = tuple(images.get("styles", ()))
     settings.check_images(content is not None, len(styles), initial is not None)
-    droppable = frozenset(recipe.values.keys() - named.keys())
+    droppable = frozenset(recipes.TYPES.keys() - named.keys() if name else ())
     return Run(settings, running, network, instead_of, droppable, content, styles, initial)
 
 
