@@ -31,6 +31,7 @@ setup(
         "requests>=2.31",
         "scipy>=1.13",
         "tensorflow>=2.18",
+        "threadpoolctl>=3.5",
         "tomli-w>=1.0",
         "tqdm>=4.66",
     ],

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.optimize
 import tensorflow as tf
+from threadpoolctl import threadpool_limits
 
 from styling.errors import StateError
 
@@ -303,22 +304,24 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
 
     def work() -> None:
         try:
-            scipy.optimize.minimize(
-                ask,
-                x.numpy().ravel().astype(np.float64),
-                jac=True,
-                method="L-BFGS-B",
-                bounds=bounds
-                and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds)),
-                callback=lambda _: ask("accepted"),
-                options={
-                    "maxcor": SCIPY_CORRECTIONS,
-                    "maxiter": NO_END,
-                    "maxfun": NO_END,
-                    "ftol": 0,
-                    "gtol": 0,
-                },
-            )
+            # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
+            with threadpool_limits(1, user_api="blas"):
+                scipy.optimize.minimize(
+                    ask,
+                    x.numpy().ravel().astype(np.float64),
+                    jac=True,
+                    method="L-BFGS-B",
+                    bounds=bounds
+                    and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds)),
+                    callback=lambda _: ask("accepted"),
+                    options={
+                        "maxcor": SCIPY_CORRECTIONS,
+                        "maxiter": NO_END,
+                        "maxfun": NO_END,
+                        "ftol": 0,
+                        "gtol": 0,
+                    },
+                )
             questions.put(None)
         except _Stopped:
             pass
