@@ -12,7 +12,7 @@ example: .venv/installed
 		--output example/picture.png --overwrite --network compact --width 448 --seed 1
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q -n auto --dist worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check .

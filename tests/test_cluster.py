@@ -129,9 +129,9 @@ def test_what_no_node_can_do_fails_and_what_is_no_cluster_is_refused(tmp_path, s
 
 
 def test_a_cluster_makes_the_pictures_of_one_machine_whatever_is_lost_meanwhile(tmp_path, sweep, nodes):
-    spec = SPEC.format(iterations=1500, optimizer="adam")
+    spec = SPEC.format(iterations=6000, optimizer="adam")
     finish(sweep(spec, "here", "--workers", "2"))
-    there = ["--cluster", nodes.address, *words("--save-state-iterations 100")]
+    there = ["--cluster", nodes.address, *words("--save-state-iterations 200")]
 
     driver = sweep(spec, "there", *there)
     await_states(tmp_path / "there", 2)

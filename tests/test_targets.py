@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import random_image
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from networks import tiny_layers, write_mat
 
 import stylize
 import vgg
+from styling.errors import SettingsError
 from styling.settings import Settings
 from styling.sweeps import planning, specs
 from styling.sweeps.work import images_of, share_targets
@@ -142,17 +143,21 @@ RUNS = st.fixed_dictionaries(
 ).map(lambda values: values | ({"tile": 0} if values.get("histogram_weight") else {}))
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RUNS, RUNS)
 def test_what_has_the_same_key_is_the_same_to_the_last_bit(tiny, first, second):
     # Runs that differ in little are the ones that share.
     second = first | dict(list(second.items())[:2])
     if second.get("histogram_weight"):
         second["tile"] = 0
-    a, b = (
-        targets_of(tiny, dataclasses.replace(RUN, **values), styles=(STYLE, OTHER))
-        for values in (first, second)
-    )
+    try:
+        a, b = (
+            targets_of(tiny, dataclasses.replace(RUN, **values), styles=(STYLE, OTHER))
+            for values in (first, second)
+        )
+    except SettingsError as error:  # the picture has no room for any of the shifts
+        assume(error.name != "shifts")
+        raise
     for key in a.keys() & b.keys():
         assert same(a[key], b[key])
 
