@@ -464,7 +464,7 @@ def test_runs_that_diverge_at_once_do_not_keep_others_from_being_timed(here, fol
 # Sweeps that are stopped.
 
 LONG = words("--workers 2 --threads 1 --save-state-iterations 50")
-ITERATIONS = 4000
+ITERATIONS = 8000
 
 
 @pytest.fixture(scope="module")

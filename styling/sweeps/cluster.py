@@ -23,7 +23,7 @@ from styling.memory import GIB
 from styling.process import explain, silent_stderr
 from styling.sweeps.layout import PROCESS_BYTES, Layout
 from styling.sweeps.pool import Setup
-from styling.sweeps.work import Done, Event, Failed, Lost, Task, share_targets, work
+from styling.sweeps.work import Done, Event, Failed, Lost, Task, caught, share_targets, work
 
 Refs = dict[str, ray.ObjectRef]
 SECONDS_TO_CONNECT = 10
@@ -146,7 +146,8 @@ def _made(setup: Setup, task: Task, pixels: Refs, networks: Refs, kept: Refs) ->
     """Make a run on a node, where this is called."""
     configure(setup.device, setup.threads)  # first, since a network that arrives wakes TensorFlow up
     network = fetched(networks)[task.network]
-    yield from work(task, fetched(pixels), network, fetched(kept), setup.every)
+    events = work(task, fetched(pixels), network, fetched(kept), setup.every)
+    yield from caught(task.stem, events)
 
 
 def _shared(

@@ -21,7 +21,7 @@ import numpy as np
 import stylize
 import vgg
 from styling.process import silent_stderr
-from styling.sweeps.work import Done, Event, Failed, Lost, Task, share_targets, work
+from styling.sweeps.work import Done, Event, Failed, Lost, Task, caught, share_targets, work
 
 SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
 SECONDS_TO_STOP = 60
@@ -151,7 +151,8 @@ def _serve(connection: Connection, setup: Setup) -> None:
                 continue
             task, kept = job
             network = load(task.network)
-            for event in work(task, setup.pixels, network, kept, setup.every, connection.poll):
+            events = work(task, setup.pixels, network, kept, setup.every, connection.poll)
+            for event in caught(task.stem, events):
                 connection.send(event)
 
 

@@ -123,6 +123,15 @@ def images_of(
     return content, [pixels[name] for name in task.styles], initial
 
 
+def caught(stem: str, events: Iterator[Event]) -> Iterator[Event]:
+    """The events of a run, an error among them, which is no reason for other runs to fail."""
+    try:
+        yield from events
+    except Exception as error:
+        expected = isinstance(error, StyleError | OSError)
+        yield Failed(stem, explain(error) if expected else f"{type(error).__name__}: {explain(error)}")
+
+
 def work(
     task: Task,
     pixels: Mapping[str, np.ndarray],
@@ -131,26 +140,11 @@ def work(
     every: int | None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Make a run, and tell of it. Its last event is Done or Failed, or Kept once it is to stop.
+    """Make a run, and tell of it. Its last event is Done, or Kept once it is to stop.
 
     pixels: images by digest. kept: shared targets by key, as arrays. every: the iterations from one Kept to
-    the next; None for a minute.
+    the next; None for a minute. Raises what stylize() raises, and any other error.
     """
-    try:
-        yield from _work(task, pixels, network, kept, every, stopping)
-    except Exception as error:  # whatever it is, it is no reason for other runs to fail
-        expected = isinstance(error, StyleError | OSError)
-        yield Failed(task.stem, explain(error) if expected else f"{type(error).__name__}: {explain(error)}")
-
-
-def _work(
-    task: Task,
-    pixels: Mapping[str, np.ndarray],
-    network: "Network",
-    kept: Mapping[str, Any],
-    every: int | None,
-    stopping: Callable[[], bool],
-) -> Iterator[Event]:
     settings, saved = task.settings, task.saved
     content, styles, initial = images_of(task, pixels)
     state = stylize.State.from_arrays(saved.arrays) if saved.arrays else None
