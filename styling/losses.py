@@ -148,14 +148,29 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
     channels = x.shape[-1]
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
     terms = []
-    for differences, size in (
-        (x[:, 1:] - x[:, :-1], (height - 1) * width * channels),
-        (x[:, :, 1:] - x[:, :, :-1], height * (width - 1) * channels),
-    ):
+    for axis, size in ((DOWN, (height - 1) * width * channels), (SIDEWAYS, height * (width - 1) * channels)):
         if size:
+            differences = _differences(x, axis)
             counted = differences if part is None else part.core(differences)
             terms.append(_reduced(tf.square(counted), reduction, size))
     return tf.add_n(terms) if terms else tf.zeros([])
+
+
+def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
+    """Each value's next one along an axis less itself, [1, H, W - 1, C] sideways."""
+    _, height, width, channels = x.shape
+    # Neighbours are as far apart in long rows, where slicing and its gradient take a tenth of the time.
+    rows, apart = (height, channels) if axis == SIDEWAYS else (1, width * channels)
+
+    @tf.custom_gradient
+    def difference(flat: tf.Tensor) -> tuple[tf.Tensor, Callable]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.pad(upstream, [[0, 0], [apart, 0]]) - tf.pad(upstream, [[0, 0], [0, apart]])
+
+        return flat[:, apart:] - flat[:, :-apart], gradient
+
+    shape = [1, height - (axis == DOWN), width - (axis == SIDEWAYS), channels]
+    return tf.reshape(difference(tf.reshape(x, [rows, -1])), shape)
 
 
 def _size(features: tf.Tensor, part: Part | None) -> int:
