@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -25,9 +26,9 @@ import tensorflow as tf
 from styling import images, optimizers, targets
 from styling.errors import DivergedError, ImageError, SettingsError, StateError
 from styling.memory import check_memory, choose_tile, device_errors, needed, share_one_heap
-from styling.objective import build_objective, check_shifts, evaluation, operations
+from styling.objective import build_objective, check_shifts, evaluation, in_precision, operations
 from styling.settings import Settings, content_size, style_size
-from vgg import Network
+from vgg import Layer, Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
 EVALUATIONS = {"lbfgs": 1.05, "lbfgs-b": 1.1}  # an iteration, on average
@@ -187,7 +188,7 @@ def stylize(
     if state is not None:
         _check_state(state, scales, settings.optimizer)
     if _on_cpu():
-        layers = network.built(settings.layers())
+        layers = _layers(network, settings)
         full, by_tiles = scales[-1], not settings.histogram_weight
         check_memory(layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
     return _coarse_to_fine(content, styles, network, settings, initial, scales, state, kept)
@@ -200,26 +201,27 @@ def settled(
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
 ) -> Settings:
-    """The settings, with the tile that is right for these images on this machine unless they name one.
+    """The settings, with the precision and the tile that are right for these images on this machine where
+    they leave that open.
 
-    It is the same every time on a machine, whatever else that does. Raises what stylize() raises at the call,
-    but MemoryLimitError.
+    They are the same every time on a machine, whatever else that does. Raises what stylize() raises at the
+    call, but MemoryLimitError.
     """
     settings = settings or Settings()
     for image in (content, *styles, initial):
         if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
             raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
     scales = _scales(content, styles, settings, initial is not None)
-    layers = network.built(settings.layers())
+    network.built(settings.layers())  # raises NetworkError where one is missing
     for scale in scales:
         check_shifts(network, settings, scale.size)
-    if settings.tile is not None:
-        return settings
-    by_tiles = _on_cpu() and not settings.histogram_weight
-    full = scales[-1]
-    return replace(
-        settings, tile=choose_tile(layers, full.size, full.styles, settings.optimizer) if by_tiles else 0
-    )
+    if settings.precision == "fastest":
+        settings = replace(settings, precision="bfloat16" if _has_bfloat16() else "float32")
+    if settings.tile is None:
+        full, by_tiles = scales[-1], _on_cpu() and not settings.histogram_weight
+        needs = _layers(network, settings), full.size, full.styles, settings.optimizer
+        settings = replace(settings, tile=choose_tile(*needs) if by_tiles else 0)
+    return settings
 
 
 def demand(
@@ -237,7 +239,7 @@ def demand(
         pixels = math.prod(scale.size)
         evaluation = operations(network, scale.size, settings) + MOVED * pixels
         count += scale.iterations * (each * evaluation + own * pixels)
-    layers, full, tile = network.built(settings.layers()), scales[-1], settings.tile or 0
+    layers, full, tile = _layers(network, settings), scales[-1], settings.tile or 0
     needs = [needed(layers, full.size, tile, settings.optimizer)]
     return count, max(needs + [needed(layers, style, tile) for style in full.styles])
 
@@ -266,8 +268,25 @@ def keep_targets(
             build_objective(*_resized(content, styles, scale), network, settings, scale.size, kept)
 
 
+def _layers(network: Network, settings: Settings) -> tuple[Layer, ...]:
+    """The layers in use, in the precision in which they are computed."""
+    return in_precision(network, settings).built(settings.layers())
+
+
 def _on_cpu() -> bool:
     return not tf.config.list_logical_devices("GPU")  # whose memory TensorFlow does not tell
+
+
+def _has_bfloat16() -> bool:
+    """Whether the GPU in use, or else the processor, has instructions for products of bfloat16."""
+    gpus = tf.config.get_visible_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    flags = set()
+    with contextlib.suppress(OSError):  # only Linux tells in this way
+        flags.update(Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split())
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,8 @@ RARELY_ACTIVE = 0.05
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out]."""
+    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out], both
+    float32 or both bfloat16, which its output is then, too."""
 
     name: str
     kind: str
@@ -56,12 +57,13 @@ class Layer:
             # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
             return tf.nn.bias_add(self._product(x), self.bias), partial(self._product, back=True)
 
-        return convolve(x)
+        return convolve(tf.cast(x, self.kernel.dtype))
 
     def _product(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
         """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: a gradient's, out -> in."""
-        on_cpu = not tf.config.list_logical_devices("GPU")  # where cuDNN chooses the way by itself
-        if on_cpu and winograd.pays(x.shape, self.kernel.shape[2 if back else 3]):
+        # Its rounding would be too much for bfloat16; on a GPU, cuDNN chooses the way by itself.
+        possible = x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU")
+        if possible and winograd.pays(x.shape, self.kernel.shape[2 if back else 3]):
             return winograd.convolve(x, self.kernel, back)
         return tf.nn.conv2d(x, self.turned if back else self.kernel, strides=1, padding="SAME")
 
@@ -100,7 +102,7 @@ class Network:
         pooling: str = "avg",
         trim: Callable[[tf.Tensor, int], tf.Tensor] | None = None,
     ) -> dict[str, tf.Tensor]:
-        """The named layers' outputs, each [1, h, w, C], for a preprocessed image [1, H, W, 3].
+        """The named layers' outputs, each float32 [1, h, w, C], for a preprocessed image [1, H, W, 3].
 
         Convolutions are 3x3, stride 1, zero padding; pooling ("avg", or "max" as VGG was trained) is 2x2,
         stride 2, rounding sizes up. Nothing deeper than the deepest layer named is built. `trim` is called
@@ -118,7 +120,7 @@ class Network:
                 x, poolings = POOLS[pooling](x), poolings + 1
                 x = x if trim is None else trim(x, poolings)
             if layer.name in names:
-                features[layer.name] = x
+                features[layer.name] = tf.cast(x, tf.float32)
         return features
 
     def shapes(self, height: int, width: int, names: Iterable[str]) -> dict[str, tuple[int, int, int]]:
@@ -132,6 +134,20 @@ class Network:
             if layer.name in names:
                 shapes[layer.name] = height, width, channels
         return shapes
+
+    @cached_property
+    def in_bfloat16(self) -> "Network":
+        """This network with its convolutions, but for the first, in bfloat16: 8 bits of precision.
+
+        The first, which takes little time, stays in float32, since pixels would be rounded to a grey level.
+        """
+        rounded = [
+            replace(layer, kernel=tf.cast(layer.kernel, tf.bfloat16), bias=tf.cast(layer.bias, tf.bfloat16))
+            if layer.kind == "conv" and layer is not self.layers[0]
+            else layer
+            for layer in self.layers
+        ]
+        return replace(self, layers=tuple(rounded))
 
     def relus(self, names: Iterable[str]) -> list[str]:
         """The layers whose mean activations normalized() is to be given."""

@@ -161,12 +161,12 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add(size, "--scales", scales_help, type=float, nargs="+", metavar="F")
     shares_help = "share of the iterations at each scale (default: equal)"
     add(size, "--scale-shares", shares_help, type=float, nargs="+", metavar="F")
-    style_help = "scale of each style, relative to the width (default 1 each)"
     tile_help = (
         "evaluate it in tiles of about N pixels a side, with the same result in less memory; 0 for whole "
         "(default: whole if that fits well into the machine's memory, else 512)"
     )
     add(size, "--tile", tile_help, type=int, metavar="N")
+    style_help = "scale of each style, relative to the width (default 1 each)"
     add(size, "--style-scales", style_help, type=float, nargs="+", metavar="F")
 
     objective = parser.add_argument_group("what is minimised")
@@ -225,6 +225,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add(search, "--initial-noiseblend", noise_help, type=float, metavar="F")
     kind_help = "normal about the mean pixel, or uniform in 128..129"
     add(search, "--noise", kind_help, choices=CHOICES["noise"])
+    precision_help = (
+        "of the network's convolutions; bfloat16 rounds more and is faster on processors that have it, "
+        "which fastest finds out"
+    )
+    add(search, "--precision", precision_help, choices=CHOICES["precision"])
     seed_help = "seed of the noise: same seed, threads and machine, same picture"
     add(search, "--seed", seed_help, type=int, metavar="N")
 

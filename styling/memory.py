@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
 # Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: a
-# step holds at its peak 1.6 times the outputs of all convolutions, 60 values a pixel, and a fixed amount.
-ACTIVATIONS_HELD, VALUES_PER_PIXEL, START_BYTES = 1.6, 60, 80 * 2**20
+# step holds at its peak 1.6 times the outputs of all convolutions, 240 bytes a pixel, and a fixed amount.
+ACTIVATIONS_HELD, BYTES_PER_PIXEL, START_BYTES = 1.6, 240, 80 * 2**20
 # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
 GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
 # 10 pairs of corrections and some vectors, for 3 values a pixel of 4 bytes each; 20 pairs of 8 by scipy.
@@ -110,10 +110,10 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
     activations, share = 0.0, 1.0
     for layer in layers:
         if layer.kind == "conv":
-            activations += share * layer.bias.shape[0]
+            activations += share * layer.bias.shape[0] * layer.bias.dtype.size
         elif layer.kind == "pool":
             share /= 4
-    return 4 * (ACTIVATIONS_HELD * activations + VALUES_PER_PIXEL)
+    return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
 
 
 def total_memory() -> float:

@@ -147,6 +147,7 @@ def build_objective(
         compute = partial(targets.mean_activations, seen, network, settings)
         means = targets.known(keys.get("means", {}), kept, compute)
         network = network.normalized(means, settings.layers())
+    network = in_precision(network, settings)
     content_layers = settings.layer_weights("content")
     tiling = targets.cut(network, settings.layers(), settings, size)
     maps = None
@@ -166,6 +167,11 @@ def build_objective(
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
     )
+
+
+def in_precision(network: Network, settings: Settings) -> Network:
+    """The network, computed as precisely as the settings say."""
+    return network.in_bfloat16 if settings.precision == "bfloat16" else network
 
 
 def _matches(

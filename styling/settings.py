@@ -25,6 +25,7 @@ CHOICES = {
     "gram_divisor": ("size", "positions", "none"),
     "optimizer": ("adam", "lbfgs", "lbfgs-b", "gradient-descent", "normalized-gradient-descent"),
     "noise": ("normal", "uniform"),
+    "precision": ("float32", "bfloat16", "fastest"),
 }
 MOST_THREADS = 1024
 FEWEST_EVALUATIONS = 5  # fewer can end within the first line search, with nothing found
@@ -60,6 +61,9 @@ class Settings:
         result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
     tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
         less memory; 0 for whole, None for whole if that fits well into the machine's memory.
+    precision: of the network's convolutions. bfloat16 has 8 bits; it takes less time and memory where the
+        processor has instructions for it, and far more time elsewhere. fastest is bfloat16 where there are
+        such, else float32.
     style_scales: scale of each style relative to the result's width; None for 1 each.
     style_blend_weights: share of each style, any positive scale; None for equal shares.
     learning_rate: in grey levels; of every optimiser but the two of L-BFGS. beta1, beta2: of adam. eps: of
@@ -102,6 +106,7 @@ class Settings:
     scales: tuple[float, ...] = (1.0,)
     scale_shares: tuple[float, ...] | None = None
     tile: int | None = None
+    precision: str = "float32"
     style_scales: tuple[float, ...] | None = None
     style_blend_weights: tuple[float, ...] | None = None
     optimizer: str = "adam"

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+import tomllib
 import zlib
 
 import imageio.v3 as iio
@@ -32,7 +33,8 @@ NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device 
     --shift-layers --histogram-layers --shifts --content-reduction --style-reduction --tv-reduction
     --gram-divisor --normalize --no-normalize --optimizer --evaluations --clip --no-clip --best-of-all
     --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download
-    --scales --scale-shares --tile --save-state --save-state-iterations --resume""")
+    --scales --scale-shares --tile --save-state --save-state-iterations --resume
+    --precision""")
 
 
 @pytest.fixture(autouse=True)
@@ -479,6 +481,18 @@ def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
     again = words("--recipe run.toml --quiet --output again.png")
     neural_style(*words("--content content.png --styles style1.png"), *again, check=0)
     assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
+
+
+def test_the_precision_that_was_the_fastest_is_told_and_saved(neural_style, folder):
+    run = words("--precision fastest --iterations 3 --width 24")
+    first = neural_style(*GOOD, *run, "--save-recipe", "run.toml", check=0)
+    precision = tomllib.loads((folder / "run.toml").read_text())["precision"]
+    assert precision in ("float32", "bfloat16")
+    assert ("in bfloat16" in first.stdout.splitlines()[0]) == (precision == "bfloat16")
+    again = words("--content content.png --styles style1.png --recipe run.toml --output again.png")
+    second = neural_style(*again, check=0)
+    assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
+    assert "bfloat16" not in second.stdout, "it is what was asked for"
 
 
 def test_initial_and_noise_are_blended(neural_style, folder):

@@ -27,8 +27,9 @@ from stylize import configure, stylize
 configure()
 network = vgg.load(sys.argv[1])
 content = np.random.default_rng(0).uniform(0, 255, (600, 800, 3)).astype(np.float32)
+settings = Settings(iterations=2, style_scales=(0.25,), precision=sys.argv[2])
 before = peak()
-for progress in stylize(content, [content[::4, ::4]], network, Settings(iterations=2, style_scales=(0.25,))):
+for progress in stylize(content, [content[::4, ::4]], network, settings):
     pass
 print(peak() - before)
 """
@@ -60,12 +61,15 @@ def test_what_an_optimizer_remembers_counts(network_file, tmp_path, monkeypatch)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
-def test_the_estimate_is_near_what_a_process_takes(quarter):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_estimate_is_near_what_a_process_takes(quarter, precision):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", MEASURE, quarter]
+    command = [sys.executable, "-c", MEASURE, quarter, precision]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     taken = int(result.stdout) * 1024
-    layers = vgg.load(quarter).built([*STYLE_LAYERS, "relu4_2"])
+    network = vgg.load(quarter)
+    computed = {"float32": network, "bfloat16": network.in_bfloat16}[precision]
+    layers = computed.built([*STYLE_LAYERS, "relu4_2"])
     estimate = 600 * 800 * memory.bytes_per_pixel(layers) + memory.START_BYTES
     assert 0.75 * taken < estimate < 1.9 * taken
 

@@ -31,6 +31,7 @@ RUNS = {
     "lbfgs-b": Settings(optimizer="lbfgs-b", scales=(0.5, 1)),
     "calls of lbfgs-b": Settings(optimizer="lbfgs-b", evaluations=5),
     "tiles": Settings(tile=16, scales=(0.5, 1)),
+    "in bfloat16": Settings(precision="bfloat16"),
 }
 
 

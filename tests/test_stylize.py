@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ import vgg
 from styling import images, optimizers
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
 from styling.settings import STYLE_LAYERS, Settings
-from stylize import build_objective, stylize
+from stylize import build_objective, settled, stylize
 
 CASES = {
     "defaults": Settings(),
@@ -249,6 +251,36 @@ def test_lbfgs_is_lower_than_adam_and_no_higher_than_scipy_for_as_many_evaluatio
     ours = lowest(optimizers.lbfgs)
     assert ours < lowest(optimizers.adam, learning_rate=10)
     assert ours < 1.05 * lowest(optimizers.lbfgs_b)
+
+
+# Precision.
+
+
+def test_a_run_in_bfloat16_comes_as_low_as_one_in_float32(network):
+    content, style = smooth_image(40, 56, 1), random_image(48, 56, 2)
+    of_both = {}
+    for precision in ("float32", "bfloat16"):
+        run = Settings(iterations=40, optimizer="lbfgs", initial_noiseblend=0, precision=precision)
+        *_, last = stylize(content, [style], network, run)
+        exact = build_objective(content, [style], network, Settings())(last.state.x)
+        assert np.isclose(last.losses()["total"], exact["total"], rtol=0.01)
+        of_both[precision] = float(exact["total"])
+    assert of_both["bfloat16"] != of_both["float32"]
+    assert np.isclose(*of_both.values(), rtol=0.1)  # both go on to fall
+
+
+@pytest.mark.skipif(not shutil.which("lscpu"), reason="there is no lscpu to tell what the processor has")
+def test_the_fastest_precision_is_bfloat16_where_the_processor_has_it(network):
+    told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+    has_it = bool({"avx512_bf16", "amx_bf16"} & set(told.split()))
+    images = random_image(20, 24, 1), [random_image(20, 24, 2)]
+    found = settled(*images, network, Settings(precision="fastest", seed=1))
+    assert found.precision == ("bfloat16" if has_it else "float32")
+    first, expected = (
+        next(stylize(*images, network, run)).losses()
+        for run in (dataclasses.replace(found, precision="fastest"), found)
+    )
+    assert first == expected
 
 
 # Coarse to fine.

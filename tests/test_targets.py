@@ -81,6 +81,7 @@ NONE_SHARED = {
     "width": {"width": 40},
     "normalize": {"normalize": True},
     "tile": {"tile": 16, "histogram_weight": 0},
+    "precision": {"precision": "bfloat16"},
 }
 SOME_SHARED = {
     "shifts": {"shifts": (1, 3)},
@@ -191,6 +192,7 @@ def test_sums_over_tiles_are_shared_only_where_the_tiles_are_the_same(tiny, othe
         {"shift_weight": 1.0, "shifts": (1, 3), "histogram_weight": 2.0, "gram_divisor": "none"},
         {"scales": (0.5, 1), "style_scales": (1, 0.7), "optimizer": "lbfgs"},
         {"tile": 16, "style_layers": ("relu1_1", "relu4_1")},
+        {"precision": "bfloat16"},
         {"width": 33, "style_blend_weights": (0, 1), "preserve_colors": True},
     ],
     ids=lambda change: ", ".join(change) or "defaults",

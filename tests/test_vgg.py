@@ -44,6 +44,37 @@ def test_features_are_the_reference_models(network_file, pooling, size):
         assert np.abs(features[name][0] - expected[name]).max() < 1e-5 * scale
 
 
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("size", [(33, 17), (16, 32)])
+def test_in_bfloat16_all_but_the_first_convolution_is_rounded_a_little(network_file, pooling, size):
+    network, names = vgg.load(network_file), ["relu1_1", "pool2", "conv3_4", "relu5_4"]
+    x = network.preprocess(np.random.default_rng(2).uniform(0, 255, (*size, 3)).astype(np.float32))
+    weights = {
+        name: tf.random.stateless_normal([1, *network.shapes(*size, names)[name]], [1, 2]) for name in names
+    }
+
+    def features_and_gradient(network):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            features = network.features(x, names, pooling)
+            total = sum(tf.reduce_sum(weights[name] * features[name]) for name in names)
+        return features, tape.gradient(total, x)
+
+    (features, gradient), (expected, expected_gradient) = map(
+        features_and_gradient, (network.in_bfloat16, network)
+    )
+    assert np.array_equal(features["relu1_1"], expected["relu1_1"])
+    for name in names[1:]:
+        assert features[name].dtype == tf.float32
+        assert 1e-4 < distance(features[name], expected[name]) < 0.03, name
+    assert distance(gradient, expected_gradient) < 0.2  # rounding decides which value is the largest
+
+
+def distance(a, b):
+    """How far a is from b, relative to b's own length."""
+    return np.linalg.norm(np.subtract(a, b)) / np.linalg.norm(b)
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([VGG16, VGG19]))
 def test_shapes_are_those_of_the_features(height, width, convolutions):
