@@ -6,6 +6,7 @@ total = step()                            # the total loss, once the gradient to
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,17 @@ import vgg
 class Ours:
     """This project's step."""
 
+    precision = "float32"
+
     def __init__(self, network: Path, weights: Path) -> None:
         stylize.configure("cpu")
         self.network = vgg.load(network)
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
         """The targets, and the step that compares with them."""
-        evaluate = stylize.evaluation(stylize.build_objective(content, [style], self.network, SETTINGS))
+        settings = replace(SETTINGS, precision=self.precision)
+        settings = stylize.settled(content, [style], self.network, settings)
+        evaluate = stylize.evaluation(stylize.build_objective(content, [style], self.network, settings))
         x = self.network.preprocess(start)
 
         def step() -> float:
@@ -34,6 +39,12 @@ class Ours:
             return float(terms["total"])
 
         return step
+
+
+class Fastest(Ours):
+    """This project's step in bfloat16, where the processor has it."""
+
+    precision = "fastest"
 
 
 class Eager:

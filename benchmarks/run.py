@@ -2,7 +2,8 @@
 
     python benchmarks/run.py [step] [memory] [start] [profile] [tiles] [yardstick] [--output FILE.md] [flags]
 
-    step       seconds of a step (losses and gradient) of the default objective, ours and three others
+    step       seconds of a step (losses and gradient) of the default objective: ours, ours in bfloat16 where
+               the processor has it (--precision fastest), and three others
     memory     what three of those steps need, the objective included, for each pixel
     start      the first of those steps, which compiles; and the command line, with its cache and without
     profile    where a step of ours goes, and the time that its multiplications would take at the rate below
@@ -47,7 +48,7 @@ from styling.errors import StyleError
 
 HERE = Path(__file__).resolve().parent
 SECTIONS = ("step", "memory", "start", "profile", "tiles", "yardstick")
-SIDES = ("ours", "tf.function", "eager", "PyTorch")
+SIDES = ("ours", "ours, fastest", "tf.function", "eager", "PyTorch")
 STAND_IN = "tf.function"
 YARDSTICKS = HERE / "yardsticks.toml"
 YARDSTICKS_HEAD = (
