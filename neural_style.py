@@ -94,7 +94,7 @@ def paint(job: Job) -> int:
     if settings.tile and job.settings.tile is None:
         line += f"; in tiles of {settings.tile} pixels, since the whole needs more than half of the memory"
     if settings.precision == "bfloat16" and job.settings.precision == "fastest":
-        line += "; in bfloat16, since this machine is faster with it"
+        line += "; in bfloat16, since this processor is faster with it"
     name = networks.name(job.network)
     used = replace(running, device=device, network=name, network_sha256=network.sha256, progress_grid=False)
     table = recipes.to_table(settings, used)

@@ -33,6 +33,7 @@ CALL = 100
 NO_END = 2**31 - 1
 FIRST_STEP, ARMIJO, CURVATURE, MOST_TRIALS = 30.0, 1e-4, 1e-10, 20
 SMOOTHNESS = 0.4
+ROUNDING = {"float32": 0.0, "bfloat16": 5e-5}  # what a total may rise by, relative to it
 
 
 Memory = tuple[tf.Tensor, ...]
@@ -117,12 +118,22 @@ def normalized_gradient_descent(
         x = clip(x - learning_rate * gradient / (deviation + eps), bounds)
 
 
-def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, memory: Memory = ()) -> Iterator[Step]:
+def lbfgs(
+    evaluate: Evaluate,
+    x: tf.Tensor,
+    bounds: Bounds = None,
+    memory: Memory = (),
+    *,
+    precision: str = "float32",
+) -> Iterator[Step]:
     """L-BFGS (Liu & Nocedal 1989) on the device, in float32, for x [1, H, W, C], with 10 corrections.
 
     Its first guess at the inverse Hessian damps fine detail, by the spatial frequency to the power -0.4, for
     which it needs fewer evaluations. Armijo's condition ends a line search, nearly always at its first point,
     so that an iteration is little more than an evaluation. The first step changes no value by more than 30.
+
+    precision: of the evaluations. In bfloat16 a total may rise by as much as rounding does to it, without
+    which L-BFGS would find no lower one long before it is done.
     """
     direction_at = tf.function(
         partial(_newton_step, bounds=bounds, smoothed=_smoother(*x.shape[1:3])), autograph=False
@@ -137,7 +148,8 @@ def lbfgs(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds = None, memory: Memor
         first = not corrections[-1].scale > 0
         if first:
             direction *= tf.math.divide_no_nan(FIRST_STEP, tf.reduce_max(tf.abs(direction)))
-        found = _line_search(evaluate, x, float(losses["total"]), gradient, direction, bounds)
+        total = float(losses["total"])
+        found = _line_search(evaluate, x, total, gradient, direction, bounds, ROUNDING[precision] * total)
         if found is not None:
             point, losses, new_gradient = found
             newest = _correction(point - x, new_gradient - gradient)
@@ -192,8 +204,10 @@ def _line_search(
     gradient: tf.Tensor,
     direction: tf.Tensor,
     bounds: Bounds,
+    slack: float,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor] | None:
-    """A point along the direction that is low enough, its losses and gradient; None if there is none."""
+    """A point along the direction that is low enough, but for the slack, its losses and gradient; None if
+    there is none."""
     for _ in range(MOST_TRIALS):
         point = clip(x + direction, bounds)
         slope = float(_dot(gradient, point - x))
@@ -201,7 +215,7 @@ def _line_search(
             return None
         losses, new_gradient = evaluate(point)
         rise = float(losses["total"]) - total
-        if rise < 0 and rise <= ARMIJO * slope:
+        if rise < slack and rise <= ARMIJO * slope + slack:
             return point, losses, new_gradient
         # The lowest point of the parabola through what is known, within reason.
         lowest = -slope / (2 * (rise - slope)) if math.isfinite(rise) else 0.0

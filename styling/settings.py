@@ -62,8 +62,8 @@ class Settings:
     tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
         less memory; 0 for whole, None for whole if that fits well into the machine's memory.
     precision: of the network's convolutions. bfloat16 has 8 bits; it takes less time and memory where the
-        processor has instructions for it, and far more time elsewhere. fastest is bfloat16 where there are
-        such, else float32.
+        processor has instructions for it, and far more time elsewhere. fastest is bfloat16 on such a
+        processor, else float32.
     style_scales: scale of each style relative to the result's width; None for 1 each.
     style_blend_weights: share of each style, any positive scale; None for equal shares.
     learning_rate: in grey levels; of every optimiser but the two of L-BFGS. beta1, beta2: of adam. eps: of

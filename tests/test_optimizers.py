@@ -343,6 +343,24 @@ def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, seed, bounded):
     )
 
 
+def test_lbfgs_in_bfloat16_goes_on_where_rounding_makes_totals_rough():
+    curvature = 10.0 ** np.random.default_rng(1).uniform(-5, 0, (1, 12, 16, 3))
+    start = np.random.default_rng(2).normal(0, 60, curvature.shape)
+
+    def smooth(x):
+        return 1e5 + (curvature * x * x).sum() / 2
+
+    function = Function(lambda x: smooth(x) * (1 + 2e-5 * np.sin(1e6 * x.sum())), lambda x: curvature * x)
+    exact, rounded = (
+        steps_of(optimizers.lbfgs, function, start, 120, precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert len(exact) < 100 < len(rounded)
+    ends = [smooth(steps[-1].x.numpy().astype(np.float64)) - 1e5 for steps in (exact, rounded)]
+    assert ends[1] < ends[0] / 2
+    assert all(after < 1.0001 * before for before, after in itertools.pairwise(totals_of(rounded)))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
     # A quadratic without mixed terms has its bounded minimum at the clipped free one.
