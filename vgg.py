@@ -35,13 +35,14 @@ RARELY_ACTIVE = 0.05
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out], both
-    float32 or both bfloat16, which its output is then, too."""
+    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out], and a
+    dtype, float32 or bfloat16, that it is computed in."""
 
     name: str
     kind: str
     kernel: tf.Tensor | None = None
     bias: tf.Tensor | None = None
+    dtype: tf.DType = tf.float32
 
     @cached_property
     def turned(self) -> tf.Tensor:
@@ -51,21 +52,22 @@ class Layer:
 
     def convolve(self, x: tf.Tensor) -> tf.Tensor:
         """[1, h, w, in] -> [1, h, w, out]; only the gradient for x is there, the weights being constants."""
+        # On a GPU, cuDNN chooses the way by itself.
+        wide = winograd.pays(x.shape, self.bias.shape[0]) and not tf.config.list_logical_devices("GPU")
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
-            return tf.nn.bias_add(self._product(x), self.bias), partial(self._product, back=True)
+            product = partial(winograd.convolve, kernel=self.kernel) if wide else self._direct
+            return tf.nn.bias_add(product(x), tf.cast(self.bias, x.dtype)), partial(product, back=True)
 
-        return convolve(tf.cast(x, self.kernel.dtype))
+        # Winograd's way in float32 is no slower than a direct one in bfloat16.
+        return convolve(tf.cast(x, tf.float32 if wide else self.dtype))
 
-    def _product(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
+    def _direct(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
         """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: a gradient's, out -> in."""
-        # Its rounding would be too much for bfloat16; on a GPU, cuDNN chooses the way by itself.
-        possible = x.dtype == tf.float32 and not tf.config.list_logical_devices("GPU")
-        if possible and winograd.pays(x.shape, self.kernel.shape[2 if back else 3]):
-            return winograd.convolve(x, self.kernel, back)
-        return tf.nn.conv2d(x, self.turned if back else self.kernel, strides=1, padding="SAME")
+        kernel = self.turned if back else self.kernel
+        return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding="SAME")
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,9 @@ class Network:
 
         The first, which takes little time, stays in float32, since pixels would be rounded to a grey level.
         """
-        rounded = [
-            replace(layer, kernel=tf.cast(layer.kernel, tf.bfloat16), bias=tf.cast(layer.bias, tf.bfloat16))
-            if layer.kind == "conv" and layer is not self.layers[0]
-            else layer
-            for layer in self.layers
-        ]
-        return replace(self, layers=tuple(rounded))
+        first, *others = self.layers
+        others = [replace(layer, dtype=tf.bfloat16) if layer.kind == "conv" else layer for layer in others]
+        return replace(self, layers=(first, *others))
 
     def relus(self, names: Iterable[str]) -> list[str]:
         """The layers whose mean activations normalized() is to be given."""

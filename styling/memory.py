@@ -110,7 +110,7 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
     activations, share = 0.0, 1.0
     for layer in layers:
         if layer.kind == "conv":
-            activations += share * layer.bias.shape[0] * layer.bias.dtype.size
+            activations += share * layer.bias.shape[0] * layer.dtype.size
         elif layer.kind == "pool":
             share /= 4
     return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL

@@ -1,5 +1,6 @@
 """The network: what is read from a file, what is computed from it, and the cache."""
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -116,6 +117,18 @@ def test_a_layers_gradient_is_the_models_whichever_way_and_graph_asks_first():
         found = call(x, tf.constant(upstream[None], tf.float32))[0]
         expected = reference.conv_gradient(x[0], kernel.astype(np.float64), upstream)
         np.testing.assert_allclose(found, expected, atol=4e-5)
+
+
+def test_in_bfloat16_a_layer_that_winograds_way_is_for_stays_exact():
+    kernel = tf.random.stateless_normal([3, 3, 128, 256], [1, 2], stddev=1 / 34)
+    layer = vgg.Layer("conv", "conv", kernel, tf.zeros([256]))
+    rounded = dataclasses.replace(layer, dtype=tf.bfloat16)
+    for height, width, dtype in ((40, 38, tf.float32), (5, 3, tf.bfloat16)):
+        x = tf.random.stateless_normal([1, height, width, 128], [3, 4])
+        found, expected = rounded.convolve(x), layer.convolve(x)
+        assert found.dtype == dtype
+        assert np.array_equal(found, expected) == (dtype == tf.float32)
+        assert distance(tf.cast(found, tf.float32), expected) < 0.01
 
 
 def test_a_gradient_by_winograds_way_needs_the_kernel_once():
