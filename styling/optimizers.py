@@ -138,6 +138,7 @@ def lbfgs(
     direction_at = tf.function(
         partial(_newton_step, bounds=bounds, smoothed=_smoother(*x.shape[1:3])), autograph=False
     )
+    correction_of = tf.function(_correction, autograph=False)
     # Places that are still empty hold zeros, which change nothing, so that one graph does for every number.
     empty = (Correction(tf.zeros_like(x), tf.zeros_like(x), tf.zeros([])),) * CORRECTIONS
     corrections = tuple(Correction(*memory[i : i + 3]) for i in range(0, len(memory), 3)) or empty
@@ -152,7 +153,7 @@ def lbfgs(
         found = _line_search(evaluate, x, total, gradient, direction, bounds, ROUNDING[precision] * total)
         if found is not None:
             point, losses, new_gradient = found
-            newest = _correction(point - x, new_gradient - gradient)
+            newest = correction_of(x, point, gradient, new_gradient)
             if newest.scale > 0:
                 corrections = (*corrections[1:], newest)
             x, gradient = point, new_gradient
@@ -171,7 +172,9 @@ class Correction(NamedTuple):
     scale: tf.Tensor
 
 
-def _correction(s: tf.Tensor, y: tf.Tensor) -> Correction:
+def _correction(x: tf.Tensor, point: tf.Tensor, gradient: tf.Tensor, new_gradient: tf.Tensor) -> Correction:
+    """What the way from x to a point tells."""
+    s, y = point - x, new_gradient - gradient
     curvature = _dot(s, y)
     enough = curvature > CURVATURE * tf.sqrt(_dot(s, s)) * tf.sqrt(_dot(y, y))
     return Correction(s, y, tf.where(enough, 1 / curvature, 0.0))
