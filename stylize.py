@@ -212,16 +212,18 @@ def settled(
         if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
             raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
     scales = _scales(content, styles, settings, initial is not None)
-    network.built(settings.layers())  # raises NetworkError where one is missing
-    for scale in scales:
-        check_shifts(network, settings, scale.size)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if _has_bfloat16() else "float32")
-    if settings.tile is None:
-        full, by_tiles = scales[-1], _on_cpu() and not settings.histogram_weight
-        needs = _layers(network, settings), full.size, full.styles, settings.optimizer
-        settings = replace(settings, tile=choose_tile(*needs) if by_tiles else 0)
-    return settings
+    layers = _layers(network, settings)
+    for scale in scales:
+        check_shifts(network, settings, scale.size)
+    if settings.tile is not None:
+        return settings
+    by_tiles = _on_cpu() and not settings.histogram_weight
+    full = scales[-1]
+    return replace(
+        settings, tile=choose_tile(layers, full.size, full.styles, settings.optimizer) if by_tiles else 0
+    )
 
 
 def demand(
@@ -230,15 +232,13 @@ def demand(
     """What a run of these will take, by an estimate: operations, or what takes as long as they do, and bytes
     of memory."""
     scales = _scales(content, styles, settings, has_initial=True)
-    each, own = (
-        settings.evaluations or EVALUATIONS.get(settings.optimizer, 1),
-        MOVED_BY.get(settings.optimizer, 0),
-    )
+    evaluations = settings.evaluations or EVALUATIONS.get(settings.optimizer, 1)
+    own = MOVED_BY.get(settings.optimizer, 0)
     count = 0.0
     for scale in scales:
         pixels = math.prod(scale.size)
-        evaluation = operations(network, scale.size, settings) + MOVED * pixels
-        count += scale.iterations * (each * evaluation + own * pixels)
+        each = operations(network, scale.size, settings) + MOVED * pixels
+        count += scale.iterations * (evaluations * each + own * pixels)
     layers, full, tile = _layers(network, settings), scales[-1], settings.tile or 0
     needs = [needed(layers, full.size, tile, settings.optimizer)]
     return count, max(needs + [needed(layers, style, tile) for style in full.styles])
@@ -282,10 +282,11 @@ def _has_bfloat16() -> bool:
 
     GPUs that have them multiply float32 in that manner by themselves, with 11 bits.
     """
-    flags = set()
-    with contextlib.suppress(OSError):  # only Linux tells in this way
-        flags.update(Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split())
-    return _on_cpu() and bool(flags & {"avx512_bf16", "amx_bf16"})
+    try:
+        told = Path("/proc/cpuinfo").read_text().split()
+    except OSError:  # only Linux tells in this way
+        return False
+    return _on_cpu() and ("avx512_bf16" in told or "amx_bf16" in told)
 
 
 @dataclass(frozen=True)

@@ -352,23 +352,23 @@ def adam_seconds(run: Run, settings: "Settings") -> list[float]:
 
 def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
     """Run until the total, computed in float32, is as small as `loss`, or to the end."""
+    import tensorflow as tf
+
     import stylize
-    from styling import images
-    from styling.settings import content_size, style_size
 
     content, style = run.images
-    size = content_size(*content.shape[:2], settings)
-    content = images.resize(content, *size)
-    style = images.resize(style, *style_size(*style.shape[:2], 1, size[1]))
+    scale = stylize._scales(content, [style], settings, has_initial=False)[-1]
+    images = stylize._resized(content, [style], scale)
     exactly = replace(settings, precision="float32")
-    exact = stylize.evaluation(stylize.build_objective(content, [style], run.network, exactly))
+    objective = stylize.build_objective(*images, run.network, exactly)
+    exact = tf.function(lambda x: objective(x)["total"], autograph=False)
     least = float("inf")
     with clock() as noted:
         for progress in run(settings):
             x = progress.state.x
             # At the smaller scales the objective is another one.
-            if x.shape[1:3] == size:
-                least = min(least, noted.apart(lambda x=x: float(exact(x)[0]["total"])))
+            if x.shape[1:3] == scale.size:
+                least = min(least, noted.apart(lambda x=x: float(exact(x))))
                 if least <= loss:
                     break
         whole = time.perf_counter() - noted.began

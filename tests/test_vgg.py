@@ -50,9 +50,8 @@ def test_features_are_the_reference_models(network_file, pooling, size):
 def test_in_bfloat16_all_but_the_first_convolution_is_rounded_a_little(network_file, pooling, size):
     network, names = vgg.load(network_file), ["relu1_1", "pool2", "conv3_4", "relu5_4"]
     x = network.preprocess(np.random.default_rng(2).uniform(0, 255, (*size, 3)).astype(np.float32))
-    weights = {
-        name: tf.random.stateless_normal([1, *network.shapes(*size, names)[name]], [1, 2]) for name in names
-    }
+    shapes = network.shapes(*size, names)
+    weights = {name: tf.random.stateless_normal([1, *shapes[name]], [1, 2]) for name in names}
 
     def features_and_gradient(network):
         with tf.GradientTape() as tape:
