@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""How much of its teachers' features the compact network explains, on images held out of training.
+"""How near the small network's features and Gram matrices come to VGG-16's, on images held out of training.
 
-The share of the variance, all channels pooled, that a linear map from the compact features explains, at a
-width of 384 pixels with average pooling; fitted on half of the images, scored on the other half, and the
-other way round. The distilled teacher is shown with zero padding, as the program would run it, and with
-reflection padding, as it was trained.
+    evaluate.py vgg16-small.mat --teacher vgg16.npz --images FOLDER
+
+By layer, 384 pixels wide, average pooling, mean over the images: the share of the features' variance that is
+explained, channel by channel with no map between, and the relative squared error of the Gram matrix. Also the
+multiplications that a pixel takes to relu5_1, and the numbers in the file.
 """
 
 import argparse
@@ -12,71 +13,47 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
-from train import HELD_OUT, Teachers, load_npz, mean_activations, plain_features, read_mat, to_tensor
+from train import CHAINS, FEATURES, HELD_OUT, distances, load_teacher, read_mat, student_features
+from train import teacher_features, to_tensor
 
-LAYERS = ("1_1", "2_1", "3_1", "4_1", "4_2", "5_1")
 WIDTH = 384
 
 
-def load_image(folder: Path, name: str) -> Tensor:
+def load_image(folder: Path, name: str) -> torch.Tensor:
     image = Image.open(next(folder.glob(f"{name}.*"))).convert("RGB")
     size = WIDTH, image.height * WIDTH // image.width
-    return to_tensor([image.resize(size, Image.Resampling.BICUBIC)])
+    return to_tensor(image.resize(size, Image.Resampling.BICUBIC))[None]
 
 
-def moments(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-    """Sums over positions, in float64: all that fitting and scoring a linear map with an offset needs."""
-    s, t = (f[0].flatten(1).T.double() for f in (student, teacher))  # (positions, channels)
-    s = torch.cat([s, torch.ones_like(s[:, :1])], 1)
-    n = torch.tensor(float(len(s)))
-    return {"ss": s.T @ s, "st": s.T @ t, "tt": t.square().sum(), "t": t.sum(0), "n": n}
-
-
-def total(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {key: torch.stack([part[key] for part in parts]).sum(0) for key in parts[0]}
-
-
-def explained(fitted: dict[str, Tensor], scored: dict[str, Tensor]) -> float:
-    matrix = torch.linalg.lstsq(fitted["ss"], fitted["st"], driver="gelsd").solution
-    residual = scored["tt"] - 2 * (matrix * scored["st"]).sum() + (matrix * (scored["ss"] @ matrix)).sum()
-    variance = scored["tt"] - scored["t"].square().sum() / scored["n"]
-    return 1 - float(residual / variance)
+def multiplications(weights: dict[str, torch.Tensor]) -> float:
+    """Of a pixel, up to relu5_1."""
+    sizes = {name: w.numel() for name, w in weights.items() if w.dim() == 4 and not name.startswith("5_2")}
+    return sum(size / 4 ** (int(name[0]) - 1) for name, size in sizes.items())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("network", type=Path, help="the compact network (.mat), or a teacher (.npz)")
-    parser.add_argument(
-        "--teachers", type=Path, required=True, help="folder of vgg19-conv1-3.npz and vgg19-16x.npz"
-    )
+    parser.add_argument("network", type=Path, help="the small network (.mat)")
+    parser.add_argument("--teacher", type=Path, required=True, help="vgg16.npz")
     parser.add_argument("--images", type=Path, required=True, help="folder with the held-out images")
     options = parser.parse_args()
 
-    teachers = Teachers(options.teachers)
-    weights = load_npz(options.network) if options.network.suffix == ".npz" else read_mat(options.network)
+    teacher, weights = load_teacher(options.teacher, "cpu"), read_mat(options.network)
     images = [load_image(options.images, name) for name in HELD_OUT]
     with torch.no_grad():
-        features = [plain_features(weights, image) for image in images]
-    sizes = [mean_activations(f) for f in features]
-    table = {}
-    for padding in ("zeros", "reflect"):
-        taught = [teachers.features(image, padding) for image in images]
-        for name in LAYERS:
-            parts = [moments(f[name], t[name]) for f, t in zip(features, taught, strict=True)]
-            halves = total(parts[::2]), total(parts[1::2])
-            table[name, padding] = explained(*halves), explained(*halves[::-1])
-
-    print("layer     zero padding             reflection padding       mean activation")
-    for name in LAYERS:
-        zeros, reflect = (
-            f"{sum(both) / 2:.3f} ({both[0]:.3f} {both[1]:.3f})"
-            for both in (table[name, p] for p in ("zeros", "reflect"))
-        )
-        size = sum(s[name] for s in sizes) / len(sizes)
-        print(f"relu{name}   {zeros:24s} {reflect:24s} {size:.1f}")
+        found = [distances(student_features(weights, x), teacher_features(teacher, x)) for x in images]
+    print("layer    explained  Gram error")
+    for name in (name for name in CHAINS if name in FEATURES):
+        explained = 1 - sum(float(features[name]) for features, _ in found) / len(found)
+        errors = [float(grams[name]) for _, grams in found if name in grams]
+        shown = f"{sum(errors) / len(errors):10.4f}" if errors else ""
+        print(f"relu{name} {explained:10.3f}  {shown}")
+    numbers = sum(w.numel() for w in weights.values())
+    print(
+        f"{multiplications(weights) / 1e3:.1f} thousand multiplications a pixel, {numbers / 1e6:.2f} million numbers"
+    )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,19 @@
 #!/usr/bin/env python3
-"""Train the compact VGG-19 that ships with the program, and write it as a MatConvNet file.
+"""Make the small VGG-16 that ships with the program: VGG-16 in low rank, then distilled from VGG-16 itself.
 
-The student has VGG-19's layer names to conv5_2, narrow channels, plain convolution + ReLU, zero padding and
-average pooling. Its features, mapped linearly, are matched to those of two teachers:
+    train.py --teacher vgg16.npz --photos photos.tar --paintings FOLDER ... --out vgg16-small.mat
 
-- VGG-19's own conv1_1..conv3_4 (Simonyan & Zisserman, arXiv 1409.1556), for blocks 1 to 3;
-- a quarter-width VGG-19 distilled from it by Wang et al. (Collaborative Distillation, CVPR 2020), for
-  conv4_1..conv5_1.
+Each 3x3 convolution but the first becomes a chain: 1x1 to few channels, 3x3 among them, 1x1 back to VGG-16's
+width (a Tucker-2 decomposition, Kim et al., arXiv 1511.06530). Layers that no loss looks at stay narrow. The
+chain begins with least squares on the responses of the network so far (Zhang et al., arXiv 1505.06798), and
+narrow layers with the channels that the next layer can best do with (He et al., arXiv 1707.06168).
 
-relu5_2 has no teacher: it is asked for relu5_1 and for the four relu4_2 positions beneath it, so that it goes
-one layer further without losing what lies below.
+Then all layers are trained together to give VGG-16's features and Gram matrices, on photographs, paintings,
+noise, and above all on pictures that the small network itself paints on the way, where an optimisation has
+found what it is blind to.
 
-The linear maps are not learned but solved: least squares on running moments of the features, which is the
-optimum for the student as it is (variable projection, Golub & Pereyra 1973). Batch normalisation
-(Ioffe & Szegedy, arXiv 1502.03167) is used while training and folded into the convolutions at the end.
-
-Everything random follows from the seed and the step's number, and the state is written as a whole, so that a
-run that was stopped continues as if it had not been.
+Everything random follows from the seed and the step. The state is written as a whole, so that a run that was
+stopped goes on.
 """
 
 import argparse
@@ -25,7 +22,7 @@ import math
 import os
 import tarfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -33,329 +30,373 @@ import scipy.io
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-MEAN = (123.68, 116.779, 103.939)  # of the RGB pixels that VGG-19 was trained on
-COUNTS = (2, 2, 4, 4, 2)  # convolutions per block
-TEACHER_CHANNELS = (64, 128, 256, 512, 512)  # VGG-19's own
+MEAN = (123.68, 116.779, 103.939)  # of the RGB pixels that VGG-16 was trained on
 STYLE_LAYERS = ("1_1", "2_1", "3_1", "4_1", "5_1")
+CONTENT_LAYER = "4_2"
 HELD_OUT = ("the-scream", "shipwreck", "great-wave", "tubingen", "golden-gate", "face", "stata", "sleeper")
-NOT_PAINTINGS = ("face-mask",)
 
-CROP = 128
-SCALES = (0.45, 1.3)
-PHOTOS, PAINTINGS, NOISY, PAINTED = 7, 2, 1, 2  # crops per step
-PAINT_EVERY, PAINT_BATCH, PAINT_POOL = 100, 4, 200
-SAVE_EVERY = 100
-
-# How much each layer's unexplained variance counts, at first and later: the shallow layers are learned first,
-# and the layers that painting looks at count most.
-WEIGHTS = {
-    "1_1": (1.0, 0.5),
-    "1_2": (0.3, 0.2),
-    "2_1": (1.0, 0.5),
-    "2_2": (0.3, 0.2),
-    "3_1": (1.0, 0.7),
-    "3_2": (0.2, 0.1),
-    "3_4": (0.3, 0.3),
-    "4_1": (1.0, 1.5),
-    "4_2": (1.0, 3.0),
-    "4_4": (0.3, 0.5),
-    "5_1": (1.0, 4.0),
-    "5_2": (0.3, 0.5),
+# What each convolution becomes: (size, channels) in turn. Where the last one is narrower than VGG-16's layer,
+# the layer is narrow.
+CHAINS = {
+    "1_1": ((3, 64),),
+    "1_2": ((1, 24), (3, 32)),
+    "2_1": ((3, 32), (1, 128)),
+    "2_2": ((1, 48), (3, 64)),
+    "3_1": ((3, 64), (1, 256)),
+    "3_2": ((1, 72), (3, 72), (1, 256)),
+    "3_3": ((1, 80), (3, 96)),
+    "4_1": ((3, 128), (1, 512)),
+    "4_2": ((1, 144), (3, 144), (1, 512)),
+    "4_3": ((1, 144), (3, 224)),
+    "5_1": ((3, 320), (1, 512)),
+    "5_2": ((1, 128), (3, 128), (1, 512)),
 }
-LATER = 0.38  # of all steps
-MOMENT_DECAY = 0.9
-RIDGE = 1e-4
-RELU5_2_SIZE = 0.4  # of relu5_1's mean activation
+# How much the features, and the Gram matrices, of a layer count.
+FEATURES = {"2_1": 1.0, "3_1": 1.0, "3_2": 0.2, "4_1": 1.0, "4_2": 1.0, "5_1": 1.0, "5_2": 0.1}
+GRAMS = {"2_1": 2.0, "3_1": 2.0, "4_1": 3.0, "5_1": 4.0}
 
-Weights = dict[str, tuple[Tensor, Tensor]]
+CROP = 160
+SCALES = (0.35, 1.1)
+BATCH, FRESH = 6, 1  # crops of a step, and how many new ones it adds to the pool
+PAINT_EVERY, PAINT_BATCH, PAINT_STEPS, SNAPSHOTS = 80, 4, (16, 60), 4
+POOL = 1200
+FIRST_CROPS = 240
+SAVE_EVERY = 100
+FITTING_IMAGES, FITTING_POSITIONS = 72, 400  # for the start: images, and positions sampled of each
+
 Features = dict[str, Tensor]
+Weights = dict[str, Tensor]
+Rng = np.random.Generator
 
 
 # ---------------------------------------------------------------- networks
 
 
-def layer_names(counts: Iterable[int] = COUNTS) -> list[str]:
-    return [f"{block}_{i}" for block, count in enumerate(counts, 1) for i in range(1, count + 1)]
-
-
-def run_layers(x: Tensor, names: Iterable[str], layer: Callable[[str, Tensor], Tensor]) -> Features:
-    """Features by name ("1_1": after its ReLU) of images [N, 3, H, W] minus the mean pixel."""
+def teacher_features(teacher: Weights, x: Tensor) -> Features:
+    """VGG-16's features by name ("1_1": after its ReLU) of images [N, 3, H, W] minus the mean pixel."""
     features = {}
-    for name in names:
+    for name in CHAINS:
         if name.endswith("_1") and name != "1_1":
             x = F.avg_pool2d(x, 2, ceil_mode=True)
-        x = features[name] = F.relu(layer(name, x))
+        x = features[name] = F.relu(
+            F.conv2d(x, teacher[f"{name}/kernel"], teacher[f"{name}/bias"], padding=1)
+        )
     return features
 
 
-def plain_features(weights: Weights, x: Tensor, padding: str = "zeros") -> Features:
-    """A network of plain convolutions; padding is "zeros" or "reflect"."""
-
-    def layer(name: str, x: Tensor) -> Tensor:
-        kernel, bias = weights[name]
-        if padding == "zeros":
-            return F.conv2d(x, kernel, bias, padding=1)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, bias)
-
-    return run_layers(x, weights, layer)
-
-
-class Student(nn.Module):
-    """The compact network while it is trained: convolution, batch normalisation, ReLU."""
-
-    def __init__(self, channels: Iterable[int]) -> None:
-        super().__init__()
-        self.conv, self.norm = nn.ModuleDict(), nn.ModuleDict()
-        width_in = 3
-        for name, width in zip(layer_names(), np.repeat(channels, COUNTS).tolist(), strict=True):
-            self.conv[name] = nn.Conv2d(width_in, width, 3, padding=1, bias=False)
-            self.norm[name] = nn.BatchNorm2d(width, momentum=0.02)
-            nn.init.kaiming_normal_(self.conv[name].weight, nonlinearity="relu")
-            width_in = width
-
-    def forward(self, x: Tensor) -> Features:
-        return run_layers(x, self.conv, lambda name, x: self.norm[name](self.conv[name](x)))
-
-    @torch.no_grad()
-    def folded(self) -> Weights:
-        """The same function as plain convolutions, from the running statistics."""
-        weights = {}
-        for name, norm in self.norm.items():
-            factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            kernel = self.conv[name].weight * factor[:, None, None, None]
-            weights[name] = kernel.contiguous(), norm.bias - norm.running_mean * factor
-        return weights
+def student_features(weights: Weights, x: Tensor, after: str | None = None) -> Features:
+    """The same of the small network; or from what a layer gave, x, those of the layers after it."""
+    features = {}
+    names = list(CHAINS)
+    for name in names[names.index(after) + 1 if after else 0 :]:
+        chain = CHAINS[name]
+        if name.endswith("_1") and name != "1_1":
+            x = F.avg_pool2d(x, 2, ceil_mode=True)
+        x = features[name] = F.relu(respond(weights, name, chain, x))
+    return features
 
 
-def load_npz(path: Path) -> Weights:
-    """A teacher: kernels [h, w, in, out] become [out, in, h, w]."""
+def respond(weights: Weights, name: str, chain: Iterable[tuple[int, int]], x: Tensor) -> Tensor:
+    """A chain's output before the ReLU."""
+    for i, (size, _) in enumerate(chain):
+        bias = weights[f"{name}/bias"] if i == len(chain) - 1 else None
+        x = F.conv2d(x, weights[f"{name}/{i}"], bias, padding=size // 2)
+    return x
+
+
+def load_teacher(path: Path, device: str) -> Weights:
+    """Kernels [h, w, in, out] become [out, in, h, w]."""
     with np.load(path) as file:
-        names = sorted(
-            key.removeprefix("conv").removesuffix("/kernel") for key in file if key.endswith("kernel")
-        )
-        return {
-            name: (
-                torch.from_numpy(file[f"conv{name}/kernel"].transpose(3, 2, 0, 1).copy()).contiguous(
-                    memory_format=torch.channels_last
-                ),
-                torch.from_numpy(file[f"conv{name}/bias"]),
-            )
-            for name in names
-        }
-
-
-class Teachers:
-    """VGG-19's first three blocks, and the distilled network from conv4_1 on."""
-
-    def __init__(self, folder: Path) -> None:
-        self.vgg = load_npz(folder / "vgg19-conv1-3.npz")
-        self.distilled = load_npz(folder / "vgg19-16x.npz")
-
-    @torch.no_grad()
-    def features(self, x: Tensor, distilled_padding: str = "zeros") -> Features:
-        """Zero padding is what the program runs; the distilled network itself was trained with reflection."""
-        deep = plain_features(self.distilled, x, distilled_padding)
-        return plain_features(self.vgg, x) | {name: deep[name] for name in deep if name[0] in "45"}
+        weights = {}
+        for name in CHAINS:
+            kernel = torch.from_numpy(file[f"conv{name}/kernel"].transpose(3, 2, 0, 1).copy())
+            weights[f"{name}/kernel"] = kernel.to(device).contiguous(memory_format=torch.channels_last)
+            weights[f"{name}/bias"] = torch.from_numpy(file[f"conv{name}/bias"]).to(device)
+    return weights
 
 
 # ---------------------------------------------------------------- data
 
 
-def read_photos(path: Path) -> list[Image.Image]:
-    with tarfile.open(path) as tar:
+def read_images(folders: Iterable[Path], photos: Path) -> dict[str, list[Image.Image]]:
+    """Paintings that are not held out, and photographs."""
+    paths = [path for folder in folders for path in sorted(folder.glob("*.jpg"))]
+    paintings = [Image.open(path).convert("RGB") for path in paths if path.stem not in HELD_OUT]
+    with tarfile.open(photos) as tar:
         members = sorted((m for m in tar if m.name.endswith(".jpg")), key=lambda m: m.name)
-        return [Image.open(io.BytesIO(tar.extractfile(m).read())).convert("RGB") for m in members]
+        files = [io.BytesIO(tar.extractfile(member).read()) for member in members]
+    return {"paintings": paintings, "photos": [Image.open(file).convert("RGB") for file in files]}
 
 
-def read_paintings(folder: Path) -> list[Image.Image]:
-    paths = [p for p in sorted(folder.iterdir()) if p.suffix in (".jpg", ".png")]
-    images = []
-    for path in paths:
-        if path.stem not in HELD_OUT + NOT_PAINTINGS:
-            image = Image.open(path).convert("RGB")
-            image.thumbnail((640, 640), Image.Resampling.BICUBIC)
-            images.append(image)
-    return images
+def to_tensor(image: Image.Image) -> Tensor:
+    array = np.asarray(image, np.float32) - np.array(MEAN, np.float32)
+    return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
-def to_tensor(images: Iterable[Image.Image]) -> Tensor:
-    """Images of one size to [N, 3, H, W], RGB 0..255 minus the mean pixel."""
-    pixels = np.stack([np.asarray(image, np.float32) for image in images]) - np.float32(MEAN)
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2)  # channels last in memory
-
-
-def random_crop(images: list[Image.Image], rng: np.random.Generator) -> Image.Image:
+def random_crop(images: list[Image.Image], rng: Rng, side: int = CROP) -> Tensor:
+    """A crop [3, side, side] at a random scale, flipped by chance."""
     image = images[rng.integers(len(images))]
-    scale = math.exp(rng.uniform(math.log(SCALES[0]), math.log(SCALES[1])))
-    side = min(CROP / scale, *image.size)
-    left, top = rng.uniform(0, image.width - side), rng.uniform(0, image.height - side)
-    box = (left, top, left + side, top + side)
-    crop = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box)
-    return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop
+    scale = math.exp(rng.uniform(*map(math.log, SCALES))) * 500 / max(image.size)
+    width = min(side / scale, *image.size)
+    left, top = rng.uniform(0, image.width - width), rng.uniform(0, image.height - width)
+    crop = image.resize((side, side), Image.Resampling.BICUBIC, box=(left, top, left + width, top + width))
+    return to_tensor(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if rng.random() < 0.5 else crop)
 
 
-def add_noise(x: Tensor, rng: np.random.Generator) -> Tensor:
+def painting_crop(data: dict[str, list], rng: Rng, side: int = CROP) -> Tensor:
+    """A crop of a painting, or now and then of a photograph, its colours exchanged by chance."""
+    crop = random_crop(data["paintings" if rng.random() < 0.8 else "photos"], rng, side)
+    if rng.random() < 0.5:
+        mean = torch.tensor(MEAN)[:, None, None]
+        crop = (crop + mean)[rng.permutation(3).tolist()]
+        crop = (255 - crop if rng.random() < 0.3 else crop) - mean
+    return crop
+
+
+def noisy(x: Tensor, rng: Rng) -> Tensor:
     """Noise of a random grain and strength over a faded picture: what an optimisation begins with."""
     grain = int(rng.choice([1, 1, 2, 4]))
-    noise = torch.from_numpy(rng.standard_normal((len(x), 3, CROP // grain, CROP // grain), np.float32))
-    strength = math.exp(rng.uniform(math.log(2), math.log(50)))
-    return x * rng.uniform(0, 1) + strength * F.interpolate(noise, scale_factor=grain, mode="nearest")
+    noise = torch.from_numpy(rng.standard_normal((1, 3, CROP // grain, CROP // grain), np.float32))
+    strength = math.exp(rng.uniform(math.log(2), math.log(40)))
+    return x * rng.uniform(0, 1) + strength * F.interpolate(noise, scale_factor=grain, mode="nearest")[0]
 
 
-def make_batch(data: dict[str, list], pool: list[Tensor], rng: np.random.Generator) -> Tensor:
-    """Crops [N, 3, CROP, CROP]; the painted ones are whole pictures, so that their borders are seen too."""
-    photos = to_tensor([random_crop(data["photos"], rng) for _ in range(PHOTOS + NOISY)])
-    paintings = to_tensor([random_crop(data["paintings"], rng) for _ in range(PAINTINGS)])
-    painted = [pool[i].float() for i in rng.integers(len(pool), size=PAINTED)] if pool else []
-    batch = [photos[:PHOTOS], add_noise(photos[PHOTOS:], rng), paintings, *(p[None] for p in painted)]
-    return torch.cat(batch).contiguous(memory_format=torch.channels_last)
+def fresh_crop(data: dict[str, list], rng: Rng) -> Tensor:
+    kind = rng.random()
+    if kind < 0.45:
+        return random_crop(data["photos"], rng)
+    crop = painting_crop(data, rng)
+    return crop if kind < 0.85 else noisy(crop, rng)
 
 
-# ---------------------------------------------------------------- the program's own pictures
+# ---------------------------------------------------------------- losses
 
 
 def gram(f: Tensor) -> Tensor:
-    n, c, h, w = f.shape
-    f = f.reshape(n, c, h * w)
-    return f @ f.transpose(1, 2) / (h * w * c)  # (n, c, c)
+    f = f.flatten(2)
+    return f @ f.transpose(1, 2) / f.shape[2]  # (n, c, c)
 
 
-def total_variation(x: Tensor) -> Tensor:
-    return (x[..., 1:, :] - x[..., :-1, :]).square().mean() + (x[..., 1:] - x[..., :-1]).square().mean()
+def per_image(x: Tensor) -> Tensor:
+    return x.flatten(1).sum(1)
 
 
-def paint(weights: Weights, content: Tensor, style: Tensor, start: Tensor, iterations: int) -> Tensor:
-    """The program's default objective and optimiser, in small, on the network as it would be written now."""
-    names = {name: weights[name] for name in layer_names() if name <= "5_1"}
-    with torch.no_grad():
-        content_target = plain_features(names, content)["4_2"]
-        style_features = plain_features(names, style)
-    style_targets = {name: gram(style_features[name]) for name in STYLE_LAYERS}
-    share = torch.softmax(torch.arange(5.0), 0)
-    x = start.clone().requires_grad_()
-    adam = torch.optim.Adam([x], lr=10)
-    for _ in range(iterations):
-        features = plain_features(names, x)
-        loss = 5 * (features["4_2"] - content_target).square().mean() + 100 * total_variation(x)
-        for k, name in enumerate(STYLE_LAYERS):
-            loss = loss + 500 * share[k] * (gram(features[name]) - style_targets[name]).square().mean()
-        adam.zero_grad()
-        (loss * len(x)).backward()
-        adam.step()
-    return x.detach()
+def relative(a: Tensor, b: Tensor) -> Tensor:
+    """Squared difference by image, relative to the second's square, [n]."""
+    return per_image((a - b) ** 2) / per_image(b**2).clamp_min(1e-8)
 
 
-def paint_some(
-    student: Student, data: dict[str, list], sizes: dict[str, float], rng: np.random.Generator
-) -> list[Tensor]:
-    """New pictures for the pool, from the content or from noise, stopped anywhere on their way."""
-    content = to_tensor([random_crop(data["photos"], rng) for _ in range(PAINT_BATCH)])
-    style = to_tensor([random_crop(data["paintings"], rng) for _ in range(PAINT_BATCH)])
-    noise = 30 * torch.from_numpy(rng.standard_normal(content.shape, np.float32))
-    start = content if rng.random() < 0.5 else noise
-    weights = resized(student.folded(), sizes, content)
-    with torch.autocast("cpu", torch.bfloat16):
-        pictures = paint(weights, content, style, start.contiguous(), int(rng.integers(5, 60)))
-    low = -torch.tensor(MEAN)[:, None, None]
-    return list(pictures.clamp(low - 20, low + 275).half())
+def unexplained(a: Tensor, b: Tensor) -> Tensor:
+    """Squared difference relative to the variance of the second about its channels' means, all images, scalar."""
+    return ((a - b) ** 2).sum() / ((b - b.mean((0, 2, 3), keepdim=True)) ** 2).sum().clamp_min(1e-8)
 
 
-# ---------------------------------------------------------------- sizes of activations
+def distances(student: Features, taught: Features) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """What is unexplained of the features, and the Gram matrices' relative errors, by layer."""
+    return (
+        {name: unexplained(f, taught[name]) for name, f in student.items() if name in FEATURES},
+        {name: relative(gram(f), gram(taught[name])).mean() for name, f in student.items() if name in GRAMS},
+    )
 
 
-@torch.no_grad()
-def mean_activations(features: Features) -> dict[str, float]:
-    return {name: float(f.float().mean()) for name, f in features.items()}
+# ---------------------------------------------------------------- the network's own pictures
 
 
-def wanted_sizes(teachers: Teachers, x: Tensor, channels: Iterable[int]) -> dict[str, float]:
-    """Mean activations that balance the default weights with this network as with the published one.
-
-    A Gram matrix's mean square goes with activation^4 / channels^2: VGG-19's size times the square root of
-    the channel ratio keeps it. relu4_2 and relu5_2, the content layers, keep VGG-19's size.
-    """
-    sizes = mean_activations(teachers.features(x))
-    sizes["5_2"] = RELU5_2_SIZE * sizes["5_1"]
-    ratios = [width / full for width, full in zip(channels, TEACHER_CHANNELS, strict=True)]
-    return {
-        name: size * (1 if name in ("4_2", "5_2") else math.sqrt(ratios[int(name[0]) - 1]))
-        for name, size in sizes.items()
-    }
-
-
-def resized(weights: Weights, sizes: dict[str, float], x: Tensor) -> Weights:
-    """The wanted mean activations on x, by a positive factor per layer that the next layer's input undoes."""
-    with torch.no_grad():
-        means = mean_activations(plain_features(weights, x))
-    result, before = {}, 1.0
-    for name, (kernel, bias) in weights.items():
-        factor = sizes[name] / means[name]
-        result[name] = kernel * (factor / before), bias * factor
-        before = factor
-    return result
-
-
-# ---------------------------------------------------------------- objective
-
-
-def rows(f: Tensor) -> Tensor:
-    return f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]).float()  # (positions, channels)
-
-
-def thinned(features: Features, phase: Iterable[int]) -> Features:
-    """A quarter of block 1's positions, which are plenty, to save time."""
-    top, left = phase
-    return {name: f[..., top::2, left::2] if name[0] == "1" else f for name, f in features.items()}
+def paint(weights: Weights, data: dict[str, list], rng: Rng, device: str) -> Tensor:
+    """Pictures on their way by the program's relative losses, [n, 3, CROP, CROP], at two scales."""
+    content = torch.stack([random_crop(data["photos"], rng) for _ in range(PAINT_BATCH)]).to(device)
+    style = torch.stack([painting_crop(data, rng, 192) for _ in range(PAINT_BATCH)]).to(device)
+    strength = 10 * math.exp(rng.normal(0, 0.7))
+    smoothness = 13 * math.exp(rng.normal(0, 0.7))
+    pictures, x = [], None
+    for size in (CROP // 2, CROP):
+        factor = size / CROP
+        small = F.interpolate(content, size=(size, size), mode="bicubic", antialias=True)
+        painting = F.interpolate(style, scale_factor=factor, mode="bicubic", antialias=True)
+        with torch.no_grad():
+            wanted = student_features(weights, small)[CONTENT_LAYER]
+            found = student_features(weights, painting)
+            targets = {name: gram(found[name]) for name in STYLE_LAYERS}
+        x = small if x is None else F.interpolate(x, size=(size, size), mode="bicubic")
+        if size == CROP // 2 and rng.random() < 0.2:
+            x = 20 * torch.randn(x.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31))))
+        x = x.detach().to(device).requires_grad_()
+        steps = int(rng.integers(*PAINT_STEPS))
+        kept = {round(steps * (i + 1) / SNAPSHOTS) for i in range(SNAPSHOTS)}
+        adam = torch.optim.Adam([x], lr=8)
+        for step in range(1, steps + 1):
+            f = student_features(weights, x)
+            style_loss = sum(relative(gram(f[name]), targets[name]) for name in STYLE_LAYERS) / 5
+            tv = ((x[..., 1:] - x[..., :-1]) ** 2).mean((1, 2, 3)) + (
+                (x[..., 1:, :] - x[..., :-1, :]) ** 2
+            ).mean((1, 2, 3))
+            loss = relative(f[CONTENT_LAYER], wanted) + strength * style_loss + smoothness * tv / 255**2
+            (x.grad,) = torch.autograd.grad(loss.sum(), x)
+            adam.step()
+            for group in adam.param_groups:
+                group["lr"] = 8 * (1 - 0.8 * step / steps)
+            if size == CROP and step in kept:
+                pictures.append(x.detach().clone())
+    return torch.cat(pictures)
 
 
-def relu5_2_target(teacher: Features) -> Tensor:
-    """relu5_1 and the 2x2 positions of relu4_2 beneath it, each of unit variance: (N, 128 + 4 * 128, h, w)"""
-    below = F.pixel_unshuffle(teacher["4_2"], 2)
-    return torch.cat([teacher["5_1"] / teacher["5_1"].std(), below / below.std()], 1)
+# ---------------------------------------------------------------- the start: least squares on responses
 
 
-class LinearMap:
-    """The best linear map from student to teacher features, from running moments of both."""
-
-    def __init__(self) -> None:
-        self.moments: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def update(self, s: Tensor, t: Tensor) -> None:
-        n = len(s)
-        new = {
-            "ss": s.T @ s / n,
-            "st": s.T @ t / n,
-            "tt": t.square().sum() / n,
-            "t": t.mean(0),
-            "one": torch.ones(()),
-        }
-        for key, value in new.items():
-            old = self.moments.get(key, torch.zeros_like(value))
-            self.moments[key] = MOMENT_DECAY * old + (1 - MOMENT_DECAY) * value
-
-    def unexplained(self, s: Tensor, t: Tensor) -> Tensor:
-        """Share of the variance of t (positions, Ct) that no linear map of s (positions, Cs) explains."""
-        s = torch.cat([s, torch.ones_like(s[:, :1])], 1)
-        self.update(s.detach(), t)
-        m = self.moments
-        ridge = RIDGE * m["ss"].diagonal().mean() * torch.eye(len(m["ss"]))
-        matrix = torch.linalg.solve(m["ss"] + ridge, m["st"])
-        variance = m["tt"] / m["one"] - (m["t"] / m["one"]).square().sum()
-        return (s @ matrix - t).square().sum(1).mean() / variance
+def patches(x: Tensor, size: int, places: np.ndarray) -> np.ndarray:
+    """Inputs of a convolution at some places of one map [C, h, w], float64 [places, C * size * size]."""
+    columns = F.unfold(x[None], size, padding=size // 2)[0]
+    return columns[:, places].double().numpy().T
 
 
-def unexplained(maps: dict[str, LinearMap], student: Features, teacher: Features) -> dict[str, Tensor]:
-    return {name: maps[name].unexplained(rows(student[name]), rows(teacher[name])) for name in WEIGHTS}
+def at(x: Tensor, places: np.ndarray) -> np.ndarray:
+    return x.flatten(1)[:, places].double().numpy().T
+
+
+def solve(xx: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(xx + 1e-6 * np.trace(xx) / len(xx) * np.eye(len(xx)), xy)
+
+
+def choose_channels(covariance: np.ndarray, importance: np.ndarray, count: int) -> list[int]:
+    """The channels from which a linear map gives all others best, as far as the next layer looks at them."""
+    residual, chosen = covariance.copy(), []
+    for _ in range(count):
+        power = np.einsum("ij,ik,kj->j", residual, importance, residual)
+        gains = np.where(np.diag(residual) > 1e-9 * np.trace(covariance), power / np.diag(residual), -1)
+        gains[chosen] = -1
+        best = int(np.argmax(gains))
+        chosen.append(best)
+        residual -= np.outer(residual[best], residual[best]) / residual[best, best]
+    return chosen
+
+
+def initial_weights(teacher: Weights, images: list[Tensor], rng: Rng) -> Weights:
+    """The small network by least squares, layer after layer."""
+    weights: Weights = {}
+    small, true = [image for image in images], [image for image in images]
+    names = list(CHAINS)
+    for index, (name, chain) in enumerate(CHAINS.items()):
+        if name.endswith("_1") and name != "1_1":
+            small, true = ([F.avg_pool2d(x, 2, ceil_mode=True) for x in xs] for xs in (small, true))
+        kernel, bias = teacher[f"{name}/kernel"], teacher[f"{name}/bias"]
+        true = [F.conv2d(x[None], kernel, bias, padding=1)[0] for x in true]
+        if len(chain) == 1:
+            weights[f"{name}/0"], weights[f"{name}/bias"] = kernel.clone(), bias.clone()
+        else:
+            channels = list(range(len(bias)))
+            if chain[-1][1] < len(bias):
+                after = [F.relu(x) for x in true]
+                if index + 1 < len(names) and names[index + 1].endswith("_1"):
+                    after = [F.avg_pool2d(x, 2, ceil_mode=True) for x in after]
+                rows = np.concatenate(
+                    [x.flatten(1).double().numpy().T[:: 1 + x[0].numel() // 2000] for x in after]
+                )
+                following = teacher[f"{names[index + 1]}/kernel"].double().numpy()
+                importance = np.einsum("oihw,ojhw->ij", following, following)
+                channels = choose_channels(np.cov(rows.T), importance, chain[-1][1])
+            weights |= fit(name, chain, kernel, small, [x[channels] for x in true], rng)
+        small = [F.relu(respond(weights, name, chain, x[None]))[0] for x in small]
+        true = [F.relu(x) for x in true]
+        if small[0].shape == true[0].shape:
+            wrong = sum(float(((a - b) ** 2).sum()) for a, b in zip(small, true, strict=True))
+            spread = sum(float(((b - b.mean((1, 2), keepdim=True)) ** 2).sum()) for b in true)
+            print(f"relu{name}: {1 - wrong / spread:.3f} explained at the start", flush=True)
+    return weights
+
+
+def fit(
+    name: str, chain: tuple, kernel: Tensor, inputs: list[Tensor], wanted: list[Tensor], rng: Rng
+) -> Weights:
+    """A chain's kernels by least squares from the inputs to the wanted responses."""
+    c = len(inputs[0])
+    weights: Weights = {}
+    # The whole 3x3 map from samples; its offset goes with a column of ones.
+    places = [rng.choice(x[0].numel(), min(FITTING_POSITIONS, x[0].numel()), replace=False) for x in inputs]
+    y = np.concatenate([at(t, p) for t, p in zip(wanted, places, strict=True)])
+    projected = inputs
+    chain = list(chain)
+    if chain[0][0] == 1:  # the input's directions that VGG-16's own kernel looks at most
+        center = np.concatenate([at(a, p) for a, p in zip(inputs, places, strict=True)])
+        root = np.linalg.cholesky(center.T @ center / len(center) + 1e-6 * center.var() * np.eye(c))
+        looked_at = kernel.double().numpy().transpose(1, 0, 2, 3).reshape(c, -1)
+        left, _, _ = np.linalg.svd(root.T @ looked_at, full_matrices=False)
+        down = np.linalg.solve(root.T, left[:, : chain[0][1]])
+        down /= np.linalg.norm(down, axis=0)
+        weights[f"{name}/0"] = torch.from_numpy(down.T[:, :, None, None].copy()).float()
+        projected = [F.conv2d(x[None], weights[f"{name}/0"])[0] for x in inputs]
+        chain = chain[1:]
+    first = len(weights)
+    x = np.concatenate([patches(a, 3, p) for a, p in zip(projected, places, strict=True)])
+    x = np.c_[x, np.ones(len(x))]
+    xx, xy = x.T @ x, x.T @ y
+    solution = solve(xx, xy)
+    narrow = len(projected[0]), 3, 3
+    if len(chain) == 1:
+        weights[f"{name}/{first}"] = torch.from_numpy(solution[:-1].T.reshape(-1, *narrow).copy()).float()
+    else:
+        centred = xx - np.outer(xx[-1], xx[-1]) / xx[-1, -1]
+        _, directions = np.linalg.eigh(solution.T @ centred @ solution)
+        directions = directions[:, ::-1][:, : chain[0][1]]
+        taps = (solution[:-1] @ directions).T.reshape(-1, *narrow)
+        weights[f"{name}/{first}"] = torch.from_numpy(taps.copy()).float()
+        weights[f"{name}/{first + 1}"] = torch.from_numpy(directions[:, :, None, None].copy()).float()
+        # The offset that the cut directions take away is given back.
+        mean = xx[-1] / xx[-1, -1]
+        mean_y = mean @ solution
+        offset = mean_y - (mean[:-1] @ solution[:-1] @ directions) @ directions.T
+        weights[f"{name}/bias"] = torch.from_numpy(offset.copy()).float()
+        return weights
+    weights[f"{name}/bias"] = torch.from_numpy(solution[-1].copy()).float()
+    return weights
 
 
 # ---------------------------------------------------------------- training
 
 
-def learning_rate(step: int, steps: int, peak: float, warm_up: int = 100) -> float:
-    return peak * min(1, (step + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * step / steps))
+class Pool:
+    """Crops with their teacher's features, the oldest replaced by new ones.
+
+    frozen: the last layer that is not trained, whose output by the small network stands for the crop; None
+    for the crop itself.
+    """
+
+    def __init__(
+        self, teacher: Weights, weights: Weights, frozen: str | None, device: str, size: int
+    ) -> None:
+        self.teacher, self.weights, self.frozen = teacher, weights, frozen
+        self.device, self.size = device, size
+        self.items: list[tuple[Tensor, Features]] = []
+        self.next = 0
+
+    @torch.no_grad()
+    def add(self, x: Tensor) -> None:
+        for crop in x.split(1):
+            crop = crop.to(self.device).contiguous(memory_format=torch.channels_last)
+            features = teacher_features(self.teacher, crop)
+            start = student_features(self.weights, crop, None)[self.frozen] if self.frozen else crop
+            item = start[0].bfloat16(), {name: features[name][0].bfloat16() for name in FEATURES}
+            if len(self.items) < self.size:
+                self.items.append(item)
+            else:
+                self.items[self.next] = item
+                self.next = (self.next + 1) % self.size
+
+    def draw(self, rng: Rng, count: int) -> tuple[Tensor, Features]:
+        chosen = [self.items[i] for i in rng.choice(len(self.items), count, replace=False)]
+        x = torch.stack([start for start, _ in chosen]).float()
+        features = {name: torch.stack([f[name] for _, f in chosen]).float() for name in FEATURES}
+        return x.contiguous(memory_format=torch.channels_last), features
+
+
+def learning_rate(step: int, options: argparse.Namespace) -> float:
+    share = min(1.0, step / options.steps)
+    return (
+        options.learning_rate
+        * min(1, (step + 1) / 50)
+        * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+    )
 
 
 def save(path: Path, **state: object) -> None:
@@ -366,63 +407,76 @@ def save(path: Path, **state: object) -> None:
 
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
-    teachers = Teachers(options.teachers)
-    data = {"photos": read_photos(options.photos), "paintings": read_paintings(options.paintings)}
-    sample_rng = np.random.default_rng(options.seed)
-    sample = to_tensor([random_crop(data["photos"], sample_rng) for _ in range(64)])
-    sizes = wanted_sizes(teachers, sample, options.channels)
-
-    student = Student(options.channels).to(memory_format=torch.channels_last)
-    adam = torch.optim.Adam(student.parameters(), lr=options.learning_rate)
-    maps = {name: LinearMap() for name in WEIGHTS}
-    pool: list[Tensor] = []
-    first = 0
+    device = options.device
+    teacher = load_teacher(options.teacher, device)
+    data = read_images(options.paintings, options.photos)
+    first, adam_state, painted = 0, None, []
     if options.checkpoint.exists():
         state = torch.load(options.checkpoint)
-        student.load_state_dict(state["student"])
-        adam.load_state_dict(state["adam"])
-        for name, moments in state["moments"].items():
-            maps[name].moments = moments
-        pool, first = state["pool"], state["step"]
+        weights, adam_state, first, painted = state["weights"], state["adam"], state["step"], state["painted"]
+    elif options.start:
+        weights = torch.load(options.start)["weights"]
+    else:
+        rng = np.random.default_rng((options.seed, 0))
+        fitting = [
+            random_crop(data["photos"] if i % 3 else data["paintings"], rng, 224)
+            for i in range(FITTING_IMAGES)
+        ]
+        with torch.no_grad():
+            weights = initial_weights({k: v.cpu() for k, v in teacher.items()}, fitting, rng)
+    weights = {
+        name: w.to(device).contiguous(memory_format=torch.channels_last) if w.dim() == 4 else w.to(device)
+        for name, w in weights.items()
+    }
+    names = list(CHAINS)
+    still = names[: names.index(options.frozen) + 1]
+    trained = {name: w.requires_grad_() for name, w in weights.items() if name.split("/")[0] not in still}
+    # Each tensor's rate follows its own size.
+    groups = [
+        {"params": [w], "size": float(w.detach().square().mean().sqrt()), "name": name}
+        for name, w in trained.items()
+    ]
+    adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
+    if adam_state:
+        adam.load_state_dict(adam_state)
+    frozen = options.frozen if options.frozen != "1_1" else None
+    pool = Pool(teacher, weights, frozen, device, options.pool)
+    rng = np.random.default_rng((options.seed, 1, first))
+    for x in painted:
+        pool.add(x[None].float())
+    pool.add(torch.stack([fresh_crop(data, rng) for _ in range(FIRST_CROPS)]))
+    print(f"a pool of {len(pool.items)} crops", flush=True)
 
     began, recent = time.monotonic(), {}
     for step in range(first, options.steps):
-        rng = np.random.default_rng(
-            (options.seed, step)
-        )  # of the step alone: a resumed run sees the same data
-        if step % PAINT_EVERY == PAINT_EVERY - 1:
-            student.eval()
-            pool = (pool + paint_some(student, data, sizes, rng))[-PAINT_POOL:]
-            student.train()
-        x = make_batch(data, pool, rng)
-        with torch.autocast("cpu", torch.bfloat16):
-            taught, learned = teachers.features(x), student(x)
-        taught["5_2"] = relu5_2_target(taught)
-        phase = rng.integers(2, size=2)
-        losses = unexplained(maps, thinned(learned, phase), thinned(taught, phase))
+        rng = np.random.default_rng((options.seed, 2, step))
+        if step % options.paint_every == 0:
+            fixed = {name: w.detach() for name, w in weights.items()}
+            pictures = paint(fixed, data, rng, device)
+            pool.add(pictures)
+            painted = (painted + list(pictures.cpu().half()))[-options.pool // 2 :]
+        pool.add(torch.stack([fresh_crop(data, rng) for _ in range(FRESH)]))
+        x, taught = pool.draw(rng, options.batch)
+        features, grams = distances(student_features(weights, x, frozen), taught)
+        loss = sum(FEATURES[n] * v for n, v in features.items()) + sum(GRAMS[n] * v for n, v in grams.items())
+        rate = learning_rate(step, options)
         for group in adam.param_groups:
-            group["lr"] = learning_rate(step, options.steps, options.learning_rate)
+            group["lr"] = rate * group["size"]
         adam.zero_grad()
-        later = step >= LATER * options.steps
-        sum(WEIGHTS[name][later] * loss for name, loss in losses.items()).backward()
+        loss.backward()
         adam.step()
-
-        for name, loss in losses.items():
-            recent[name] = 0.95 * recent.get(name, loss.item()) + 0.05 * loss.item()
+        seen = {f"F{n}": 1 - v.item() for n, v in features.items()} | {
+            f"G{n}": v.item() for n, v in grams.items()
+        }
+        for name, value in seen.items():
+            recent[name] = 0.98 * recent.get(name, value) + 0.02 * value
+        if (step + 1) % 50 == 0:
+            text = "  ".join(f"{name} {value:.3f}" for name, value in recent.items())
+            print(f"{step + 1:6d}  {time.monotonic() - began:6.0f} s  {text}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
-            explained = "  ".join(f"{name} {1 - recent[name]:.3f}" for name in WEIGHTS)
-            print(f"{step + 1:6d}  {time.monotonic() - began:7.0f} s  {explained}", flush=True)
-            moments = {name: linear.moments for name, linear in maps.items()}
-            save(
-                options.checkpoint,
-                step=step + 1,
-                student=student.state_dict(),
-                adam=adam.state_dict(),
-                moments=moments,
-                pool=pool,
-            )
-    student.eval()
-    write_mat(options.out, resized(student.folded(), sizes, sample))
+            kept = {name: w.detach() for name, w in weights.items()}
+            save(options.checkpoint, step=step + 1, weights=kept, adam=adam.state_dict(), painted=painted)
+            write_mat(options.out, {name: w.float().cpu().contiguous() for name, w in kept.items()})
 
 
 # ---------------------------------------------------------------- MatConvNet's file
@@ -445,14 +499,20 @@ def row(*numbers: float) -> np.ndarray:
     return np.array([numbers], np.float64)
 
 
+def rounded(values: Tensor) -> np.ndarray:
+    """Float32 of 13 bits of precision, which compress to two thirds."""
+    bits = values.float().numpy().view(np.uint32)
+    return ((bits + (1 << 10)) & np.uint32(0xFFFFF800)).view(np.float32)
+
+
 def conv_struct(name: str, kernel: Tensor, bias: Tensor) -> np.ndarray:
-    stored = np.ascontiguousarray(kernel.numpy().transpose(3, 2, 1, 0))  # [width, height, in, out]
+    stored = np.ascontiguousarray(rounded(kernel).transpose(3, 2, 1, 0))  # [width, height, in, out]
     return struct(
         name=f"conv{name}",
         type="conv",
         weights=cell(stored, bias.numpy()[:, None]),
         size=row(*stored.shape),
-        pad=row(1, 1, 1, 1),
+        pad=row(*[stored.shape[0] // 2] * 4),
         stride=row(1, 1),
         precious=row(0),
         dilate=row(1),
@@ -481,10 +541,15 @@ def pool_struct(block: str) -> np.ndarray:
 def write_mat(path: Path, weights: Weights) -> None:
     """The network in MatConvNet's newer layout (the mean pixel under meta.normalization)."""
     layers = []
-    for name, (kernel, bias) in weights.items():
+    for name, chain in CHAINS.items():
         if name.endswith("_1") and name != "1_1":
             layers.append(pool_struct(str(int(name[0]) - 1)))
-        layers += [conv_struct(name, kernel, bias), relu_struct(name)]
+        for i in range(len(chain)):
+            kernel, last = weights[f"{name}/{i}"], i == len(chain) - 1
+            bias = weights[f"{name}/bias"] if last else torch.zeros(len(kernel))
+            part = "abc"[i] if len(chain) > 1 else ""
+            layers.append(conv_struct(f"{name}{part}", kernel, bias))
+        layers.append(relu_struct(name))
     normalization = struct(
         imageSize=row(224, 224, 3, 10),
         keepAspect=row(1),
@@ -496,22 +561,25 @@ def write_mat(path: Path, weights: Weights) -> None:
     meta = struct(inputSize=row(224, 224, 3), normalization=normalization)
     temporary = path.with_suffix(".tmp")
     with open(temporary, "wb") as file:
-        scipy.io.savemat(file, {"layers": cell(*layers), "meta": meta})
+        scipy.io.savemat(file, {"layers": cell(*layers), "meta": meta}, do_compression=True)
     os.replace(temporary, path)
 
 
 def read_mat(path: Path) -> Weights:
-    """The convolutions of a file that write_mat wrote."""
-    weights = {}
+    """The weights of a file that write_mat wrote."""
+    convolutions = {}
     for layer in scipy.io.loadmat(path)["layers"][0]:
         fields = layer[0, 0]
         if fields["type"][0] == "conv":
-            kernel, bias = fields["weights"][0]
-            kernel = np.ascontiguousarray(kernel.transpose(3, 2, 1, 0))
-            weights[str(fields["name"][0]).removeprefix("conv")] = (
-                torch.from_numpy(kernel),
-                torch.from_numpy(bias[:, 0]),
-            )
+            convolutions[str(fields["name"][0]).removeprefix("conv")] = fields["weights"][0]
+    weights = {}
+    for name, chain in CHAINS.items():
+        parts = [f"{name}{part}" for part in "abc"[: len(chain)]] if len(chain) > 1 else [name]
+        for i, part in enumerate(parts):
+            kernel, bias = convolutions[part]
+            kernel = kernel.reshape(*kernel.shape, *[1] * (4 - kernel.ndim))  # MATLAB drops trailing ones
+            weights[f"{name}/{i}"] = torch.from_numpy(kernel.transpose(3, 2, 1, 0).copy())
+        weights[f"{name}/bias"] = torch.from_numpy(bias[:, 0].copy())
     return weights
 
 
@@ -519,19 +587,22 @@ def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--teachers", type=Path, required=True, help="folder of vgg19-conv1-3.npz and vgg19-16x.npz"
-    )
+    parser.add_argument("--teacher", type=Path, required=True, help="vgg16.npz: kernels [h, w, in, out], RGB")
     parser.add_argument("--photos", type=Path, required=True, help="tar of photographs (.jpg)")
-    parser.add_argument("--paintings", type=Path, required=True, help="folder of paintings (.jpg, .png)")
     parser.add_argument(
-        "--checkpoint", type=Path, default=Path("compact.pt"), help="written every 100 steps, and resumed"
+        "--paintings", type=Path, nargs="+", required=True, help="folders of paintings (.jpg)"
     )
-    parser.add_argument("--out", type=Path, default=Path("vgg19-compact.mat"))
-    parser.add_argument("--channels", type=int, nargs=5, default=(16, 48, 96, 128, 128), help="per block")
-    parser.add_argument("--steps", type=int, default=6300)
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--out", type=Path, default=Path("vgg16-small.mat"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("small.pt"), help="goes on from there")
+    parser.add_argument("--start", type=Path, help="a checkpoint whose weights to start from")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--pool", type=int, default=POOL, help="crops that are kept with their features")
+    parser.add_argument("--paint-every", type=int, default=PAINT_EVERY)
+    parser.add_argument("--frozen", default="1_1", choices=CHAINS, help="the last layer that is not trained")
+    parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="of each tensor's own size")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
     return parser.parse_args()
 
 
