@@ -232,12 +232,11 @@ def operations(network: Network, size: tuple[int, int], settings: Settings) -> i
     definition: convolutions and Gram matrices, there and back."""
     layers = network.built(settings.layers())
     shapes = network.shapes(*size, [layer.name for layer in layers])
-    count, before = 0, 3
+    count = 0
     for layer in layers:
         height, width, channels = shapes[layer.name]
         if layer.kind == "conv":
-            count += height * width * 9 * before * channels
-            before = channels
+            count += height * width * math.prod(layer.kernel.shape)
         if layer.name in settings.layer_weights("style"):
             count += height * width * channels**2
     return 2 * 2 * count
