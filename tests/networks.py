@@ -37,6 +37,19 @@ def low_rank_layers(rank=2, seed=0):
     return layers
 
 
+def network_of(layers):
+    """These layers as a network without a file."""
+    import tensorflow as tf
+
+    import vgg
+
+    tensors = [
+        vgg.Layer(name, kind, *(None if part is None else tf.constant(part) for part in weights))
+        for name, kind, *weights in layers
+    ]
+    return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
+
+
 def write_mat(path, layers, layout="new", fully_connected=True, compress=False, pads=None):
     """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`.
 

@@ -20,6 +20,7 @@ from styling.objective import build_objective, evaluation
 from styling.settings import Settings
 from vgg import Layer
 
+RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
@@ -29,6 +30,7 @@ TERMS = {
     "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
     "normalized": {"normalize": True, "tv_weight": 0},
     "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
+    "relative": RELATIVE | {"shift_weight": 900, "shifts": (1, 3), "content_weight_blend": 0.5},
     "no style": {"style_weight": 0},
     "smoothness alone": {"content_weight": 0, "style_weight": 0},
 }

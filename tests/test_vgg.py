@@ -14,7 +14,7 @@ import scipy.io
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import MEAN_PIXEL, VGG16, VGG19, low_rank_layers, tiny_layers, write_mat
+from networks import MEAN_PIXEL, VGG16, VGG19, low_rank_layers, network_of, tiny_layers, write_mat
 
 import vgg
 from styling.errors import NetworkError
@@ -113,15 +113,6 @@ def test_shapes_are_those_of_the_features(height, width, convolutions):
     features = network.features(tf.zeros([1, height, width, 3]), names)
     assert network.shapes(height, width, names) == {name: F.shape[1:] for name, F in features.items()}
     assert network.shapes(height, width, ["conv3_1"]).keys() == {"conv3_1"}
-
-
-def network_of(layers):
-    """A network without a file."""
-    tensors = [
-        vgg.Layer(name, kind, *(None if part is None else tf.constant(part) for part in weights))
-        for name, kind, *weights in layers
-    ]
-    return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
 
 
 def test_a_layers_gradient_is_the_models_whichever_way_and_graph_asks_first():
