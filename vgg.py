@@ -10,6 +10,7 @@ user's cache folder after the first load.
 
 import hashlib
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from styling import matconvnet, winograd
 from styling.errors import NetworkError
 from styling.files import cache_folder, write_whole
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
 # A file that needs more memory than its size allows for, or more time, is damaged.
 MOST_TIMES_SIZE, LEAST_BYTES, MOST_SECONDS = 16, 2**28, 300
 SAMPLES, SAMPLE_BYTES = 64, 4096
@@ -35,8 +36,8 @@ RARELY_ACTIVE = 0.05
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] and a bias [out], and a
-    dtype, float32 or bfloat16, that it is computed in."""
+    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] or [1, 1, in, out], a
+    bias [out], and a dtype, float32 or bfloat16, that it is computed in."""
 
     name: str
     kind: str
@@ -46,14 +47,14 @@ class Layer:
 
     @cached_property
     def turned(self) -> tf.Tensor:
-        """The kernel of the convolution that carries gradients back, [3, 3, out, in]."""
+        """The kernel of the convolution that carries gradients back, [k, k, out, in]."""
         with tf.init_scope():  # since it is kept, it must not be part of the graph that asks for it first
             return tf.transpose(tf.reverse(self.kernel, [0, 1]), [0, 1, 3, 2])
 
     def convolve(self, x: tf.Tensor) -> tf.Tensor:
         """[1, h, w, in] -> [1, h, w, out]; only the gradient for x is there, the weights being constants."""
         # On a GPU, cuDNN chooses the way by itself.
-        wide = winograd.pays(x.shape, self.bias.shape[0]) and not tf.config.list_logical_devices("GPU")
+        wide = winograd.pays(x.shape, self.kernel.shape) and not tf.config.list_logical_devices("GPU")
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -106,10 +107,10 @@ class Network:
     ) -> dict[str, tf.Tensor]:
         """The named layers' outputs, each float32 [1, h, w, C], for a preprocessed image [1, H, W, 3].
 
-        Convolutions are 3x3, stride 1, zero padding; pooling ("avg", or "max" as VGG was trained) is 2x2,
-        stride 2, rounding sizes up. Nothing deeper than the deepest layer named is built. `trim` is called
-        with what comes out of a pooling and the number of poolings so far; what it returns goes on.
-        Raises NetworkError if the network lacks a layer.
+        Convolutions have stride 1 and zero padding, so that they keep sizes; pooling ("avg", or "max" as VGG
+        was trained) is 2x2, stride 2, rounding sizes up. Nothing deeper than the deepest layer named is
+        built. `trim` is called with what comes out of a pooling and the number of poolings so far; what it
+        returns goes on. Raises NetworkError if the network lacks a layer.
         """
         names = set(names)
         features, poolings = {}, 0
@@ -148,23 +149,31 @@ class Network:
         return replace(self, layers=(first, *others))
 
     def relus(self, names: Iterable[str]) -> list[str]:
-        """The layers whose mean activations normalized() is to be given."""
-        return [layer.name.replace("conv", "relu") for layer in self.built(names) if layer.kind == "conv"]
+        """The ReLUs whose mean activations normalized() is to be given."""
+        return [self._relu_after[layer.name] for layer in self.built(names) if layer.name in self._relu_after]
+
+    @cached_property
+    def _relu_after(self) -> dict[str, str]:
+        """The ReLU that directly follows on a convolution, by the convolution's name."""
+        pairs = itertools.pairwise(self.layers)
+        kinds = "conv", "relu"
+        return {layer.name: after.name for layer, after in pairs if (layer.kind, after.kind) == kinds}
 
     def normalized(self, means: Mapping[str, np.ndarray], names: Iterable[str]) -> "Network":
         """This network up to the deepest layer named, with every filter scaled so that its mean activation
         after the ReLU is 1.
 
         means: what mean_activations() gives of relus(names).
-        The next layer's input undoes each factor, so that the function stays the same but for the factors
-        (Gatys et al. 2016, section 2). A filter that is active less than a twentieth of its layer's mean is
-        scaled as if it reached that, since the few images of a run can leave filters idle, which would then
-        outweigh all others.
+        The next convolution's input undoes each factor, so that the function stays the same but for the
+        factors (Gatys et al. 2016, section 2). A convolution that no ReLU follows on keeps its filters. A
+        filter that is active less than a twentieth of its layer's mean is scaled as if it reached that, since
+        the few images of a run can leave filters idle, which would then outweigh all others.
         """
         scaled, before = [], np.ones(3, np.float32)
         for layer in self.built({*names, *self.relus(names)}):
             if layer.kind == "conv":
-                mean = np.asarray(means[layer.name.replace("conv", "relu")])
+                relu = self._relu_after.get(layer.name)
+                mean = np.asarray(means[relu] if relu else np.ones(layer.bias.shape))
                 mean = np.maximum(mean, RARELY_ACTIVE * mean.mean())
                 mean = np.where(mean > 0, mean, 1).astype(np.float32)
                 kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
@@ -236,7 +245,7 @@ def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Ne
 def _network(arrays: dict[str, np.ndarray]) -> Network:
     layers = []
     for name in arrays["layers"].tolist():
-        kind = name.rstrip("_0123456789")
+        kind = name[:4]  # conv, relu or pool
         weights = (
             [tf.constant(arrays[f"{name}/{part}"]) for part in ("kernel", "bias")] if kind == "conv" else []
         )
@@ -259,10 +268,10 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
         }
         for name in arrays["layers"].tolist():
             if name.startswith("conv"):
-                _check_geometry(name, contents)
                 kernel, bias = contents[f"{name}/kernel"], contents[f"{name}/bias"]
                 arrays[f"{name}/kernel"] = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3), np.float32)
                 arrays[f"{name}/bias"] = np.asarray(bias, np.float32).reshape(-1)
+                _check_geometry(name, contents)
     except ValueError as error:
         raise NetworkError(f"holds no MatConvNet network (its arrays have odd shapes: {error})") from None
     _check(arrays)
@@ -291,10 +300,11 @@ def _contents(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_geometry(name: str, arrays: dict[str, np.ndarray]) -> None:
+    wanted = {"stride": 1, "dilate": 1, "pad": arrays[f"{name}/kernel"].shape[0] // 2}
     for field in matconvnet.GEOMETRY:
         values = arrays.get(f"{name}/{field}")
-        if values is not None and not (values == 1).all():
-            raise NetworkError(f"{name} has a {field} of {values.tolist()}, where 1 is wanted")
+        if values is not None and not (values == wanted[field]).all():
+            raise NetworkError(f"{name} has a {field} of {values.tolist()}, where {wanted[field]} is wanted")
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:
@@ -308,10 +318,11 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         if not name.startswith("conv"):
             continue
         kernel, bias = arrays[f"{name}/kernel"], arrays[f"{name}/bias"]
-        if kernel.shape[:3] != (3, 3, channels) or bias.shape != kernel.shape[3:] or not bias.size:
+        sizes = (3, 3, channels), (1, 1, channels)
+        if kernel.shape[:3] not in sizes or bias.shape != kernel.shape[3:] or not bias.size:
             raise NetworkError(
                 f"{name} has a kernel {list(kernel.shape)} and a bias {list(bias.shape)}, "
-                f"where [3, 3, {channels}, C] and [C] are wanted"
+                f"where [3, 3, {channels}, C] or [1, 1, {channels}, C], and [C] are wanted"
             )
         if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
             raise NetworkError(f"{name} holds NaN or infinite weights")

@@ -41,7 +41,7 @@ class Torch:
         features = {}
         for name, *parts in self.layers:
             if parts:
-                y = functional.conv2d(y, *parts, padding=1)
+                y = functional.conv2d(y, *parts, padding="same")
             elif "relu" in name:
                 y = functional.relu(y)
             else:

@@ -197,9 +197,13 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     shifts_help = "positions to shift by, sideways and down (default 1 2 4 8)"
     add(objective, "--shifts", shifts_help, type=int, nargs="+", metavar="N")
     for flag, text in (
-        ("--content-reduction", "squared differences of the content's features are averaged or summed"),
-        ("--style-reduction", "those of Gram matrices"),
-        ("--tv-reduction", "those of neighbouring pixels"),
+        (
+            "--content-reduction",
+            "squared differences of the content's features: their mean, their sum, or, relative, their mean "
+            "over that of the features' squares",
+        ),
+        ("--style-reduction", "those of Gram matrices; if relative, of shifted ones and histograms as well"),
+        ("--tv-reduction", "those of neighbouring pixels; relative to 255^2"),
         ("--gram-divisor", "divide Gram matrices by h*w*C (size), by h*w (positions), or not"),
         ("--pooling", "how the network pools"),
     ):

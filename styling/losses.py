@@ -2,7 +2,7 @@
 
 Feature maps are float32 [1, h, w, C], images [1, H, W, 3]; every loss is a scalar. The normalisations are
 those of Athalye's neural-style (2015): means, so that a weight means the same at every size. The sums and
-divisors of other sources are had by an argument, or by gram_factor().
+divisors of other sources, and losses that are relative to their targets, are had by factors.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
+RANGE = 255  # of a pixel's values
 
 
 class Part(NamedTuple):
@@ -37,14 +38,20 @@ class Part(NamedTuple):
         return tf.where((down[:, None] & sideways)[None, :, :, None], x, 0.0)
 
 
-def content(
-    features: tf.Tensor, target: tf.Tensor, reduction: str = "mean", part: Part | None = None
-) -> tf.Tensor:
-    """Mean or sum of the squared difference of two feature maps (Gatys et al. 2015, eq. 1)."""
+def content(features: tf.Tensor, target: tf.Tensor, part: Part | None = None) -> tf.Tensor:
+    """Mean squared difference of two feature maps (Gatys et al. 2015, eq. 1, as a mean)."""
     size = _size(features, part)
     if part is not None:
         features, target = part.core(features), part.core(target)
-    return _reduced(tf.math.squared_difference(features, target), reduction, size)
+    return tf.reduce_sum(tf.math.squared_difference(features, target)) / size
+
+
+def relative_factor(mean_square: float) -> float:
+    """What turns a mean squared difference into one that is relative to its target, of this mean square.
+
+    A target that is 0 everywhere leaves nothing to be relative to: 1, for the mean as it is.
+    """
+    return 1 / mean_square if mean_square else 1.0
 
 
 def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
@@ -63,17 +70,20 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
     return symmetric(features if part is None else part.core(features))
 
 
-def style(gram_matrix: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """Mean squared difference of two Gram matrices (Gatys et al. 2015, eq. 4, as a mean)."""
-    return tf.reduce_mean(tf.math.squared_difference(gram_matrix, target))
+def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
+    """Mean squared difference of two Gram matrices (Gatys et al. 2015, eq. 4, as a mean), times a factor."""
+    return factor * tf.reduce_mean(tf.math.squared_difference(gram_matrix, target))
 
 
 def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> float:
     """What style() is to be multiplied by for Gram matrices of another divisor, or for a sum.
 
     shape: the picture's feature map's (h, w, C). divisor: "size" for h * w * C, "positions" for h * w, "none"
-    for 1. reduction: "mean" or "sum" of the squared difference.
+    for 1. reduction: "mean" or "sum" of the squared difference; "relative" to the target, in which the
+    divisor cancels, for 1.
     """
+    if reduction == "relative":
+        return 1.0
     height, width, channels = shape
     scale = {"size": 1, "positions": channels, "none": height * width * channels}[divisor]
     return float(scale) ** 2 * (channels**2 if reduction == "sum" else 1)
@@ -109,9 +119,13 @@ def shifted_grams(
     return dict(zip(sizes, correlate(features), strict=True)) if sizes else {}
 
 
-def shift(grams: dict[tuple[int, int], tf.Tensor], targets: dict[tuple[int, int], tf.Tensor]) -> tf.Tensor:
-    """Mean of style() over the shifts that both maps have; 0 if there is none."""
-    parts = [style(grams[key], targets[key]) for key in grams.keys() & targets.keys()]
+def shift(
+    grams: dict[tuple[int, int], tf.Tensor],
+    targets: dict[tuple[int, int], tf.Tensor],
+    factors: dict[tuple[int, int], float],
+) -> tf.Tensor:
+    """Mean of style() over the shifts that both maps have, each with its factor; 0 if there is none."""
+    parts = [style(grams[key], targets[key], factors[key]) for key in grams.keys() & targets.keys()]
     return tf.add_n(parts) / len(parts) if parts else tf.zeros([])
 
 
@@ -132,18 +146,18 @@ def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
     return (1 - share) * tf.gather(values, below, axis=1) + share * upper
 
 
-def histogram(values: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+def histogram(values: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
     """Mean squared difference of a feature map and the map matched to a style's histogram, which is constant
-    (Risser, Wilmot, Barnes 2017). Both are given as sorted_values(), [C, h * w], since exact matching pairs
-    the k-th smallest value with the k-th smallest."""
-    return tf.reduce_mean(tf.math.squared_difference(values, target))
+    (Risser, Wilmot, Barnes 2017), times a factor. Both are given as sorted_values(), [C, h * w], since exact
+    matching pairs the k-th smallest value with the k-th smallest."""
+    return factor * tf.reduce_mean(tf.math.squared_difference(values, target))
 
 
 def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
     """Mean (or sum) of squared differences of vertical neighbours plus that of horizontal ones.
 
-    A direction in which the image has no neighbours adds nothing. Of a part, pairs count whose first pixel
-    does. (Mahendran & Vedaldi 2015.)
+    reduction: "mean", "sum", or "relative" for the mean over 255^2. A direction in which the image has no
+    neighbours adds nothing. Of a part, pairs count whose first pixel does. (Mahendran & Vedaldi 2015.)
     """
     channels = x.shape[-1]
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
@@ -152,7 +166,8 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
         if size:
             differences = _differences(x, axis)
             counted = differences if part is None else part.core(differences)
-            terms.append(_reduced(tf.square(counted), reduction, size))
+            divisor = {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
+            terms.append(tf.reduce_sum(tf.square(counted)) / divisor)
     return tf.add_n(terms) if terms else tf.zeros([])
 
 
@@ -178,11 +193,6 @@ def _size(features: tf.Tensor, part: Part | None) -> int:
     if part is None:
         return math.prod(features.shape)
     return part.height * part.width * features.shape[-1]
-
-
-def _reduced(values: tf.Tensor, reduction: str, size: int) -> tf.Tensor:
-    total = tf.reduce_sum(values)
-    return total / size if reduction == "mean" else total
 
 
 def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.Tensor]:

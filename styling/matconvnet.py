@@ -64,8 +64,9 @@ def network(contents: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]
         names = []
         for layer in layers:
             name = str(layer["name"].item())
-            # The fully connected layers begin at the first name that is not block_index's.
-            if not re.fullmatch(r"(conv|relu)\d+_\d+|pool\d+", name):
+            # The fully connected layers begin at the first name that is not block_index's. The letter is of
+            # convolutions in a row, as conv1_2a and conv1_2b, with no ReLU between them.
+            if not re.fullmatch(r"conv\d+_\d+[a-z]?|relu\d+_\d+|pool\d+", name):
                 break
             names.append(name)
             if name.startswith("conv"):

@@ -25,19 +25,28 @@ ZERO = tf.UnconnectedGradients.ZERO
 
 
 @dataclass(frozen=True)
+class Target:
+    """A style's statistics by layer, its share of the blend, and what its mean squared differences are
+    multiplied by, a number for each tensor of the statistics."""
+
+    share: float
+    statistics: dict[str, Any]
+    factors: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Match:
     """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
 
     statistic: feature map -> what is compared; with `part`, what a window adds to that. distance: two of
-    those -> a scalar. layers: their weights. targets: of each style with a share, the share and the
-    statistics by layer.
+    those and the target's factors -> a scalar. layers: their weights. targets: of each style with a share.
     """
 
     weight: float
     layers: dict[str, float]
     statistic: Callable[..., Any]
-    distance: Callable[[Any, Any], tf.Tensor]
-    targets: tuple[tuple[float, dict[str, Any]], ...] = ()
+    distance: Callable[[Any, Any, Any], tf.Tensor]
+    targets: tuple[Target, ...] = ()
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
         """The statistic of the feature maps by layer, or of the parts that count."""
@@ -50,8 +59,9 @@ class Match:
         """The weighted term, a scalar, of the picture's statistics by layer."""
         terms = []
         for layer, weight in self.layers.items():
-            found = statistics[layer]
-            terms += [share * weight * self.distance(found, target[layer]) for share, target in self.targets]
+            for target in self.targets:
+                of_both = statistics[layer], target.statistics[layer]
+                terms.append(target.share * weight * self.distance(*of_both, target.factors[layer]))
         return self.weight * sum(terms, tf.zeros([]))
 
 
@@ -60,7 +70,8 @@ class Objective:
     """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
 
     tiling: how a picture is cut. content: target feature maps by layer, of the tiles' windows in turn.
-    content_layers: the layers' weights. matches: the terms that compare with the styles, by name.
+    content_layers: the factors of the layers' mean squared differences. matches: the terms that compare with
+    the styles, by name.
     """
 
     network: Network
@@ -69,7 +80,6 @@ class Objective:
     content: Sequence[Features]
     content_layers: dict[str, float]
     content_weight: float
-    content_reduction: str
     matches: dict[str, Match]
     tv_weight: float
     tv_reduction: str
@@ -100,7 +110,7 @@ class Objective:
         """
         of = parts or dict.fromkeys(self.content_layers)
         terms = [
-            weight * losses.content(features[layer], content[layer], self.content_reduction, of[layer])
+            weight * losses.content(features[layer], content[layer], of[layer])
             for layer, weight in self.content_layers.items()
         ]
         return {
@@ -148,10 +158,9 @@ def build_objective(
         means = targets.known(keys.get("means", {}), kept, compute)
         network = network.normalized(means, settings.layers())
     network = in_precision(network, settings)
-    content_layers = settings.layer_weights("content")
     tiling = targets.cut(network, settings.layers(), settings, size)
     maps = None
-    if content_layers:
+    if settings.layer_weights("content"):
         compute = partial(targets.content, target, network, tiling, settings)
         known = keys.get("content") and targets.known(keys["content"], kept, lambda: compute()[0])
         maps = [known] if known else compute()
@@ -160,9 +169,8 @@ def build_objective(
         pooling=settings.pooling,
         tiling=tiling,
         content=maps or [{}] * len(tiling.places),
-        content_layers=content_layers,
+        content_layers=_content_factors(maps, tiling, network.shapes(*size, settings.layers()), settings),
         content_weight=settings.content_weight,
-        content_reduction=settings.content_reduction,
         matches=_matches(prepared, network, settings, size, keys, kept),
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
@@ -172,6 +180,29 @@ def build_objective(
 def in_precision(network: Network, settings: Settings) -> Network:
     """The network, computed as precisely as the settings say."""
     return network.in_bfloat16 if settings.precision == "bfloat16" else network
+
+
+def _content_factors(
+    maps: Sequence[Features] | None,
+    tiling: tiles.Tiling,
+    shapes: dict[str, tuple[int, int, int]],
+    settings: Settings,
+) -> dict[str, float]:
+    """The content layers' weights times what turns a mean squared difference into what the reduction says."""
+    weights = settings.layer_weights("content")
+    if settings.content_reduction == "sum":
+        return {layer: weight * math.prod(shapes[layer]) for layer, weight in weights.items()}
+    if settings.content_reduction == "relative" and weights:
+        squares = targets.mean_squares(maps, tiling)
+        return {layer: weight * losses.relative_factor(squares[layer]) for layer, weight in weights.items()}
+    return weights
+
+
+def _style_factor(statistic: tf.Tensor, settings: Settings) -> float:
+    """What turns a mean squared difference to a style's statistic into what the reduction says."""
+    if settings.style_reduction == "relative":
+        return losses.relative_factor(float(tf.reduce_mean(tf.square(statistic))))
+    return 1.0  # a sum's is the same for every style, and one with its layer's weight
 
 
 def _matches(
@@ -204,7 +235,9 @@ def _matches(
             compute = partial(_statistics, style, network, settings, matches, shapes)
             found = targets.known(keys.get(f"style {i}", {}), kept, compute)
             for name, match in matches.items():
-                wanted[name].append((share, {layer: found[name, layer] for layer in match.layers}))
+                statistics = {layer: found[name, layer] for layer in match.layers}
+                factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
+                wanted[name].append(Target(share, statistics, factors))
     return {name: replace(match, targets=tuple(wanted[name])) for name, match in matches.items()}
 
 
@@ -232,12 +265,11 @@ def operations(network: Network, size: tuple[int, int], settings: Settings) -> i
     definition: convolutions and Gram matrices, there and back."""
     layers = network.built(settings.layers())
     shapes = network.shapes(*size, [layer.name for layer in layers])
-    count, before = 0, 3
+    count = 0
     for layer in layers:
         height, width, channels = shapes[layer.name]
         if layer.kind == "conv":
-            count += height * width * 9 * before * channels
-            before = channels
+            count += height * width * math.prod(layer.kernel.shape)
         if layer.name in settings.layer_weights("style"):
             count += height * width * channels**2
     return 2 * 2 * count

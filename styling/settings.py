@@ -19,9 +19,9 @@ HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
 CHOICES = {
     "pooling": ("avg", "max"),
-    "content_reduction": ("mean", "sum"),
-    "style_reduction": ("mean", "sum"),
-    "tv_reduction": ("mean", "sum"),
+    "content_reduction": ("mean", "sum", "relative"),
+    "style_reduction": ("mean", "sum", "relative"),
+    "tv_reduction": ("mean", "sum", "relative"),
     "gram_divisor": ("size", "positions", "none"),
     "optimizer": ("adam", "lbfgs", "lbfgs-b", "gradient-descent", "normalized-gradient-descent"),
     "noise": ("normal", "uniform"),
@@ -54,9 +54,12 @@ class Settings:
     content_weight_blend: weight of relu4_2, 0..1; relu5_2 has the rest. None stands for 1.
     style_layer_weight_exp: each style layer weighs this many times the one before. None stands for 1.
     shifts: positions by which feature maps are moved, sideways and down, for the shifted Gram matrices.
-    content_reduction, style_reduction, tv_reduction: means or sums of squared differences.
+    content_reduction, style_reduction, tv_reduction: means or sums of squared differences, or means relative
+        to what they are compared with: over the mean square of the content's features, over that of each
+        style's statistics (its shifted Gram matrices and histograms too), and over 255^2.
     gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
-        with "none", a style counts as if it had as many positions as the picture.
+        with "none", a style counts as if it had as many positions as the picture. It cancels in a relative
+        style loss.
     scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
         result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
     tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in

@@ -5,6 +5,7 @@ that it depends on, and is looked up by that among those that are kept.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -91,6 +92,16 @@ def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Sett
     found = windows(x, network, tiling, settings.layer_weights("content"), settings.pooling)
     maps = (features for features, _ in found)
     return list(maps) if len(tiling.places) == 1 else tiles.Stored(maps)
+
+
+def mean_squares(maps: Sequence[Features], tiling: tiles.Tiling) -> dict[str, float]:
+    """The mean square of the content's maps by layer, from those of every tile's window."""
+    squares = Counter()
+    for i, place in enumerate(tiling.places):
+        for layer, values in maps[i].items():
+            part = tiling.part(place, tiling.levels[layer])
+            squares[layer] += float(losses.content(values, tf.zeros_like(values), part))
+    return squares
 
 
 def windows(

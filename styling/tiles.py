@@ -115,7 +115,7 @@ def _margins(layers: "Sequence[Layer]", reaches: Mapping[str, int]) -> list[int]
     for layer in reversed(layers):
         need = max(need, reaches.get(layer.name, 0))
         if layer.kind == "conv":
-            need += 1
+            need += layer.kernel.shape[0] // 2
         elif layer.kind == "pool":
             margins.append(_even(need, bool(margins)))
             need = 2 * margins[-1]

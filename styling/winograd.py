@@ -17,12 +17,13 @@ POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
 LEAST_CHANNELS, MOST_CHANNELS, LEAST_TILES = 128, 256, 100
 
 
-def pays(shape: tuple[int, ...], channels: int) -> bool:
-    """Whether this is faster, on a CPU, than a direct convolution of [1, h, w, C] to so many channels."""
+def pays(shape: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
+    """Whether this is faster, on a CPU, than a direct convolution of an x and a kernel of these shapes."""
     _, height, width, before = shape
+    size, _, _, channels = kernel
     tiles = -(-height // TILE) * -(-width // TILE)
     wide = min(before, channels) >= LEAST_CHANNELS and max(before, channels) >= MOST_CHANNELS
-    return wide and tiles >= LEAST_TILES
+    return size == 3 and wide and tiles >= LEAST_TILES
 
 
 def convolve(x: tf.Tensor, kernel: tf.Tensor, back: bool = False) -> tf.Tensor:

@@ -23,9 +23,39 @@ def tiny_layers(convolutions=VGG19, channels=(3, 4, 5, 6, 7), seed=0):
     return layers
 
 
-def write_mat(path, layers, layout="new", fully_connected=True, compress=False):
-    """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`."""
-    cells = [_layer(*layer, layout) for layer in layers]
+def low_rank_layers(rank=2, seed=0):
+    """The layers of a VGG-16 whose convolutions, but the first, are of low rank: a narrow 3x3 and a 1x1."""
+    rng, layers = np.random.default_rng(seed), []
+    for name, kind, kernel, bias in tiny_layers(VGG16, seed=seed):
+        if kind != "conv" or name == "conv1_1":
+            layers.append((name, kind, kernel, bias))
+            continue
+        narrow = rng.standard_normal((3, 3, kernel.shape[2], rank), np.float32) / np.sqrt(9 * kernel.shape[2])
+        wide = rng.standard_normal((1, 1, rank, len(bias)), np.float32) * np.float32(np.sqrt(2 / rank))
+        layers.append((f"{name}a", "conv", narrow.astype(np.float32), np.zeros(rank, np.float32)))
+        layers.append((f"{name}b", "conv", wide, bias))
+    return layers
+
+
+def network_of(layers):
+    """These layers as a network without a file."""
+    import tensorflow as tf
+
+    import vgg
+
+    tensors = [
+        vgg.Layer(name, kind, *(None if part is None else tf.constant(part) for part in weights))
+        for name, kind, *weights in layers
+    ]
+    return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
+
+
+def write_mat(path, layers, layout="new", fully_connected=True, compress=False, pads=None):
+    """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`.
+
+    pads: by a convolution's name, where they do not fit its kernel.
+    """
+    cells = [_layer(*layer, layout, (pads or {}).get(layer[0])) for layer in layers]
     if fully_connected:
         kernel = np.ones((2, 2, layers[-2][2].shape[3] if layers[-2][2] is not None else 1, 2), np.float32)
         cells += [
@@ -43,7 +73,7 @@ def write_mat(path, layers, layout="new", fully_connected=True, compress=False):
     return path
 
 
-def _layer(name, kind, kernel, bias, layout):
+def _layer(name, kind, kernel, bias, layout, pad=None):
     if kind != "conv":
         return (
             _struct(type=kind, name=name)
@@ -51,9 +81,10 @@ def _layer(name, kind, kernel, bias, layout):
             else _struct(name=name, type=kind, weights=_cell([]))
         )
     weights = _cell([kernel.transpose(1, 0, 2, 3), bias.reshape((1, -1) if layout == "old" else (-1, 1))])
+    pad = np.full((1, 4), len(kernel) // 2 if pad is None else pad)
     if layout == "old":
-        return _struct(weights=weights, pad=np.ones((1, 4)), type=kind, name=name)
-    return _struct(name=name, type=kind, weights=weights, size=np.array([kernel.shape], float))
+        return _struct(weights=weights, pad=pad, type=kind, name=name)
+    return _struct(name=name, type=kind, weights=weights, size=np.array([kernel.shape], float), pad=pad)
 
 
 def _struct(**fields):

@@ -100,12 +100,15 @@ def normalized(layers, images, pooling):
     The mean is over all positions of all images, preprocessed [H, W, 3] of any sizes, pooled together, after
     the ReLU. Each convolution takes the factors back out of its input channels, so that every layer's
     features are the original's, each channel divided by its filter's original mean activation. A filter
-    with less than 0.05 of its layer's mean is scaled as if it had that; a layer that is never active stays.
+    with less than 0.05 of its layer's mean is scaled as if it had that; a layer that is never active, and
+    one with no ReLU directly after it, stays.
     """
     seen = [features(layers, image, pooling) for image in images]
     scaled, before = [], np.ones(3)
-    for name, kind, kernel, bias in layers:
-        if kind == "conv":
+    for (name, kind, kernel, bias), after in zip(layers, [*layers[1:], None], strict=True):
+        if kind == "conv" and (after is None or after[1] != "relu"):
+            kernel, before = kernel * before[:, None], np.ones(len(bias))
+        elif kind == "conv":
             active = [np.maximum(F[name], 0).reshape(-1, len(bias)) for F in seen]
             mean = np.concatenate(active).mean(axis=0)  # [out]
             mean = np.maximum(mean, 0.05 * mean.mean()) if mean.any() else np.ones(len(bias))
@@ -141,14 +144,26 @@ def shifted_grams(F, shifts):
     return found
 
 
-def shift_loss(F, target_F, shifts):
-    """Mean over the (axis, d) that fit both maps of mean((G_d(F) - G_d(target_F))^2); 0 where none does."""
+def norm(target, relative):
+    """What a mean squared difference to target is divided by: mean(target^2) if it is to be relative, else 1.
+
+    1 as well for a target that is 0 everywhere.
+    """
+    return np.mean(target**2) if relative and target.any() else 1.0
+
+
+def shift_loss(F, target_F, shifts, relative=False):
+    """Mean over the (axis, d) that fit both maps of mean((G_d(F) - A_d)^2) / norm(A_d), A_d = G_d(target_F).
+
+    0 where none fits.
+    """
     G, A = shifted_grams(F, shifts), shifted_grams(target_F, shifts)
     common = [key for key in G if key in A]
-    return sum(np.mean((G[key] - A[key]) ** 2) for key in common) / max(len(common), 1)
+    parts = [np.mean((G[key] - A[key]) ** 2) / norm(A[key], relative) for key in common]
+    return sum(parts) / max(len(common), 1)
 
 
-def shift_gradient(F, target_F, shifts):
+def shift_gradient(F, target_F, shifts, relative=False):
     """d shift_loss / d F [h, w, C]."""
     G, A = shifted_grams(F, shifts), shifted_grams(target_F, shifts)
     common = [key for key in G if key in A]
@@ -157,6 +172,7 @@ def shift_gradient(F, target_F, shifts):
         ahead, behind = moved(F, axis, d)
         to_ahead, to_behind = moved(dF, axis, d)  # views, so that adding to them adds to dF
         dG = 2 * (G[axis, d] - A[axis, d]) / G[axis, d].size / len(common)  # [C, C], not symmetric
+        dG = dG / norm(A[axis, d], relative)
         to_ahead += behind @ dG.T / ahead.size
         to_behind += ahead @ dG / ahead.size
     return dF
@@ -179,14 +195,16 @@ def match_histogram(F, S):
     return matched.reshape(F.shape)
 
 
-def histogram_loss(F, S):
-    """mean((F - match_histogram(F, S))^2)."""
-    return np.mean((F - match_histogram(F, S)) ** 2)
+def histogram_loss(F, S, relative=False):
+    """mean((F - M)^2) / norm(M), M = match_histogram(F, S)."""
+    M = match_histogram(F, S)
+    return np.mean((F - M) ** 2) / norm(M, relative)
 
 
-def histogram_gradient(F, S):
+def histogram_gradient(F, S, relative=False):
     """d histogram_loss / d F [h, w, C], the matched map taken for a constant."""
-    return 2 * (F - match_histogram(F, S)) / F.size
+    M = match_histogram(F, S)
+    return 2 * (F - M) / F.size / norm(M, relative)
 
 
 def style_layer_weights(count, exponent):
@@ -208,7 +226,7 @@ def differences(x):
 def objective(
     layers, x, content, styles, *, content_layers, style_layers, blend,
     content_weight, style_weight, tv_weight, pooling,
-    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None,
+    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None, relative=(),
 ):  # fmt: skip
     """{content, style, tv, [shift,] [histogram,] total}: the weighted terms, floats, total their sum.
 
@@ -219,6 +237,9 @@ def objective(
     mean(horizontal differences^2)) of x, where a side of 1 pixel has no differences and adds 0. shift =
     shift_weight * sum_i b_i sum_l w_l shift_loss(F_l(x), F_l(style_i)), with {name: weight} shift_layers,
     and histogram likewise; each is among the terms only where its weight is above 0.
+
+    relative has those of "content", "style" and "tv" whose means of squares are relative: divided by those of
+    their targets, F_l(content), G_l(style_i) (with "style", shift and histogram too), and by 255^2.
     """
     Fx = features(layers, x, pooling)
     Fc = features(layers, content, pooling)
@@ -226,21 +247,29 @@ def objective(
     extra = {k: 0.0 for k, w in (("shift", shift_weight), ("histogram", histogram_weight)) if w > 0}
     for name, weight in content_layers.items():
         if weight > 0:  # a layer of weight 0 need not be in the network
-            c += content_weight * weight * np.mean((Fx[name] - Fc[name]) ** 2)
+            c += (
+                content_weight
+                * weight
+                * np.mean((Fx[name] - Fc[name]) ** 2)
+                / norm(Fc[name], "content" in relative)
+            )
     for b, style in zip(blend, styles, strict=True):
         Fs = features(layers, style, pooling)
         for name, weight in style_layers.items():
             if weight > 0:
-                s += style_weight * b * weight * np.mean((gram(Fx[name]) - gram(Fs[name])) ** 2)
+                G, A = gram(Fx[name]), gram(Fs[name])
+                s += style_weight * b * weight * np.mean((G - A) ** 2) / norm(A, "style" in relative)
         for name, weight in (shift_layers or {}).items():
             if weight > 0 and shift_weight > 0:
-                extra["shift"] += shift_weight * b * weight * shift_loss(Fx[name], Fs[name], shifts)
+                loss = shift_loss(Fx[name], Fs[name], shifts, "style" in relative)
+                extra["shift"] += shift_weight * b * weight * loss
         for name, weight in (histogram_layers or {}).items():
             if weight > 0 and histogram_weight > 0:
-                extra["histogram"] += histogram_weight * b * weight * histogram_loss(Fx[name], Fs[name])
+                loss = histogram_loss(Fx[name], Fs[name], "style" in relative)
+                extra["histogram"] += histogram_weight * b * weight * loss
     for d in differences(np.asarray(x, np.float64)):
         if d.size:
-            tv += tv_weight * np.mean(d**2)
+            tv += tv_weight * np.mean(d**2) / (255**2 if "tv" in relative else 1)
     terms = {"content": c, "style": s, "tv": tv} | extra
     return {name: float(term) for name, term in (terms | {"total": sum(terms.values())}).items()}
 
@@ -248,7 +277,7 @@ def objective(
 def gradient(
     layers, x, content, styles, *, content_layers, style_layers, blend,
     content_weight, style_weight, tv_weight, pooling,
-    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None,
+    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None, relative=(),
 ):  # fmt: skip
     """d total / d x [H, W, 3] of objective() with the same arguments, by the chain rule, layer by layer."""
     x = np.asarray(x, np.float64)
@@ -257,20 +286,24 @@ def gradient(
     dF = {name: np.zeros_like(F) for name, F in Fx.items()}  # the losses' own pull at each layer
     for name, weight in content_layers.items():
         if weight > 0:
-            dF[name] += content_weight * weight * 2 * (Fx[name] - Fc[name]) / Fx[name].size
+            pull = 2 * (Fx[name] - Fc[name]) / Fx[name].size / norm(Fc[name], "content" in relative)
+            dF[name] += content_weight * weight * pull
     for b, style in zip(blend, styles, strict=True):
         Fs = features(layers, style, pooling)
         for name, weight in style_layers.items():
             if weight > 0:
                 G, A = gram(Fx[name]), gram(Fs[name])
                 dG = style_weight * b * weight * 2 * (G - A) / G.size  # [C, C], symmetric
+                dG = dG / norm(A, "style" in relative)
                 dF[name] += 2 * Fx[name] @ dG / Fx[name].size  # F enters G twice, hence the 2
         for name, weight in (shift_layers or {}).items():
             if weight > 0 and shift_weight > 0:
-                dF[name] += shift_weight * b * weight * shift_gradient(Fx[name], Fs[name], shifts)
+                pull = shift_gradient(Fx[name], Fs[name], shifts, "style" in relative)
+                dF[name] += shift_weight * b * weight * pull
         for name, weight in (histogram_layers or {}).items():
             if weight > 0 and histogram_weight > 0:
-                dF[name] += histogram_weight * b * weight * histogram_gradient(Fx[name], Fs[name])
+                pull = histogram_gradient(Fx[name], Fs[name], "style" in relative)
+                dF[name] += histogram_weight * b * weight * pull
 
     inputs = [x] + [Fx[name] for name, *_ in layers[:-1]]
     dy = 0.0  # what comes down from deeper layers: nothing above the last
@@ -284,7 +317,8 @@ def gradient(
             dy = pool_gradient(entered, dy, pooling)
 
     dx = np.zeros_like(x) + dy
-    vertical, horizontal = (tv_weight * 2 * d / max(d.size, 1) for d in differences(x))
+    scale = tv_weight / (255**2 if "tv" in relative else 1)
+    vertical, horizontal = (scale * 2 * d / max(d.size, 1) for d in differences(x))
     dx[1:] += vertical
     dx[:-1] -= vertical
     dx[:, 1:] += horizontal

@@ -64,10 +64,13 @@ def pieces(layers, x, pooling):
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("relative", [(), ("content", "style", "tv")], ids=["means", "relative"])
 @pytest.mark.parametrize("kept", [*([term] for term in TERMS), list(TERMS)], ids="-".join)
-def test_gradient_is_the_slope_of_the_objective_along_every_pixel_and_random_directions(pooling, kept):
+def test_gradient_is_the_slope_of_the_objective_along_every_pixel_and_random_directions(
+    pooling, kept, relative
+):
     weights = {term: value * (term in kept) for term, value in TERMS.items()}
-    (layers, x, content, styles), rest = problem(3, pooling, **weights)
+    (layers, x, content, styles), rest = problem(3, pooling, **weights, relative=relative)
     found = reference.gradient(layers, x, content, styles, **rest)
     random = np.random.default_rng(4).normal(size=(5, *SHAPE))
     step = 1e-3
@@ -94,6 +97,15 @@ def test_objective_by_hand_on_a_network_that_is_one_relu():
     assert terms["style"] == pytest.approx(8 * 0.25 * (0.75 * (1 / 6) ** 2 + 0.25 * 1.5**2))
     assert terms["tv"] == pytest.approx(10 * 4**2)
     assert terms["total"] == pytest.approx(terms["content"] + terms["style"] + terms["tv"])
+    relative = reference.objective(
+        [("relu", "relu", None, None)], x, flat, [2 * flat, 0 * flat],
+        content_layers={"relu": 0.5}, style_layers={"relu": 0.25}, blend=[0.75, 0.25],
+        content_weight=4, style_weight=8, tv_weight=10, pooling="avg", relative=("content", "style", "tv"),
+    )  # fmt: skip
+    assert relative["content"] == pytest.approx(4 * 0.5 * (1 + 4) / 2)
+    # The first style's entries are all 4/3; the second's are 0, so that its mean stays.
+    assert relative["style"] == pytest.approx(8 * 0.25 * (0.75 * (1 / 8) ** 2 + 0.25 * 1.5**2))
+    assert relative["tv"] == pytest.approx(10 * 4**2 / 255**2)
 
 
 def test_an_image_that_is_its_own_content_and_style_costs_nothing_and_pulls_nowhere():

@@ -11,7 +11,7 @@ import reference
 import scipy.optimize
 import tensorflow as tf
 from conftest import random_image
-from networks import MEAN_PIXEL, tiny_layers, write_mat
+from networks import MEAN_PIXEL, network_of, tiny_layers, write_mat
 from PIL import Image
 
 import vgg
@@ -20,6 +20,7 @@ from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkE
 from styling.settings import STYLE_LAYERS, Settings
 from stylize import build_objective, settled, stylize
 
+RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 CASES = {
     "defaults": Settings(),
     "max": Settings(pooling="max", style_layer_weight_exp=0.5, content_weight_blend=0.3),
@@ -42,6 +43,10 @@ CASES = {
     "everything": Settings(
         normalize=True, pooling="max", shift_weight=30, histogram_weight=20, style_blend_weights=(1, 3)
     ),
+    "relative": Settings(
+        **RELATIVE, content_weight_blend=0.3, style_layer_weight_exp=2, style_blend_weights=(1, 3)
+    ),
+    "all relative": Settings(**RELATIVE, normalize=True, shift_weight=30, histogram_weight=20),
 }
 
 
@@ -72,6 +77,7 @@ def reference_arguments(content, styles, run):
         "shifts": run.shifts,
         "histogram_weight": run.histogram_weight,
         "histogram_layers": run.layer_weights("histogram"),
+        "relative": [t for t in ("content", "style", "tv") if getattr(run, f"{t}_reduction") == "relative"],
     }
 
 
@@ -139,6 +145,62 @@ def test_sums_and_divisors_are_the_reference_model_with_other_weights(network, d
     }
     arguments["tv_weight"] *= 20 * 19 * 3
     assert_model(build_objective(content, styles, network, run), random_image(20, 20, 4), arguments)
+
+
+@pytest.mark.parametrize("divisor", ["positions", "none"])
+def test_a_relative_style_is_the_same_whatever_its_gram_matrices_are_divided_by(network, divisor):
+    content, styles = random_image(20, 20, 1), [random_image(17, 24, 2), random_image(20, 16, 3)]
+    run = Settings(**RELATIVE, gram_divisor=divisor)
+    arguments = reference_arguments(content, styles, run)
+    assert_model(build_objective(content, styles, network, run), random_image(20, 20, 4), arguments)
+
+
+def rescaled(network, factors):
+    """The network with each convolution's output times a positive factor, which the next one undoes."""
+    layers, before = [], 1
+    for layer in network.layers:
+        if layer.kind == "conv":
+            after = next(factors)
+            kernel, bias = layer.kernel * np.float32(after / before), layer.bias * np.float32(after)
+            layer, before = dataclasses.replace(layer, kernel=kernel, bias=bias), after
+        layers.append(layer)
+    return dataclasses.replace(network, layers=tuple(layers))
+
+
+def test_relative_losses_and_the_picture_do_not_depend_on_how_large_features_are(network):
+    other = rescaled(network, iter(2 ** np.random.default_rng(1).uniform(-6, 6, 16)))
+    content, style, initial = (smooth_image(24, 32, k) for k in (1, 2, 3))
+    run = Settings(iterations=8, learning_rate=3, eps=1e-12, shift_weight=50, histogram_weight=9, **RELATIVE)
+    one, two = (list(stylize(content, [style], net, run, initial)) for net in (network, other))
+    for before, after in zip(one, two, strict=True):
+        assert after.losses() == pytest.approx(before.losses(), rel=1e-3)
+        np.testing.assert_allclose(after.image(), before.image(), atol=0.1)
+    assert np.abs(one[-1].image() - one[0].image()).mean() > 5, (
+        "the case must be one in which something happens"
+    )
+
+
+def test_where_the_target_is_0_a_relative_loss_is_the_mean():
+    # Without biases, an image of the mean pixel has no features at all, and in 8 x 8 its Gram matrices are 0.
+    layers = [(*layer, None if bias is None else 0 * bias) for *layer, bias in tiny_layers()]
+    network = network_of(layers)
+    nothing = np.broadcast_to(MEAN_PIXEL, (20, 24, 3))
+    run = Settings(shift_weight=9, histogram_weight=9, tv_weight=0)
+    of = nothing, [nothing, random_image(20, 24, 1)], network
+    x = network.preprocess(random_image(20, 24, 2))
+    first = dataclasses.replace(run, style_blend_weights=(1, 0))
+    means, relative = (
+        build_objective(*of, dataclasses.replace(first, **changes))(x) for changes in ({}, RELATIVE)
+    )
+    assert {name: float(loss) for name, loss in relative.items()} == {
+        name: pytest.approx(float(loss)) for name, loss in means.items()
+    }
+    # In a blend, each style has its own.
+    both, second = (
+        build_objective(*of, dataclasses.replace(run, style_blend_weights=weights, **RELATIVE))(x)["style"]
+        for weights in ((1, 3), (0, 1))
+    )
+    assert float(both) == pytest.approx(0.25 * float(relative["style"]) + 0.75 * float(second))
 
 
 # The path.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from conftest import ROOT, random_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import VGG16, VGG19, low_rank_layers, write_mat
 
 import stylize
 import vgg
@@ -19,6 +20,7 @@ from styling.objective import build_objective, evaluation
 from styling.settings import Settings
 from vgg import Layer
 
+RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
@@ -28,10 +30,10 @@ TERMS = {
     "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
     "normalized": {"normalize": True, "tv_weight": 0},
     "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
+    "relative": RELATIVE | {"shift_weight": 900, "shifts": (1, 3), "content_weight_blend": 0.5},
     "no style": {"style_weight": 0},
     "smoothness alone": {"content_weight": 0, "style_weight": 0},
 }
-VGG19 = (2, 2, 4, 4, 4)
 
 
 @pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
@@ -56,10 +58,27 @@ def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, data):
     assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
 
 
+def test_a_low_rank_network_is_cut_as_the_network_that_it_stands_for(tmp_path):
+    network = vgg.load(write_mat(tmp_path / "low.mat", low_rank_layers()))
+    plain = tiles.tiling(bare_layers(VGG16[:4]), (600, 700), 32)
+    content, style = random_image(75, 58, 1), random_image(60, 40, 2)
+    x = network.preprocess(random_image(75, 58, 3))
+    run = Settings(style_layers=("conv1_2a", "relu2_2", "conv4_3b"), shift_weight=9)
+    assert tiles.tiling(network.built(["pool4"]), (600, 700), 32).window == plain.window
+    (whole, gradient), (tiled, tiled_gradient) = (
+        evaluation(build_objective(content, [style], network, dataclasses.replace(run, tile=tile)))(x)
+        for tile in (0, 20)
+    )
+    assert {name: float(loss) for name, loss in tiled.items()} == pytest.approx(
+        {name: float(loss) for name, loss in whole.items()}, rel=1e-4
+    )
+    assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
+
+
 def bare_layers(convolutions):
     """The layers of a VGG with so many convolutions in its blocks, a pooling after each, without weights."""
     return [
-        Layer(name, name.rstrip("_0123456789"))
+        Layer(name, name[:4], tf.zeros([3, 3, 1, 1]) if name.startswith("conv") else None)
         for block, count in enumerate(convolutions, 1)
         for name in (*(f"conv{block}_{i}" for i in range(1, count + 1)), f"pool{block}")
     ]

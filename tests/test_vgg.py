@@ -1,5 +1,6 @@
 """The network: what is read from a file, what is computed from it, and the cache."""
 
+import copy
 import dataclasses
 import hashlib
 import os
@@ -13,7 +14,7 @@ import scipy.io
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import MEAN_PIXEL, VGG16, VGG19, tiny_layers, write_mat
+from networks import MEAN_PIXEL, VGG16, VGG19, low_rank_layers, network_of, tiny_layers, write_mat
 
 import vgg
 from styling.errors import NetworkError
@@ -43,6 +44,34 @@ def test_features_are_the_reference_models(network_file, pooling, size):
     for name in names:
         scale = np.abs(expected[name]).max()
         assert np.abs(features[name][0] - expected[name]).max() < 1e-5 * scale
+
+
+@pytest.mark.parametrize("layout", ["old", "new"])
+def test_a_low_rank_network_is_the_reference_models_and_its_gradient_the_slope(tmp_path, layout):
+    layers = low_rank_layers()
+    network = vgg.load(write_mat(tmp_path / "low.mat", layers, layout))
+    assert [(layer.name, layer.kind) for layer in network.layers] == [layer[:2] for layer in layers]
+    rng = np.random.default_rng(2)
+    image, direction = rng.uniform(0, 255, (19, 17, 3)), rng.normal(size=(19, 17, 3))
+    names = ["relu1_1", "conv1_2a", "conv3_3b", "relu4_1"]
+
+    def features(image):
+        return reference.features(layers, image - MEAN_PIXEL, "avg")
+
+    weights = {name: rng.normal(size=F.shape) for name, F in features(image).items() if name in names}
+    x = network.preprocess(image)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = network.features(x, names)
+        total = sum(tf.reduce_sum(weights[name].astype(np.float32) * found[name][0]) for name in names)
+    slope = np.sum(tape.gradient(total, x)[0] * direction)
+
+    expected = features(image)
+    for name in names:
+        assert np.abs(found[name][0] - expected[name]).max() < 1e-5 * np.abs(expected[name]).max(), name
+    ahead, behind = (features(image + step * direction) for step in (1e-6, -1e-6))
+    rise = sum(np.sum(weights[name] * (ahead[name] - behind[name])) for name in names)
+    assert slope == pytest.approx(rise / 2e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
@@ -84,15 +113,6 @@ def test_shapes_are_those_of_the_features(height, width, convolutions):
     features = network.features(tf.zeros([1, height, width, 3]), names)
     assert network.shapes(height, width, names) == {name: F.shape[1:] for name, F in features.items()}
     assert network.shapes(height, width, ["conv3_1"]).keys() == {"conv3_1"}
-
-
-def network_of(layers):
-    """A network without a file."""
-    tensors = [
-        vgg.Layer(name, kind, *(None if part is None else tf.constant(part) for part in weights))
-        for name, kind, *weights in layers
-    ]
-    return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
 
 
 def test_a_layers_gradient_is_the_models_whichever_way_and_graph_asks_first():
@@ -150,10 +170,12 @@ def test_a_gradient_by_winograds_way_needs_the_kernel_once():
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-@pytest.mark.parametrize("convolutions", [VGG16, VGG19], ids=["vgg16", "vgg19"])
-def test_a_normalized_network_is_the_reference_models(pooling, convolutions):
-    layers = tiny_layers(convolutions)
-    dead = next(layer[3] for layer in layers if layer[0] == "conv2_1")
+@pytest.mark.parametrize(
+    "layers", [tiny_layers(VGG16), tiny_layers(VGG19), low_rank_layers()], ids=["vgg16", "vgg19", "low rank"]
+)
+def test_a_normalized_network_is_the_reference_models(pooling, layers):
+    layers = copy.deepcopy(layers)
+    dead = next(bias for name, *_, bias in layers if name in ("conv2_1", "conv2_1b"))
     dead[1] = -1e6  # a filter that no image activates
     rng = np.random.default_rng(3)
     seen = [rng.uniform(0, 255, (h, w, 3)) - MEAN_PIXEL for h, w in ((21, 18), (30, 9))]
@@ -266,6 +288,26 @@ def test_a_file_of_something_else_is_refused(refused):
 def test_a_network_that_does_not_start_at_the_image_is_refused(refused):
     write_mat(refused.path, tiny_layers()[2:])
     refused("no layer conv1_1")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "pad", "problem"),
+    [
+        ("conv2_1", 5, 2, r"conv2_1 has a kernel \[5, 5, 3, 4\]"),
+        ("conv2_1", 2, 1, r"conv2_1 has a kernel \[2, 2, 3, 4\]"),
+        ("conv2_1", 3, 0, "conv2_1 has a pad of .*, where 1 is wanted"),
+        ("conv2_1", 1, 1, "conv2_1 has a pad of .*, where 0 is wanted"),
+    ],
+)
+def test_a_convolution_that_changes_the_size_or_is_of_another_is_refused(refused, name, size, pad, problem):
+    layers = [
+        (*layer[:2], np.ones((size, size, *layer[2].shape[2:]), np.float32), layer[3])
+        if layer[0] == name
+        else layer
+        for layer in tiny_layers()
+    ]
+    write_mat(refused.path, layers, pads={name: pad})
+    refused(problem)
 
 
 def test_weights_that_are_no_numbers_are_refused(refused):
