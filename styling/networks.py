@@ -22,11 +22,11 @@ def find(network: str | None = None) -> Path:
     """The file of a network: a path, or a name, of "vgg19" and "vgg16" (the published files) and "compact".
 
     Published files are looked for in the working directory, in data/ and in the user's cache folder. None for
-    vgg19 where it is there, else for compact, which ships. Raises SettingsError for a name of a file that is
-    not there.
+    the first of vgg19, vgg16 and compact, which ships, that is there. Raises SettingsError for a name of a
+    file that is not there.
     """
     if network is None:
-        return _present("vgg19") or _present("compact")
+        return next(path for path in map(_present, FILES) if path)
     if network not in FILES or os.path.isfile(network):
         return Path(network)
     path = _present(network)

@@ -109,9 +109,11 @@ def test_where_a_network_is_found(tmp_path, monkeypatch, cache_folder):
     with pytest.raises(SettingsError, match="--download"):
         networks.find("vgg19")
     cache_folder.mkdir(parents=True)
-    for folder in (cache_folder, tmp_path):
-        (folder / networks.PUBLISHED).touch()
-        assert networks.find().resolve() == networks.find("vgg19").resolve() == folder / networks.PUBLISHED
+    for name in ("vgg16", "vgg19"):
+        for folder in (cache_folder, tmp_path):
+            file = folder / networks.FILES[name]
+            file.touch()
+            assert networks.find().resolve() == networks.find(name).resolve() == file
     assert networks.find("compact").name == networks.COMPACT
     (tmp_path / "other.mat").touch()
     assert networks.find("other.mat").resolve() == tmp_path / "other.mat"
@@ -127,7 +129,6 @@ def test_vgg16_is_found_where_a_user_puts_it(tmp_path, monkeypatch, cache_folder
         file = folder / networks.FILES["vgg16"]
         file.touch()
         assert networks.find("vgg16").resolve() == file and networks.is_present("vgg16")
-    assert networks.find().name == networks.COMPACT, "only vgg19 is taken unasked"
 
 
 def test_what_is_present_is_a_name_or_a_file_that_is_there(tmp_path, monkeypatch):

@@ -374,6 +374,10 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
     assert line.startswith("the recipe is for vgg16, which is not here: painting with vgg19-compact.mat")
     assert "relu5_3" in line and "--download" in line and "\n" not in line
     assert planned("--recipe prisma2017 --network compact").instead_of is None
+    write_mat(folder / FILES["vgg16"], tiny_layers(VGG16))
+    job = planned("--recipe best")
+    assert job.network.name == FILES["vgg16"] and job.instead_of == "vgg19"
+    (folder / FILES["vgg16"]).unlink()
     with pytest.raises(SettingsError, match="vgg16 is not here"):
         planned("--recipe prisma2017 --network vgg16")
 
