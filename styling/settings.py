@@ -290,7 +290,7 @@ class Running:
 
     def __post_init__(self) -> None:
         if self.network == "":
-            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or compact")
+            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or small")
         if self.network and "\0" in self.network:
             raise SettingsError("network", f"{self.network!r} is no name of a file")
         checks.count("threads", self.threads)

@@ -42,7 +42,7 @@ def test_the_yardstick_is_where_its_recipe_ends_and_another_is_timed_until_it_is
 @pytest.mark.slow
 def test_every_section_runs(network_file, tmp_path):
     sizes = words("--sizes 48x36 --repeats 1 --rounds 1 --tile 16 --start-width 40")
-    command = [sys.executable, BENCHMARKS / "run.py", "--networks", network_file, "compact", *sizes]
+    command = [sys.executable, BENCHMARKS / "run.py", "--networks", network_file, "small", *sizes]
     result = subprocess.run(
         [*command, "--output", tmp_path / "table.md"], capture_output=True, text=True, timeout=1800
     )
@@ -51,6 +51,6 @@ def test_every_section_runs(network_file, tmp_path):
     headings = [line for line in written.splitlines() if line.startswith("## ")]
     titles = ("A step", "Memory", "Start: the o", "Start: the c", "Profile", "Whole", "Time")
     assert all(title in line for title, line in zip(titles, headings, strict=True)), headings
-    rows = [line for line in written.splitlines() if line.startswith("| compact")]
+    rows = [line for line in written.splitlines() if line.startswith("| small")]
     reached = [row for row in rows if "harbour.jpg" in row and "not reached" not in row]
     assert len(reached) == 1
