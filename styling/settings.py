@@ -58,7 +58,9 @@ class Settings:
     gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
         with "none", a style counts as if it had as many positions as the picture.
     scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
-        result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
+        result's; the last is 1. A longer side of less than 192 pixels becomes 192, or the result's where that
+        is less; scales that come to one size are one. scale_shares: of the iterations, any positive scale;
+        None for equal shares.
     tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
         less memory; 0 for whole, None for whole if that fits well into the machine's memory.
     precision: of the network's convolutions. bfloat16 has 8 bits; it takes less time and memory where the
