@@ -9,7 +9,7 @@ BIN := .venv/bin
 example: .venv/installed
 	mkdir -p example
 	$(BIN)/neural-style --recipe best --content data/still_life.jpg --styles data/mosaic.jpg \
-		--output example/picture.png --overwrite --network compact --width 448 --seed 1
+		--output example/picture.png --overwrite --network small --width 448 --seed 1
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q -n auto --dist worksteal

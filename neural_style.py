@@ -79,9 +79,10 @@ def paint(job: Job) -> int:
         problem = f"is not the network of {options.recipe or options.resume}"
         advice = f"name that one, whose SHA-256 is {running.network_sha256}, with --network"
         raise NetworkError(f"{job.network}: {problem}; {advice}")
+    names = {layer.name for layer in network.layers}
+    settings = recipes.for_network(settings, job.vgg16, names)
     try:
         if options.recipe:
-            names = {layer.name for layer in network.layers}
             settings, lacking = recipes.without_missing(settings, names, job.given)
         settings = stylize.settled(content, styles, network, settings, initial)
         state = stylize.State.from_arrays(job.saved.arrays) if job.saved else None

@@ -31,6 +31,7 @@ from styling.settings import Settings, content_size, style_size
 from vgg import Layer, Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
+LEAST_SIDE = 192  # pixels, a coarse scale's longer side; smaller ones keep nothing of the content
 EVALUATIONS = {"lbfgs": 1.05, "lbfgs-b": 1.1}  # an iteration, on average
 # What moving memory takes, measured on the CPU, in operations a pixel that would take as long: of an
 # evaluation, whatever the network, and of an iteration's own work.
@@ -301,14 +302,19 @@ class Scale:
 def _scales(
     content: np.ndarray | None, styles: Sequence[np.ndarray], settings: Settings, has_initial: bool
 ) -> list[Scale]:
-    """The scales in their order, once it is sure that what is needed is there."""
+    """The scales in their order, once it is sure that what is needed is there.
+
+    A longer side of less than LEAST_SIDE becomes that, or the result's where that is less; scales that come
+    to one size are one, with the iterations of all.
+    """
     settings.check_images(content is not None, len(styles), has_initial)
     model = content if content is not None else styles[0] if styles else None
     height, width = content_size(*((0, 0) if model is None else model.shape[:2]), settings)
+    least = min(LEAST_SIDE / max(height, width), 1)
     scales = []
     own = settings.scales_of_styles(len(styles))
     for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
-        high, wide = round(height * factor), round(width * factor)
+        high, wide = (round(side * max(factor, least)) for side in (height, width))
         if high < 1 or wide < 1:
             problem = f"the picture would be {wide} x {high} pixels"
             raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
@@ -317,6 +323,8 @@ def _scales(
             if 0 in size:
                 problem = f"style {i} would be {size[1]} x {size[0]} pixels"
                 raise ImageError(f"{problem}: make its --style-scales larger")
+        if scales and scales[-1].size == (high, wide):
+            iterations += scales.pop().iterations
         scales.append(Scale((high, wide), tuple(sizes), iterations))
     return scales
 

@@ -154,8 +154,8 @@ def read_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="of the above; default: all")
-    network_help = "compact, .mat files, or folders of them (default: compact)"
-    parser.add_argument("--networks", nargs="+", default=["compact"], metavar="NETWORK", help=network_help)
+    network_help = "small, .mat files, or folders of them (default: small)"
+    parser.add_argument("--networks", nargs="+", default=["small"], metavar="NETWORK", help=network_help)
     sizes = ["256x192", "512x384", "1024x768"]
     parser.add_argument(
         "--sizes", nargs="+", default=sizes, metavar="WxH", help="default: " + " ".join(sizes)
@@ -195,7 +195,7 @@ def find_networks(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
         for path in sorted(Path(word).glob("*.mat")) or [networks.find(word)]:
             if not path.is_file():
                 raise FileNotFoundError(f"{path} is no network")
-            yield "compact" if networks.is_compact(path) else path.stem, path.resolve()
+            yield "small" if networks.is_small(path) else path.stem, path.resolve()
 
 
 def report(options: argparse.Namespace, folder: Path) -> Iterator[str]:

@@ -268,16 +268,16 @@ class Run:
         from styling import images
 
         stylize.configure("cpu")
-        self.path = Path(network)
         self.network = vgg.load(network)
         self.images = images.read(content), images.read(style)
 
     def settings(self, recipe: str, width: int, seed: int) -> "Settings":
         """A recipe's settings for this network."""
-        from styling import networks, recipes
+        from styling import recipes
 
-        flags = {"width": width, "seed": seed}
-        return recipes.combine(recipes.read(recipe), flags, compact=networks.is_compact(self.path))[0]
+        found = recipes.read(recipe)
+        settings, _ = recipes.combine(found, {"width": width, "seed": seed})
+        return recipes.for_network(settings, found.vgg16, {layer.name for layer in self.network.layers})
 
     def __call__(self, settings: "Settings") -> Iterator[Any]:
         """The run, a Progress an iteration."""

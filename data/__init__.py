@@ -1,1 +1,1 @@
-"""What ships with the program: the compact network and example images."""
+"""What ships with the program: the small network and example images."""

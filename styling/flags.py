@@ -125,7 +125,8 @@ def add_images(group: argparse._ArgumentGroup) -> None:
 def add_network(group: argparse._ArgumentGroup) -> None:
     """The flag for the network."""
     text = (
-        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or compact (default: vgg19 if it is here)"
+        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small "
+        "(default: the first of these that is here)"
     )
     add(group, "--network", text, metavar="FILE")
 

@@ -22,12 +22,14 @@ from styling.settings import Running, Settings
 class Job:
     """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
 
+    vgg16: weights that take the settings' places if the network is a VGG-16, which shows once it is loaded.
     instead_of: the network that the recipe is for, if it is not here. given: settings named by flags.
     saved: the run to go on with.
     """
 
     options: argparse.Namespace
     settings: Settings
+    vgg16: dict[str, object]
     running: Running
     network: Path
     instead_of: str | None
@@ -45,9 +47,10 @@ def plan(options: argparse.Namespace) -> Job:
         recipe = recipes.read(options.recipe)
     source = options.resume or options.recipe
     network, instead_of = choose_network(flags.get("network"), recipe, source)
-    settings, running = recipes.combine(recipe, flags, compact=networks.is_compact(network))
+    settings, running = recipes.combine(recipe, flags)
+    vgg16 = {name: weight for name, weight in recipe.vgg16.items() if name not in flags}
     if saved:
-        before, _ = recipes.combine(recipe, {}, compact=False)
+        before, _ = recipes.combine(recipe, {})
         check_unchanged(options.resume, saved, before, settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
     if options.save_recipe or options.save_state:
@@ -57,12 +60,13 @@ def plan(options: argparse.Namespace) -> Job:
     if options.save_recipe and not str(network.resolve()).isprintable():
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
     try:
-        settings.check_images(options.content is not None, len(options.styles), options.initial is not None)
+        for either in (settings, replace(settings, **vgg16)):
+            either.check_images(options.content is not None, len(options.styles), options.initial is not None)
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
-    return Job(options, settings, running, network, instead_of, frozenset(flags), saved)
+    return Job(options, settings, vgg16, running, network, instead_of, frozenset(flags), saved)
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, object]:

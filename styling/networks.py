@@ -1,4 +1,4 @@
-"""Networks by name: where the published one and the compact one are found, and how to get the former."""
+"""Networks by name: where the published ones and the small one are found, and how to get the former."""
 
 import importlib.resources
 import logging
@@ -11,22 +11,22 @@ from styling.errors import DownloadError, SettingsError
 from styling.files import cache_folder
 
 PUBLISHED = "imagenet-vgg-verydeep-19.mat"
-COMPACT = "vgg19-compact.mat"
-FILES = {"vgg19": PUBLISHED, "vgg16": "imagenet-vgg-verydeep-16.mat", "compact": COMPACT}
+SMALL = "vgg19-compact.mat"
+FILES = {"vgg19": PUBLISHED, "vgg16": "imagenet-vgg-verydeep-16.mat", "small": SMALL}
 URL = f"https://www.vlfeat.org/matconvnet/models/{PUBLISHED}"
 SHA256 = "abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695"
 TRIES, SECONDS_OF_SILENCE = 4, 30
 
 
 def find(network: str | None = None) -> Path:
-    """The file of a network: a path, or a name, of "vgg19" and "vgg16" (the published files) and "compact".
+    """The file of a network: a path, or a name, of "vgg19" and "vgg16" (the published files) and "small".
 
     Published files are looked for in the working directory, in data/ and in the user's cache folder. None for
-    vgg19 where it is there, else for compact, which ships. Raises SettingsError for a name of a file that is
-    not there.
+    the first of vgg19, vgg16 and small, which ships, that is there. Raises SettingsError for a name of a
+    file that is not there.
     """
     if network is None:
-        return _present("vgg19") or _present("compact")
+        return next(path for path in map(_present, FILES) if path)
     if network not in FILES or os.path.isfile(network):
         return Path(network)
     path = _present(network)
@@ -49,19 +49,19 @@ def name(path: Path) -> str:
     return names[0] if names else str(path.resolve())
 
 
-def is_compact(path: Path) -> bool:
-    """Whether this is the compact network that ships."""
-    return path.name == COMPACT
+def is_small(path: Path) -> bool:
+    """Whether this is the small network that ships."""
+    return path.name == SMALL
 
 
 def describe(path: Path, instead_of: str | None = None, lacking: Sequence[str] = ()) -> str:
     """A line on which network paints, instead of which, without which layers, and on how to have a better."""
-    line = f"painting with {path.name if is_compact(path) else path}"
+    line = f"painting with {path.name if is_small(path) else path}"
     if instead_of:
         line = f"the recipe is for {instead_of}, which is not here: {line}"
     if lacking:
         line += f" without {', '.join(lacking)}, which it lacks"
-    if is_compact(path):
+    if is_small(path):
         line += "; it is small, and neural-style --download fetches the published VGG-19"
     return line
 
@@ -97,13 +97,13 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
 def data_folder() -> Path:
     """The folder of what ships with the program: of this checkout, or of the installed package."""
     checkout = Path(__file__).resolve().parent.parent / "data"
-    if (checkout / COMPACT).is_file():
+    if (checkout / SMALL).is_file():
         return checkout
     return Path(str(importlib.resources.files("styling.data")))
 
 
 def _present(network: str) -> Path | None:
-    if network == "compact":
-        return data_folder() / COMPACT
+    if network == "small":
+        return data_folder() / SMALL
     paths = [folder / FILES[network] for folder in (Path(), data_folder(), cache_folder())]
     return next((path for path in paths if path.is_file()), None)

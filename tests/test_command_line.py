@@ -469,7 +469,8 @@ def test_a_whole_run_and_the_same_again(neural_style, folder):
 
 
 def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
-    run = words("--scales 0.5 1 --scale-shares 3 1 --iterations 8 --optimizer lbfgs --save-recipe run.toml")
+    run = words("--scales 0.5 1 --scale-shares 3 1 --iterations 8 --optimizer lbfgs --width 240")
+    run += words("--save-recipe run.toml")
     shown = words("--print-iterations 1 --checkpoint-iterations 4 --checkpoint-output c{}.png")
     first = neural_style(*GOOD, *run, *shown, check=0)
     lines = printed(first.stdout)
@@ -477,7 +478,7 @@ def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
     # The sixth iteration's end is where the second scale starts, of which each iteration lowers the loss.
     totals = [float(losses[3]) for losses in lines.values()]
     assert totals[:6] == sorted(totals[:6], reverse=True) and totals[6:] == sorted(totals[6:], reverse=True)
-    assert iio.imread(folder / "c4.png").shape == iio.imread(folder / "out.png").shape == (30, 40, 3)
+    assert iio.imread(folder / "c4.png").shape == iio.imread(folder / "out.png").shape == (180, 240, 3)
     again = words("--recipe run.toml --quiet --output again.png")
     neural_style(*words("--content content.png --styles style1.png"), *again, check=0)
     assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()

@@ -2,12 +2,13 @@
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sources
 from conftest import ROOT
-from networks import tiny_layers, write_mat
+from networks import VGG16, tiny_layers, write_mat
 
 from styling import recipes
 from styling.errors import SpecError
@@ -30,6 +31,11 @@ FIGURES = {
 GROWING = [STYLE_LAYERS[: count + 1] for count in range(len(STYLE_LAYERS))]
 NOTHING = Layer()
 LAYERS = tiny_layers(channels=(1, 1, 1, 1, 1))
+# The layers to look at that the networks have.
+KNOWN = {
+    "vgg19": {layer for layer, kind, *_ in LAYERS if kind == "relu"},
+    "small": {layer for layer, kind, *_ in tiny_layers(VGG16) if kind == "relu"} - {"relu5_3"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +54,20 @@ def working_directory(files, monkeypatch):
     monkeypatch.chdir(files)
 
 
-@pytest.fixture(params=["vgg19", "compact"])
+@pytest.fixture(params=KNOWN)
 def network(request):
     return request.param
 
 
 def cells(name, network):
-    """The cells of a figure, and its images by name, as they are found."""
+    """The cells of a figure, with the settings that the network has."""
     spec, flags = specs.read(name), Layer(values={"network": network})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [Path()])
-    return specs.cells(spec, flags, {key: ROOT / key for key in files})
+    found = specs.cells(spec, flags, {key: ROOT / key for key in files})
+    settings = [recipes.for_network(cell.run.settings, cell.run.vgg16, KNOWN[network]) for cell in found]
+    return [
+        replace(cell, run=replace(cell.run, settings=own)) for cell, own in zip(found, settings, strict=True)
+    ]
 
 
 def runs(name, network):
@@ -128,11 +138,8 @@ def test_labels_and_runs_are_all_different(name, network):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_network_at_hand_paints_it_whole(name, network):
-    known = {layer for layer, kind, *_ in LAYERS if kind == "relu"}
-    if network == "compact":
-        known -= {"relu5_3", "relu5_4"}
     for run in runs(name, network).values():
-        assert run.network.name == FILES[network] and run.settings.layers() <= known
+        assert run.network.name == FILES[network] and run.settings.layers() <= KNOWN[network]
         assert run.settings.width in range(160, 321)
 
 

@@ -208,7 +208,7 @@ rows = { style_weight = [50, 500, 5000.5] }
 [settings]
 width = 256
 scales = [0.5, 1]
-compact.tv_weight = 3
+vgg16.tv_weight = 3
 [[columns]]
 label = "without tv"
 tv_weight = 0
@@ -216,7 +216,7 @@ initial = "style.png"
 [[columns]]
 label = "layers"
 style_layers = { relu1_1 = 1, relu2_1 = 0.5 }
-compact = { content_weight = 3 }
+vgg16 = { content_weight = 3 }
 [published]
 "style.png" = "https://example.org"
 """

@@ -6,9 +6,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+from styling.networks import SMALL
+
 ROOT = Path(__file__).parent.parent
 SHIPPED = (
-    "vgg19-compact.mat",
+    SMALL,
     "harbour.jpg",
     "still_life.jpg",
     "strokes.jpg",
@@ -22,7 +24,7 @@ from styling.networks import data_folder, find
 from styling.recipes import shipped
 from styling.sweeps import specs
 print(data_folder())
-print(find("compact").is_file())
+print(find("small").is_file())
 print(*shipped())
 print(*shipped("figures"))
 """
@@ -32,7 +34,7 @@ RECIPES, FIGURES = (
 
 
 def find_from(folder, path):
-    """What data_folder(), the compact network, the recipes and the figures are for a process in `folder` that
+    """What data_folder(), the small network, the recipes and the figures are for a process in `folder` that
     imports from `path`."""
     environment = os.environ | {"PYTHONPATH": str(path)}
     result = subprocess.run(

@@ -105,14 +105,16 @@ def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 def test_where_a_network_is_found(tmp_path, monkeypatch, cache_folder):
     monkeypatch.chdir(tmp_path)
-    assert networks.find() == networks.find("compact") == networks.data_folder() / networks.COMPACT
+    assert networks.find() == networks.find("small") == networks.data_folder() / networks.SMALL
     with pytest.raises(SettingsError, match="--download"):
         networks.find("vgg19")
     cache_folder.mkdir(parents=True)
-    for folder in (cache_folder, tmp_path):
-        (folder / networks.PUBLISHED).touch()
-        assert networks.find().resolve() == networks.find("vgg19").resolve() == folder / networks.PUBLISHED
-    assert networks.find("compact").name == networks.COMPACT
+    for name in ("vgg16", "vgg19"):
+        for folder in (cache_folder, tmp_path):
+            file = folder / networks.FILES[name]
+            file.touch()
+            assert networks.find().resolve() == networks.find(name).resolve() == file
+    assert networks.find("small").name == networks.SMALL
     (tmp_path / "other.mat").touch()
     assert networks.find("other.mat").resolve() == tmp_path / "other.mat"
 
@@ -127,14 +129,13 @@ def test_vgg16_is_found_where_a_user_puts_it(tmp_path, monkeypatch, cache_folder
         file = folder / networks.FILES["vgg16"]
         file.touch()
         assert networks.find("vgg16").resolve() == file and networks.is_present("vgg16")
-    assert networks.find().name == networks.COMPACT, "only vgg19 is taken unasked"
 
 
 def test_what_is_present_is_a_name_or_a_file_that_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.mat").touch()
     (tmp_path / "folder.mat").mkdir()
-    assert networks.is_present("compact") and networks.is_present("own.mat")
+    assert networks.is_present("small") and networks.is_present("own.mat")
     for absent in ("vgg19", "vgg16", "other.mat", "folder.mat", "", "a\0b", "x" * 5000):
         assert not networks.is_present(absent)
 
@@ -146,9 +147,9 @@ def test_a_network_is_named_so_that_it_is_found_from_anywhere(tmp_path, monkeypa
     for path in paths:
         path.touch()
     monkeypatch.chdir(tmp_path)
-    found = [networks.find(name).resolve() for name in ("own.mat", "vgg19", "vgg16", "compact")]
-    names = [networks.name(networks.find(name)) for name in ("own.mat", "vgg19", "vgg16", "compact")]
-    assert names[1:] == ["vgg19", "vgg16", "compact"]
+    found = [networks.find(name).resolve() for name in ("own.mat", "vgg19", "vgg16", "small")]
+    names = [networks.name(networks.find(name)) for name in ("own.mat", "vgg19", "vgg16", "small")]
+    assert names[1:] == ["vgg19", "vgg16", "small"]
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert [networks.find(name).resolve() for name in names] == found
 
@@ -156,7 +157,7 @@ def test_a_network_is_named_so_that_it_is_found_from_anywhere(tmp_path, monkeypa
 def test_the_line_on_the_network_names_what_is_missing(tmp_path):
     own = tmp_path / "own.mat"
     assert networks.describe(own) == f"painting with {own}"
-    line = networks.describe(networks.find("compact"), "vgg16", ["relu5_3", "relu5_4"])
-    for part in ("vgg16, which is not here", networks.COMPACT, "without relu5_3, relu5_4", "--download"):
+    line = networks.describe(networks.find("small"), "vgg16", ["relu5_3", "relu5_4"])
+    for part in ("vgg16, which is not here", networks.SMALL, "without relu5_3, relu5_4", "--download"):
         assert part in line
     assert "\n" not in line

@@ -31,8 +31,8 @@ NAMES = tuple(recipes.shipped())
 CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}
 
 
-def combined(name, compact=False, **flags):
-    return recipes.combine(recipes.read(name), flags, compact)
+def combined(name, **flags):
+    return recipes.combine(recipes.read(name), flags)
 
 
 # What ships, against the sources.
@@ -352,13 +352,28 @@ def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, 
     assert {name: found[name] for name in values} == values
 
 
-def test_the_compact_networks_own_values_are_for_it_alone(planned, folder):
-    own = "content_weight = 1\nstyle_weight = 2\n[compact]\nstyle_weight = 3\niterations = 4"
+@pytest.mark.parametrize(
+    ("convolutions", "flags", "weights"),
+    [(VGG19, "", (1, 2, 3)), (VGG16, "--style-weight 9", (1, 9, 30))],
+)
+def test_the_weights_for_a_vgg16_are_for_any_file_of_its_layout(
+    neural_style, folder, convolutions, flags, weights
+):
+    own = "content_weight = 1\nstyle_weight = 2\ntv_weight = 3\n[vgg16]\nstyle_weight = 20\ntv_weight = 30"
     recipe = write_recipe(folder, own)
-    for network, values in (("vgg19", (1, 2, 1000)), ("compact", (1, 3, 4))):
-        run = planned(f"--recipe {recipe} --network {network}").settings
-        assert (run.content_weight, run.style_weight, run.iterations) == values
-    assert planned(f"--recipe {recipe} --network compact --style-weight 9").settings.style_weight == 9
+    write_mat(folder / "own.mat", tiny_layers(convolutions))
+    images = "--content content.png --styles style1.png --output out.png"
+    run = f"--recipe {recipe} --network own.mat --iterations 1 --save-recipe run.toml {flags} {images}"
+    neural_style(*run.split(), check=0)
+    saved = tomllib.loads((folder / "run.toml").read_text())
+    assert tuple(saved[f"{term}_weight"] for term in ("content", "style", "tv")) == weights
+
+
+def test_a_flag_at_odds_with_the_weights_for_a_vgg16_is_found_before_any_network_is_read(planned, folder):
+    recipe = write_recipe(folder, "[vgg16]\nhistogram_weight = 1")
+    assert planned(f"--recipe {recipe} --tile 0")
+    with pytest.raises(SettingsError, match="tile"):
+        planned(f"--recipe {recipe} --tile 64")
 
 
 def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder):
@@ -369,11 +384,15 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
     assert job.network.name == FILES["vgg19"] and job.instead_of == "vgg16"
     (folder / FILES["vgg19"]).unlink()
     job = planned("--recipe prisma2017")
-    assert job.network.name == FILES["compact"] and job.instead_of == "vgg16"
+    assert job.network.name == FILES["small"] and job.instead_of == "vgg16"
     line = networks.describe(job.network, job.instead_of, ["relu5_3"])
-    assert line.startswith("the recipe is for vgg16, which is not here: painting with vgg19-compact.mat")
+    assert line.startswith(f"the recipe is for vgg16, which is not here: painting with {FILES['small']}")
     assert "relu5_3" in line and "--download" in line and "\n" not in line
-    assert planned("--recipe prisma2017 --network compact").instead_of is None
+    assert planned("--recipe prisma2017 --network small").instead_of is None
+    write_mat(folder / FILES["vgg16"], tiny_layers(VGG16))
+    job = planned("--recipe best")
+    assert job.network.name == FILES["vgg16"] and job.instead_of == "vgg19"
+    (folder / FILES["vgg16"]).unlink()
     with pytest.raises(SettingsError, match="vgg16 is not here"):
         planned("--recipe prisma2017 --network vgg16")
 
@@ -425,9 +444,10 @@ def test_list_recipes_has_a_line_for_each(neural_style):
     ("text", "parts"),
     [
         ("style_wieght = 3", ["style_wieght", "style_weight"]),
-        ("[compact]\ncontent_wait = 3", ["content_wait", "content_weight"]),
-        ("[compact.compact]\niterations = 3", ["compact"]),
-        ("compact = 3", ["compact", "[compact]"]),
+        ("[vgg16]\ncontent_wait = 3", ["content_wait", "content_weight"]),
+        ("[vgg16.vgg16]\niterations = 3", ["vgg16"]),
+        ("[vgg16]\niterations = 3", ["iterations", "[vgg16]", "style_weight"]),
+        ("vgg16 = 3", ["vgg16", "[vgg16]"]),
         ("iterations = 1.0", ["iterations", "whole number"]),
         ("iterations = true", ["iterations", "whole number"]),
         ("iterations = 0", ["iterations", "at least 1"]),
@@ -454,8 +474,8 @@ def test_list_recipes_has_a_line_for_each(neural_style):
         ("threads = 0", ["threads"]),
         ("description = 3", ["description", "text"]),
         ("width = 3\nmax_size = 3", ["max_size"]),
-        ("max_size = 3\n[compact]\nwidth = 3", ["max_size"]),
-        ("content_weight = 0\nstyle_weight = 0\n[compact]\ntv_weight = 0", ["weight"]),
+        ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
+        ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
         ("iterations =", ["TOML"]),
         ("iterations = 3\niterations = 4", ["TOML"]),
         ("style_weight = " + 10000 * "9", ["TOML"]),
@@ -539,7 +559,7 @@ def test_what_is_written_is_read_as_the_same(tmp_path, run, way):
     run, running = Settings(**run), Running(**way)
     path = tmp_path / "run.toml"
     recipes.write(path, recipes.to_table(run, running))
-    assert combined(str(path)) == combined(str(path), compact=True) == (run, running)
+    assert combined(str(path)) == (run, running)
     assert recipes.read(str(path)).description
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from styling import recipes
 from styling.errors import SettingsError, SpecError
-from styling.networks import COMPACT
+from styling.networks import SMALL
 from styling.sweeps import specs
 from styling.sweeps.specs import Layer
 
@@ -147,40 +147,41 @@ def test_what_an_axis_has_takes_the_place_of_what_it_contradicts(folder):
     assert (cell.run.settings.width, cell.run.settings.max_size) == (20, None)
 
 
-COMPACT_VALUES = """
+VGG16_WEIGHTS = """
 recipe = "{folder}/own.toml"
 content = "content.png"
 styles = "style.png"
 [settings]
 style_weight = 2
-compact.tv_weight = 20
-compact.content_weight = 20
+vgg16.tv_weight = 20
+vgg16.content_weight = 20
 [[rows]]
 label = "row"
-compact.content_weight = 30
+vgg16.content_weight = 30
 """
 
 
-@pytest.mark.parametrize(
-    ("network", "values"), [("compact", (10, 2, 20, 30)), ("elsewhere.mat", (1, 2, 1, 1))]
-)
-def test_what_is_for_the_compact_network_counts_with_that_alone(folder, network, values):
-    own = "style_weight = 1\ntv_weight = 1\ncontent_weight = 1\niterations = 1\n"
-    write(folder, f"{own}[compact]\niterations = 10\nstyle_weight = 10", "own.toml")
-    path = write(folder, COMPACT_VALUES.format(folder=folder))
-    [cell] = cells_of(path, Layer("", None, {"network": network}))
-    names = ("iterations", "style_weight", "tv_weight", "content_weight")
-    assert tuple(getattr(cell.run.settings, name) for name in names) == values
-    assert cell.run.network.name == (COMPACT if network == "compact" else network)
+@pytest.mark.parametrize(("flags", "weights"), [({}, (10, 2, 20, 30)), ({"tv_weight": 4.0}, (10, 2, 4, 30))])
+def test_of_the_weights_for_a_vgg16_later_ones_win(folder, flags, weights):
+    own = "shift_weight = 1\nstyle_weight = 1\ntv_weight = 1\ncontent_weight = 1\n"
+    write(folder, f"{own}[vgg16]\nshift_weight = 10\nstyle_weight = 10", "own.toml")
+    path = write(folder, VGG16_WEIGHTS.format(folder=folder))
+    [cell] = cells_of(path, Layer("", None, {"network": "elsewhere.mat"} | flags))
+    names = ("shift_weight", "style_weight", "tv_weight", "content_weight")
+    settings = cell.run.settings
+    assert tuple(getattr(settings, name) for name in names) == (1, 2, flags.get("tv_weight", 1), 1)
+    of_vgg16 = recipes.for_network(settings, cell.run.vgg16, ["relu3_3"])
+    assert tuple(getattr(of_vgg16, name) for name in names) == weights
 
 
 def test_an_axis_of_recipes_has_the_settings_of_each(folder):
     found = cells_of(write(folder, IMAGES + 'rows = { recipe = ["athalye2015", "yuan2018"] }'))
     for cell, name in zip(found, ("athalye2015", "yuan2018"), strict=True):
-        expected, running = recipes.combine(recipes.read(name), {"seed": specs.SEED}, compact=True)
-        assert cell.run.settings == expected and cell.label == name
+        recipe = recipes.read(name)
+        expected, running = recipes.combine(recipe, {"seed": specs.SEED})
+        assert cell.run.settings == expected and cell.run.vgg16 == recipe.vgg16 and cell.label == name
         assert cell.run.running.progress_grid == running.progress_grid
-        assert cell.run.instead_of == "vgg19" and cell.run.network.name == COMPACT
+        assert cell.run.instead_of == "vgg19" and cell.run.network.name == SMALL
 
 
 def test_a_flag_takes_the_place_of_an_image_and_of_what_the_spec_says(folder):
@@ -198,7 +199,7 @@ def test_a_flag_takes_the_place_of_an_image_and_of_what_the_spec_says(folder):
         ("rows = { seed = [1, 2] }", Layer("", None, {"seed": 3}), "seed"),
         ('columns = { recipe = ["best"] }', Layer("", "best"), "recipe"),
         ('pages = { content = ["style.png"] }', Layer("", None, {}, {}, {"content": ("a",)}), "content"),
-        ('[[rows]]\nlabel = "a"\ncompact.tv_weight = 3', Layer("", None, {"tv_weight": 3.0}), "tv_weight"),
+        ('[[rows]]\nlabel = "a"\nvgg16.tv_weight = 3', Layer("", None, {"tv_weight": 3.0}), "tv_weight"),
     ],
 )
 def test_a_flag_for_what_an_axis_is_about_is_refused(folder, axis, flags, name):
@@ -309,8 +310,8 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("[settings]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
         ("[settings]\nwidth = 0", ["width", "at least 1"]),
         ('[settings]\nwidth = "0"', ["settings", "width", "whole number"]),
-        ("[settings.compact]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
-        ('[settings.compact]\nnetwork = "vgg16"', ["network", "[compact]"]),
+        ("[settings.vgg16]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
+        ('[settings.vgg16]\nnetwork = "vgg16"', ["network", "[vgg16]"]),
         ('[settings]\ndescription = "a"', ["settings", "description"]),
         ('[settings]\nnetwork = ""', ["network", "empty"]),
         ("rows = 3", ["rows", "list"]),
@@ -331,7 +332,7 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("rows = { recipe = [3] }", ["rows", "recipe", "a name or a file"]),
         ("rows = { content = [['style.png', 'content.png']] }", ["rows", "content", "more than one"]),
         ("rows = { device = ['cpu', 'gpu'] }", ["rows", "device"]),
-        ("rows = { compact = [{ threads = 1 }] }", ["rows", "threads"]),
+        ("rows = { vgg16 = [{ threads = 1 }] }", ["rows", "threads"]),
         ("rows = { description = ['a', 'b'] }", ["rows", "description"]),
         ("rows = { width = [3, 0] }", ["width 0: width 0", "at least 1"]),
         ("[[rows]]\nlabel = 'tall'\nheight = 9", ["tall: height"]),

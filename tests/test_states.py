@@ -35,6 +35,7 @@ RUNS = {
 }
 
 
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_a_run_goes_on_from_any_iteration_to_the_same_bytes(network, run, tmp_path, monkeypatch):
     monkeypatch.setattr(optimizers, "CALL", 3)  # so that scipy's calls end within the run
@@ -217,7 +218,7 @@ LONG = words("--iterations 1000 --seed 3 --threads 1 --progress-write --print-it
 def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
     for name in ("broken", "unbroken"):
         (tmp_path / name).mkdir()
-    optimizer = ["--optimizer", "lbfgs"] if number == signal.SIGINT else ["--scales", "0.5", "1"]
+    optimizer = ["--optimizer", "lbfgs"] if number == signal.SIGINT else words("--scales 0.5 1 --width 200")
     process = begin(*LONG, *optimizer, "--output", "broken/a.png", "--save-state", "run.state")
     assert any(line.startswith("iteration 40 ") for line in process.stdout)
     process.send_signal(number)
@@ -262,7 +263,8 @@ def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", ["--optimizer adam", "--optimizer lbfgs --scales 0.5 1", "--optimizer lbfgs-b --tile 16"]
+    "arguments",
+    ["--optimizer adam", "--optimizer lbfgs --scales 0.5 1 --width 200", "--optimizer lbfgs-b --tile 16"],
 )
 def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments):
     rng = random.Random(1)

@@ -348,6 +348,7 @@ def test_the_fastest_precision_is_bfloat16_where_the_processor_has_it(network):
 # Coarse to fine.
 
 
+@pytest.mark.usefixtures("tiny_scales")
 def test_a_coarse_scale_is_a_run_at_its_size_and_the_next_starts_from_its_end_enlarged(network):
     content, style, initial = (smooth_image(24, 32, k) for k in (1, 2, 3))
     run = Settings(iterations=6, learning_rate=2, scales=(0.5, 1), scale_shares=(2, 1))
@@ -371,6 +372,7 @@ def test_a_coarse_scale_is_a_run_at_its_size_and_the_next_starts_from_its_end_en
         assert step.losses() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("shares", [None, (0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 0, 1)])
 def test_every_iteration_of_every_scale_has_a_number_and_a_whole_picture(network, shares):
     content = random_image(18, 22, 1)
@@ -381,6 +383,7 @@ def test_every_iteration_of_every_scale_has_a_number_and_a_whole_picture(network
     assert {step.image().shape for step in steps} == {step.result().shape for step in steps} == {(18, 22, 3)}
 
 
+@pytest.mark.usefixtures("tiny_scales")
 def test_no_number_comes_twice_where_a_coarse_scale_ends_early(network):
     run = Settings(iterations=400, optimizer="lbfgs", content_weight=0, style_weight=0, width=6, height=5)
     run = dataclasses.replace(run, scales=(0.5, 1), seed=1)
@@ -389,6 +392,7 @@ def test_no_number_comes_twice_where_a_coarse_scale_ends_early(network):
     assert numbers == list(range(len(numbers)))
 
 
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
 def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
     # Cubic interpolation overshoots beside the edges of black and white.
@@ -404,6 +408,7 @@ def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
         assert step.losses()["total"] == pytest.approx(float(expected), rel=1e-4), step.iteration
 
 
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("compared", [{"best_of_all": True}, {"checkpoint_iterations": 2}])
 def test_the_result_is_the_best_of_the_last_scale(network, compared):
     # The coarse scale starts at no content loss, to which its end, enlarged, does not come back.
@@ -416,6 +421,27 @@ def test_the_result_is_the_best_of_the_last_scale(network, compared):
     best = min(candidates, key=totals.__getitem__)
     assert min(totals[2:5:2]) < totals[best], "the case must be one in which a coarse loss is lower"
     assert np.array_equal(steps[10].result(), steps[best].image())
+
+
+@pytest.mark.parametrize(("width", "widths"), [(400, [192, 200, 400]), (200, [192, 200]), (192, [192])])
+def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, width, widths):
+    content = random_image(30, 40, 1)
+    run = Settings(iterations=8, style_weight=0, content_layers=("relu1_1",), width=width, seed=1)
+    steps = list(stylize(content, [], network, dataclasses.replace(run, scales=(0.1, 0.25, 0.5, 1))))
+    sizes = [step.state.x.shape[1:3] for step in steps]
+    assert [size[1] for size, _ in itertools.groupby(sizes)] == widths
+    assert all(size == (3 * size[1] // 4, size[1]) for size in sizes)
+    # Each scale has two iterations, those of one size together.
+    counts = {400: [4, 2, 3], 200: [6, 3], 192: [9]}[width]
+    assert [len(list(same)) for _, same in itertools.groupby(sizes)] == counts
+
+
+def test_a_small_picture_in_scales_is_that_without(network):
+    content, style = random_image(30, 40, 1), random_image(30, 40, 2)
+    run = Settings(iterations=6, seed=1)
+    *_, plain = stylize(content, [style], network, run)
+    *_, scaled = stylize(content, [style], network, dataclasses.replace(run, scales=(0.25, 0.5, 1)))
+    assert scaled.result().tobytes() == plain.result().tobytes()
 
 
 # The start.
@@ -501,6 +527,7 @@ def test_keeping_colors(network):
     assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
 
 
+@pytest.mark.usefixtures("tiny_scales")
 def test_keeping_colors_at_every_scale(network):
     content, style = random_image(16, 20, 1), random_image(16, 20, 2)
     run = Settings(iterations=4, seed=1, scales=(0.5, 1))
@@ -572,12 +599,13 @@ def test_errors_come_at_the_call(network):
         stylize(content, [content], network, Settings(style_scales=(10**5,)))
 
 
+@pytest.mark.usefixtures("tiny_scales")
 def test_errors_of_a_coarse_scale_come_at_the_call_too(network):
     content, wide = random_image(16, 16, 1), random_image(2, 40, 2)
     scales = Settings(scales=(0.125, 1))
     assert stylize(content, [content], network, scales)
-    with pytest.raises(ImageError, match=r"the picture would be 0 x 0 .*--scales"):
-        stylize(content, [content], network, dataclasses.replace(scales, scales=(0.01, 1)))
+    with pytest.raises(ImageError, match=r"the picture would be 5 x 0 .*--scales"):
+        stylize(wide, [content], network, scales)
     with pytest.raises(ImageError, match=r"style 2 would be 2 x 0 .*--style-scales"):
         stylize(content, [content, wide], network, scales)
     shifted = Settings(shift_weight=1, shifts=(9,), shift_layers=("relu1_1",))

@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 import pytest
 from conftest import ROOT, words
+from networks import VGG16, tiny_layers, write_mat
 
 import stylize
 from styling import jobs, recipes, states
@@ -591,13 +592,10 @@ def sweep(folder, monkeypatch):
     spec = specs.read(write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\n"))
     flags = specs.Layer("", None, {"network": "tiny.mat"})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
-    cells = specs.cells(spec, flags, files)
-    plan = planning.plan(cells, Path("out"))
+    plan = planning.plan(specs.cells(spec, flags, files), Path("out"))
     (folder / "out" / "runs").mkdir(parents=True)
-    tasks = list(plan.tasks.values())
-    return driver.Sweep(
-        Path("out"), spec, cells, plan.stems, plan.results, dict(plan.tasks), driver.Show(tasks, 0, False)
-    )
+    show = driver.Show(list(plan.tasks.values()), 0, False)
+    return driver.Sweep(Path("out"), spec, plan.cells, plan.stems, plan.results, dict(plan.tasks), show)
 
 
 DONE = Result("done", "", 5, 1.0, ("content", "total"), ((0, 2.0, 3.0), (5, 1.0, 2.0)))
@@ -729,6 +727,17 @@ def test_a_network_that_is_not_the_recipes_fails(here, folder):
     _, stderr = here("spec.toml", *words("--output out"), check=1)
     assert "tiny.mat: is not the network of the recipe" in stderr
     assert table_of(folder / "out")["the run"]["status"] == "failed"
+
+
+def test_the_weights_for_a_vgg16_are_those_of_its_runs_alone(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    write_mat(folder / "sixteen.mat", tiny_layers(VGG16))
+    rows = "rows = { network = ['tiny.mat', 'sixteen.mat'] }\n[settings]\nvgg16.style_weight = 7\n"
+    spec, flags = specs.read(write(folder, BASE + rows)), specs.Layer()
+    files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
+    plan = planning.plan(specs.cells(spec, flags, files), Path("out"))
+    assert [cell.run.settings.style_weight for cell in plan.cells] == [500, 7]
+    assert [plan.tasks[stem].settings.style_weight for stem in plan.stems] == [500, 7]
 
 
 def test_names_that_are_no_text_do_no_harm(here, folder, monkeypatch):

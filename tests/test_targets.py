@@ -18,6 +18,8 @@ from styling.settings import Settings
 from styling.sweeps import planning, specs
 from styling.sweeps.work import images_of, share_targets
 
+pytestmark = pytest.mark.usefixtures("tiny_scales")
+
 CONTENT, STYLE, OTHER = random_image(40, 52, 1), random_image(44, 40, 2), random_image(30, 46, 3)
 RUN = Settings(iterations=2, seed=1, tile=0)
 ALL = dataclasses.replace(RUN, shift_weight=2, histogram_weight=3, shifts=(1, 2))

@@ -142,6 +142,7 @@ def test_one_trace_serves_all_tiles_of_a_run(network):
     assert len(calls) == 2, "one for the statistics, one for the gradient"
 
 
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b", "normalized-gradient-descent"])
 def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
     content, style = random_image(60, 90, 1), random_image(80, 50, 2)

@@ -13,8 +13,17 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from train import CHAINS, FEATURES, HELD_OUT, distances, load_teacher, read_mat, student_features
-from train import teacher_features, to_tensor
+from train import (
+    CHAINS,
+    FEATURES,
+    HELD_OUT,
+    distances,
+    load_teacher,
+    read_mat,
+    student_features,
+    teacher_features,
+    to_tensor,
+)
 
 WIDTH = 384
 
@@ -52,7 +61,7 @@ def main() -> None:
         print(f"relu{name} {explained:10.3f}  {shown}")
     numbers = sum(w.numel() for w in weights.values())
     print(
-        f"{multiplications(weights) / 1e3:.1f} thousand multiplications a pixel, {numbers / 1e6:.2f} million numbers"
+        f"{multiplications(weights) / 1e3:.1f} thousand multiplications a pixel, {numbers / 1e6:.2f} million"
     )
 
 

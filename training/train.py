@@ -189,7 +189,7 @@ def relative(a: Tensor, b: Tensor) -> Tensor:
 
 
 def unexplained(a: Tensor, b: Tensor) -> Tensor:
-    """Squared difference relative to the variance of the second about its channels' means, all images, scalar."""
+    """Squared difference relative to the variance of the second about its channels' means, a scalar."""
     return ((a - b) ** 2).sum() / ((b - b.mean((0, 2, 3), keepdim=True)) ** 2).sum().clamp_min(1e-8)
 
 
@@ -275,7 +275,7 @@ def choose_channels(covariance: np.ndarray, importance: np.ndarray, count: int) 
 def initial_weights(teacher: Weights, images: list[Tensor], rng: Rng) -> Weights:
     """The small network by least squares, layer after layer."""
     weights: Weights = {}
-    small, true = [image for image in images], [image for image in images]
+    small, true = list(images), list(images)
     names = list(CHAINS)
     for index, (name, chain) in enumerate(CHAINS.items()):
         if name.endswith("_1") and name != "1_1":

@@ -132,10 +132,10 @@ def sweep(options: argparse.Namespace) -> int:
         device = asked.device  # of the nodes
     layout = choose_layout(options, asked.threads, plan, device, before)
     if options.dry_run:
-        for line in listing(cells, plan, layout):
+        for line in listing(plan, layout):
             report.print_line(line)
         return 0
-    return make(options, spec, cells, plan, device, layout)
+    return make(options, spec, plan, device, layout)
 
 
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
@@ -254,11 +254,11 @@ def choose_layout(
     return max(ways, key=lambda way: way.rate)
 
 
-def listing(cells: Sequence[Cell], plan: "Plan", layout: "Layout") -> Iterator[str]:
+def listing(plan: "Plan", layout: "Layout") -> Iterator[str]:
     """What a dry run says: each cell with its run's state or its time, and all in all."""
     from styling.sweeps import layout as layouts
 
-    for cell, stem in zip(cells, plan.stems, strict=True):
+    for cell, stem in zip(plan.cells, plan.stems, strict=True):
         task, result = plan.tasks.get(stem), plan.results[stem]
         if task:
             seconds = layouts.seconds([task], replace(layout, workers=1, rate=layout.rate / layout.workers))
@@ -285,7 +285,6 @@ def duration(seconds: float) -> str:
 def make(
     options: argparse.Namespace,
     spec: Spec,
-    cells: Sequence[Cell],
     plan: "Plan",
     device: str | None,
     layout: "Layout",
@@ -303,8 +302,8 @@ def make(
         for stem, task in plan.tasks.items()
     }
     show = driver.Show(list(tasks.values()), done, options.quiet)
-    work = driver.Sweep(folder, spec, cells, plan.stems, plan.results, tasks, show)
-    for stem, cell in dict(zip(plan.stems, cells, strict=True)).items():
+    work = driver.Sweep(folder, spec, plan.cells, plan.stems, plan.results, tasks, show)
+    for stem, cell in dict(zip(plan.stems, plan.cells, strict=True)).items():
         if plan.results[stem].status == "failed":
             show.warn(f"{cell.label} failed: {plan.results[stem].error}")
     if tasks:

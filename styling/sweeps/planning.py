@@ -24,11 +24,13 @@ from styling.sweeps.work import Task
 class Plan:
     """What a sweep comes to.
 
-    stems: of the cells' runs, in the order of the cells. results: what became of the runs so far, by stem.
-    tasks: those that are to be made, by stem. pixels: images by digest. networks: files by SHA-256.
-    remarks: lines on where a run differs from its recipe.
+    cells: with the weights that are for their networks. stems: of their runs, in the same order.
+    results: what became of the runs so far, by stem. tasks: those that are to be made, by stem.
+    pixels: images by digest. networks: files by SHA-256. remarks: lines on where a run differs from its
+    recipe.
     """
 
+    cells: list[Cell] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
@@ -53,6 +55,9 @@ def plan(cells: Sequence[Cell], folder: Path) -> Plan:
             network = load(run.network)
             if run.running.network_sha256 not in (None, network.sha256):
                 raise NetworkError(f"{run.network}: is not the network of the recipe, which has its SHA-256")
+            names = {layer.name for layer in network.layers}
+            run = dataclasses.replace(run, settings=recipes.for_network(run.settings, run.vgg16, names))
+            cell = dataclasses.replace(cell, run=run)
             identity = [(flag, image) for flag, _, image, _ in seen]
             parts = dataclasses.asdict(run.settings), run.running.progress_grid, identity, network.sha256
             digest = results.digest(*parts)
@@ -64,6 +69,7 @@ def plan(cells: Sequence[Cell], folder: Path) -> Plan:
         except (StyleError, OSError) as error:
             stem = stems.setdefault(digest, results.stem(cell.labels, digest))
             found.results[stem] = Result("failed", explain(error))
+        found.cells.append(cell)
         found.stems.append(stems[digest])
     return found
 

@@ -17,8 +17,8 @@
     "painting.jpg" = "https://..."
 
 rows, columns and pages are the axes. What an axis has wins over [settings], and that over the recipe; a flag
-on the command line takes the place of the latter two. Where a table `compact` stands within [settings] or a
-set, its values are for the compact network. Nothing here needs TensorFlow.
+on the command line takes the place of the latter two. Where a table `vgg16` stands within [settings] or a
+set, its weights are for a VGG-16. Nothing here needs TensorFlow.
 """
 
 import difflib
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from pathlib import Path
 
-from styling import jobs, networks, recipes
+from styling import jobs, recipes
 from styling.errors import RecipeError, SettingsError, SpecError
 from styling.networks import data_folder
 from styling.settings import Running, Settings
@@ -50,20 +50,20 @@ class Layer:
     """Some of what decides a run; of several, the later ones win.
 
     label: what people call it. recipe: a name or a file. values: by the names of Settings and Running;
-    compact: those that take their place where the compact network paints. images: the names of content,
-    styles and initial, as far as it says something on them.
+    vgg16: weights that take their place where a VGG-16 paints. images: the names of content, styles and
+    initial, as far as it says something on them.
     """
 
     label: str = ""
     recipe: str | None = None
     values: dict[str, object] = field(default_factory=dict)
-    compact: dict[str, object] = field(default_factory=dict)
+    vgg16: dict[str, object] = field(default_factory=dict)
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
         """All that it says something on, by its name in a spec."""
-        return {*self.values, *self.compact, *self.images, *(["recipe"] if self.recipe else [])}
+        return {*self.values, *self.vgg16, *self.images, *(["recipe"] if self.recipe else [])}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,13 @@ class Spec:
 class Run:
     """What one run is made of: settings, the network's file, and those of its images.
 
+    vgg16: weights that take the settings' places if the network is a VGG-16, which shows once it is loaded.
     instead_of: the network that its recipe is for, where that is not here. droppable: settings that are
     the recipe's or, beside one, the program's.
     """
 
     settings: Settings
+    vgg16: dict[str, object]
     running: Running
     network: Path
     instead_of: str | None
@@ -207,7 +209,7 @@ def _layer(where: str, table: dict[str, object]) -> Layer:
         settings = recipes.parse(table)
     except RecipeError as error:
         raise SpecError(f"{where}: {error}") from None
-    return Layer(label, recipe, settings.values, settings.compact, names)
+    return Layer(label, recipe, settings.values, settings.vgg16, names)
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:
@@ -290,18 +292,18 @@ def _run(
     recipe = read(name) if name else recipes.Recipe()
     named = reduce(recipes.over, (layer.values for layer in layers), {})
     network, instead_of = jobs.choose_network(named.get("network"), recipe, str(spec.path))
-    parts = [recipe, *layers]
-    if networks.is_compact(network):
-        values = [part.values | part.compact for part in parts]
-    else:
-        values = [part.values for part in parts]
-    settings, running = recipes.build(reduce(recipes.over, values, {"seed": SEED}))
+    parts, vgg16 = [recipe, *layers], {}
+    for part in parts:
+        vgg16 = {name: weight for name, weight in vgg16.items() if name not in part.values} | part.vgg16
+    values = reduce(recipes.over, (part.values for part in parts), {"seed": SEED})
+    settings, running = recipes.build(values)
     images = {flag: [files[name] for name in names] for flag, names in _images(layers).items()}
     content, initial = (next(iter(images.get(flag, [])), None) for flag in ("content", "initial"))
     styles = tuple(images.get("styles", ()))
-    settings.check_images(content is not None, len(styles), initial is not None)
+    for either in (settings, replace(settings, **vgg16)):
+        either.check_images(content is not None, len(styles), initial is not None)
     droppable = frozenset(recipes.TYPES.keys() - named.keys() if name else ())
-    return Run(settings, running, network, instead_of, droppable, content, styles, initial)
+    return Run(settings, vgg16, running, network, instead_of, droppable, content, styles, initial)
 
 
 def find_images(
