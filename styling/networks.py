@@ -11,7 +11,7 @@ from styling.errors import DownloadError, SettingsError
 from styling.files import cache_folder
 
 PUBLISHED = "imagenet-vgg-verydeep-19.mat"
-SMALL = "vgg19-compact.mat"
+SMALL = "vgg16-small.mat"
 FILES = {"vgg19": PUBLISHED, "vgg16": "imagenet-vgg-verydeep-16.mat", "small": SMALL}
 URL = f"https://www.vlfeat.org/matconvnet/models/{PUBLISHED}"
 SHA256 = "abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695"
