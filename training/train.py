@@ -41,14 +41,14 @@ HELD_OUT = ("the-scream", "shipwreck", "great-wave", "tubingen", "golden-gate", 
 # the layer is narrow.
 CHAINS = {
     "1_1": ((3, 64),),
-    "1_2": ((1, 24), (3, 32)),
+    "1_2": ((1, 16), (3, 32)),
     "2_1": ((3, 32), (1, 128)),
-    "2_2": ((1, 48), (3, 64)),
+    "2_2": ((1, 32), (3, 64)),
     "3_1": ((3, 64), (1, 256)),
-    "3_2": ((1, 72), (3, 72), (1, 256)),
-    "3_3": ((1, 80), (3, 96)),
-    "4_1": ((3, 128), (1, 512)),
-    "4_2": ((1, 144), (3, 144), (1, 512)),
+    "3_2": ((1, 80), (3, 80), (1, 256)),
+    "3_3": ((1, 80), (3, 128)),
+    "4_1": ((3, 160), (1, 512)),
+    "4_2": ((1, 160), (3, 160), (1, 512)),
     "4_3": ((1, 144), (3, 224)),
     "5_1": ((3, 320), (1, 512)),
     "5_2": ((1, 128), (3, 128), (1, 512)),
@@ -376,7 +376,7 @@ class Pool:
             crop = crop.to(self.device).contiguous(memory_format=torch.channels_last)
             features = teacher_features(self.teacher, crop)
             start = student_features(self.weights, crop, None)[self.frozen] if self.frozen else crop
-            item = start[0].bfloat16(), {name: features[name][0].bfloat16() for name in FEATURES}
+            item = start[0].half(), {name: features[name][0].half() for name in FEATURES}
             if len(self.items) < self.size:
                 self.items.append(item)
             else:

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Paint the pictures of README again: docs/gallery.py [NAME ...]
+
+Needs scikit-image, whose photographs most are of: the cat by Stefan van der Walt (CC0), the coffee by Rachel
+Michetti (CC0), the rocket by SpaceX (CC0), the astronaut by NASA (public domain). They are not copied here.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+BEST = ("--recipe", "best", "--seed", "1", "--network")
+PAIRS = {  # name: content, style
+    "cat-mosaic": ("chelsea.png", "mosaic.jpg"),
+    "astronaut-strokes": ("astronaut.png", "strokes.jpg"),
+    "coffee-woodcut": ("coffee.png", "woodcut.jpg"),
+    "rocket-strokes": ("rocket.jpg", "strokes.jpg"),
+    "harbour-strokes": ("harbour.jpg", "strokes.jpg"),
+    "still-life-mosaic": ("still_life.jpg", "mosaic.jpg"),
+}
+STRENGTHS = ("0.1", "0.3", "1", "3", "10")
+GAP = 4
+
+
+def find(name: str) -> Path:
+    """An image of this project, or else of scikit-image."""
+    own = ROOT / "data" / name
+    if own.exists():
+        return own
+    package = find_spec("skimage")
+    if package is None:
+        sys.exit(f"{name} is one of scikit-image's photographs: pip install scikit-image")
+    return Path(package.origin).parent / "data" / name
+
+
+def paint(content: str, style: str, *flags: str, network: str = "small", width: int = 448) -> Image.Image:
+    """The picture that the command line makes of two images."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "picture.png")
+        command = [sys.executable, ROOT / "neural_style.py", *BEST, network, "--width", str(width)]
+        images = ["--content", find(content), "--styles", find(style), "--output", output]
+        subprocess.run([*command, *images, *flags], check=True)
+        return Image.open(output).convert("RGB")
+
+
+def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """Pictures of one height in a row, with white between."""
+    gap = np.full((pictures[0].height, GAP, 3), 255, np.uint8)
+    row = [part for picture in pictures for part in (np.asarray(picture), gap)]
+    return Image.fromarray(np.concatenate(row[:-1], axis=1))
+
+
+def main(names: Sequence[str]) -> None:
+    """Paint those named, or all."""
+    makers = {name: lambda pair=pair: paint(*pair) for name, pair in PAIRS.items()}
+    makers["strengths"] = lambda: side_by_side(
+        [paint("chelsea.png", "strokes.jpg", "--style-weight", s, width=256) for s in STRENGTHS]
+    )
+    makers["small-and-vgg16"] = lambda: side_by_side(
+        [paint("astronaut.png", "strokes.jpg", network=network) for network in ("small", "vgg16")]
+    )
+    for name in names or makers:
+        makers[name]().save(ROOT / "docs" / f"{name}.jpg", quality=88, optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
