@@ -15,6 +15,7 @@ SHIPPED = (
     "mosaic.jpg",
     "woodcut.jpg",
     "bricks.jpg",
+    "glass.jpg",
     "sweep.html",
 )
 FIND = """
