@@ -16,6 +16,7 @@ SHIPPED = (
     "woodcut.jpg",
     "bricks.jpg",
     "glass.jpg",
+    "facets.jpg",
     "sweep.html",
 )
 FIND = """

@@ -1,4 +1,4 @@
-"""Draw the example images that ship with the program: two contents and five styles.
+"""Draw the example images that ship with the program: two contents and six styles.
 
 Everything here is computed with NumPy, SciPy and Pillow from fixed random seeds, so that anyone can draw the
 pictures again, and change them; it takes about a minute:
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from bricks import bricks
+from facets import facets
 from glass import glass
 from harbour import harbour
 from mosaic import mosaic
@@ -28,6 +29,7 @@ WIDTHS = {
     woodcut: 720,
     bricks: 512,
     glass: 720,
+    facets: 720,
 }
 
 
