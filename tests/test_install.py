@@ -17,6 +17,7 @@ SHIPPED = (
     "bricks.jpg",
     "glass.jpg",
     "facets.jpg",
+    "watercolour.jpg",
     "sweep.html",
 )
 FIND = """

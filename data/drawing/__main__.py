@@ -1,7 +1,7 @@
-"""Draw the example images that ship with the program: two contents and six styles.
+"""Draw the example images that ship with the program: two contents and seven styles.
 
 Everything here is computed with NumPy, SciPy and Pillow from fixed random seeds, so that anyone can draw the
-pictures again, and change them; it takes about a minute:
+pictures again, and change them; it takes about two minutes:
 
     python data/drawing [FOLDER]
 """
@@ -19,6 +19,7 @@ from PIL import Image
 from still_life import still_life
 from strokes import strokes
 from tools import Array
+from watercolour import watercolour
 from woodcut import woodcut
 
 WIDTHS = {
@@ -30,6 +31,7 @@ WIDTHS = {
     bricks: 512,
     glass: 720,
     facets: 720,
+    watercolour: 720,
 }
 
 
