@@ -17,6 +17,9 @@ SHIPPED = (
     "mosaic.jpg",
     "woodcut.jpg",
     "bricks.jpg",
+    "glass.jpg",
+    "facets.jpg",
+    "watercolour.jpg",
     "sweep.html",
 )
 FIND = """

@@ -1,7 +1,7 @@
-"""Draw the example images that ship with the program: two contents and four styles.
+"""Draw the example images that ship with the program: two contents and seven styles.
 
 Everything here is computed with NumPy, SciPy and Pillow from fixed random seeds, so that anyone can draw the
-pictures again, and change them; it takes about a minute:
+pictures again, and change them; it takes about two minutes:
 
     python data/drawing [FOLDER]
 """
@@ -11,15 +11,28 @@ from pathlib import Path
 
 import numpy as np
 from bricks import bricks
+from facets import facets
+from glass import glass
 from harbour import harbour
 from mosaic import mosaic
 from PIL import Image
 from still_life import still_life
 from strokes import strokes
 from tools import Array
+from watercolour import watercolour
 from woodcut import woodcut
 
-WIDTHS = {harbour: 768, still_life: 576, strokes: 768, mosaic: 720, woodcut: 720, bricks: 512}
+WIDTHS = {
+    harbour: 768,
+    still_life: 576,
+    strokes: 768,
+    mosaic: 720,
+    woodcut: 720,
+    bricks: 512,
+    glass: 720,
+    facets: 720,
+    watercolour: 720,
+}
 
 
 def save(rgb: Array, path: Path, width: int, quality: int = 90) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
+from scipy.interpolate import CubicSpline
 
 Array = np.ndarray
 Paint = Callable[[Array, Array], Array]
@@ -43,3 +44,19 @@ def gradient(stops: list[tuple[float, tuple[float, float, float]]], x: Array) ->
     positions = [position for position, _ in stops]
     colours = np.array([colour for _, colour in stops])
     return np.stack([np.interp(x, positions, colours[:, c]) for c in range(3)], axis=-1)
+
+
+def curve(points: list[tuple[float, float]] | Array, closed: bool = False, count: int = 200) -> Array:
+    """Return `count` points of a smooth curve through the given ones."""
+    points = np.array([*points, points[0]] if closed else points, float)
+    reach = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    spline = CubicSpline(reach / reach[-1], points, bc_type="periodic" if closed else "natural")
+    return spline(np.linspace(0.0, 1.0, count))
+
+
+def distance_to_edge(numbers: Array) -> Array:
+    """Return for each pixel how far the next change of number is."""
+    same = np.ones(numbers.shape, bool)
+    same[:-1] &= numbers[:-1] == numbers[1:]
+    same[:, :-1] &= numbers[:, :-1] == numbers[:, 1:]
+    return ndimage.distance_transform_edt(same)
