@@ -19,6 +19,7 @@ HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
 CHOICES = {
     "pooling": ("avg", "max"),
+    "padding": ("zero", "edge"),
     "content_reduction": ("mean", "sum", "relative"),
     "style_reduction": ("mean", "sum", "relative"),
     "tv_reduction": ("mean", "sum", "relative"),
@@ -46,6 +47,8 @@ class Settings:
     width, height, max_size: pixels; width of the result, or at most so many on its longer side; the
         content's own size where all are None, or the first style's where there is no content. A height is
         for a result without content, and goes together with a width.
+    padding: what the network's first convolution sees beyond the border: zeros, which are the mean pixel, or
+        the pixels at the edge again.
     normalize: scale the network's filters to mean activations of 1 over the run's images (Gatys et al. 2016).
     content_layers, style_layers, shift_layers, histogram_layers: names, or a dict of names and weights (used
         as they are); None for relu4_2 and relu5_2, shared out by content_weight_blend; for relu1_1 ..
@@ -89,6 +92,7 @@ class Settings:
     height: int | None = None
     max_size: int | None = None
     pooling: str = "avg"
+    padding: str = "zero"
     normalize: bool = False
     content_layers: Layers | None = None
     style_layers: Layers | None = None
