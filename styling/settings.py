@@ -57,9 +57,11 @@ class Settings:
     content_weight_blend: weight of relu4_2, 0..1; relu5_2 has the rest. None stands for 1.
     style_layer_weight_exp: each style layer weighs this many times the one before. None stands for 1.
     shifts: positions by which feature maps are moved, sideways and down, for the shifted Gram matrices.
-    content_reduction, style_reduction, tv_reduction: means or sums of squared differences, or means relative
-        to what they are compared with: over the mean square of the content's features, over that of each
-        style's statistics (its shifted Gram matrices and histograms too), and over 255^2.
+    content_reduction: the mean of squared differences of features, their sum, or relative: the mean over the
+        mean square of the content's features.
+    style_reduction: the same of Gram matrices; relative: over the mean square of each style's own, and so for
+        its shifted Gram matrices and its histograms.
+    tv_reduction: the same of neighbouring pixels; relative: over 255^2.
     gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
         with "none", a style counts as if it had as many positions as the picture. It cancels in a relative
         style loss.
