@@ -36,14 +36,19 @@ RARELY_ACTIVE = 0.05
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, of kind conv, relu or pool; only a conv has a kernel [3, 3, in, out] or [1, 1, in, out], a
-    bias [out], and a dtype, float32 or bfloat16, that it is computed in."""
+    """One layer, of kind conv, relu or pool; only a conv has what follows.
+
+    kernel: [3, 3, in, out] or [1, 1, in, out]. bias: [out]. dtype: float32 or bfloat16, which it is computed
+    in. padding: what it sees beyond the border, "zero" for zeros or, in the first layer, "edge" for the
+    nearest pixels.
+    """
 
     name: str
     kind: str
     kernel: tf.Tensor | None = None
     bias: tf.Tensor | None = None
     dtype: tf.DType = tf.float32
+    padding: str = "zero"
 
     @cached_property
     def turned(self) -> tf.Tensor:
@@ -53,6 +58,8 @@ class Layer:
 
     def convolve(self, x: tf.Tensor) -> tf.Tensor:
         """[1, h, w, in] -> [1, h, w, out]; only the gradient for x is there, the weights being constants."""
+        if self.padding == "edge":
+            x = tf.pad(x, self._around(1), "SYMMETRIC")  # a mirror that begins with the edge
         # On a GPU, cuDNN chooses the way by itself.
         wide = winograd.pays(x.shape, self.kernel.shape) and not tf.config.list_logical_devices("GPU")
 
@@ -67,8 +74,15 @@ class Layer:
 
     def _direct(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
         """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: a gradient's, out -> in."""
-        kernel = self.turned if back else self.kernel
-        return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding="SAME")
+        kernel, padding = self.turned if back else self.kernel, "SAME"
+        if self.padding == "edge":  # x is padded already, and has a gradient there too
+            padding = self._around(2) if back else "VALID"
+        return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding=padding)
+
+    def _around(self, times: int) -> list[list[int]]:
+        """A padding of a map's height and width, so many times as wide as the kernel reaches."""
+        width = times * (self.kernel.shape[0] // 2)
+        return [[0, 0], [width, width], [width, width], [0, 0]]
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class Network:
     ) -> dict[str, tf.Tensor]:
         """The named layers' outputs, each float32 [1, h, w, C], for a preprocessed image [1, H, W, 3].
 
-        Convolutions have stride 1 and zero padding, so that they keep sizes; pooling ("avg", or "max" as VGG
+        Convolutions have stride 1 and are padded so that they keep sizes; pooling ("avg", or "max" as VGG
         was trained) is 2x2, stride 2, rounding sizes up. Nothing deeper than the deepest layer named is
         built. `trim` is called with what comes out of a pooling and the number of poolings so far; what it
         returns goes on. Raises NetworkError if the network lacks a layer.
@@ -148,6 +162,12 @@ class Network:
         others = [replace(layer, dtype=tf.bfloat16) if layer.kind == "conv" else layer for layer in others]
         return replace(self, layers=(first, *others))
 
+    @cached_property
+    def edge_padded(self) -> "Network":
+        """This network with its first convolution padded by the image's edge pixels instead of zeros."""
+        first, *others = self.layers
+        return replace(self, layers=(replace(first, padding="edge"), *others))
+
     def relus(self, names: Iterable[str]) -> list[str]:
         """The ReLUs whose mean activations normalized() is to be given."""
         return [self._relu_after[layer.name] for layer in self.built(names) if layer.name in self._relu_after]
@@ -177,7 +197,7 @@ class Network:
                 mean = np.maximum(mean, RARELY_ACTIVE * mean.mean())
                 mean = np.where(mean > 0, mean, 1).astype(np.float32)
                 kernel, bias = layer.kernel * before[:, None] / mean, layer.bias / mean
-                layer, before = Layer(layer.name, layer.kind, kernel, bias), mean
+                layer, before = replace(layer, kernel=kernel, bias=bias), mean
             scaled.append(layer)
         return replace(self, layers=tuple(scaled))
 

@@ -207,6 +207,11 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         ("--tv-reduction", "those of neighbouring pixels; relative to 255^2"),
         ("--gram-divisor", "divide Gram matrices by h*w*C (size), by h*w (positions), or not"),
         ("--pooling", "how the network pools"),
+        (
+            "--padding",
+            "what the network's first layer sees beyond the picture's border: the mean pixel (zero), or the "
+            "pixels at the edge",
+        ),
     ):
         add(objective, flag, text, choices=CHOICES[flag[2:].replace("-", "_")])
     normalize_help = "scale the network's filters to mean activations of 1 over the run's images"

@@ -149,6 +149,8 @@ def build_objective(
     """
     size = size or content.shape[:2]
     check_shifts(network, settings, size)
+    if settings.padding == "edge":
+        network = network.edge_padded
     keys = {} if kept is None else targets.keys(content, styles, network, settings, size)
     prepared = [network.preprocess(style) for style in styles]
     target = None if content is None else network.preprocess(content)

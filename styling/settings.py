@@ -19,6 +19,7 @@ HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
 CHOICES = {
     "pooling": ("avg", "max"),
+    "padding": ("zero", "edge"),
     "content_reduction": ("mean", "sum", "relative"),
     "style_reduction": ("mean", "sum", "relative"),
     "tv_reduction": ("mean", "sum", "relative"),
@@ -46,6 +47,8 @@ class Settings:
     width, height, max_size: pixels; width of the result, or at most so many on its longer side; the
         content's own size where all are None, or the first style's where there is no content. A height is
         for a result without content, and goes together with a width.
+    padding: what the network's first convolution sees beyond the border: zeros, which are the mean pixel, or
+        the pixels at the edge again.
     normalize: scale the network's filters to mean activations of 1 over the run's images (Gatys et al. 2016).
     content_layers, style_layers, shift_layers, histogram_layers: names, or a dict of names and weights (used
         as they are); None for relu4_2 and relu5_2, shared out by content_weight_blend; for relu1_1 ..
@@ -54,9 +57,11 @@ class Settings:
     content_weight_blend: weight of relu4_2, 0..1; relu5_2 has the rest. None stands for 1.
     style_layer_weight_exp: each style layer weighs this many times the one before. None stands for 1.
     shifts: positions by which feature maps are moved, sideways and down, for the shifted Gram matrices.
-    content_reduction, style_reduction, tv_reduction: means or sums of squared differences, or means relative
-        to what they are compared with: over the mean square of the content's features, over that of each
-        style's statistics (its shifted Gram matrices and histograms too), and over 255^2.
+    content_reduction: the mean of squared differences of features, their sum, or relative: the mean over the
+        mean square of the content's features.
+    style_reduction: the same of Gram matrices; relative: over the mean square of each style's own, and so for
+        its shifted Gram matrices and its histograms.
+    tv_reduction: the same of neighbouring pixels; relative: over 255^2.
     gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
         with "none", a style counts as if it had as many positions as the picture. It cancels in a relative
         style loss.
@@ -91,6 +96,7 @@ class Settings:
     height: int | None = None
     max_size: int | None = None
     pooling: str = "avg"
+    padding: str = "zero"
     normalize: bool = False
     content_layers: Layers | None = None
     style_layers: Layers | None = None

@@ -37,7 +37,8 @@ def keys(
     content has some only where the picture is not cut into tiles, since its maps are on the disk then.
     """
     seen = [fingerprint(image) for image in (*styles, content) if image is not None]
-    common = [network.sha256, settings.pooling, settings.precision, seen if settings.normalize else None]
+    common = [network.sha256, settings.pooling, settings.padding, settings.precision]
+    common.append(seen if settings.normalize else None)
     if settings.tile:  # how the tiles are cut decides how sums over them are rounded
         deepest = network.built(settings.layers())[-1].name
         common += [settings.tile, deepest, sorted(_reaches(settings).items())]

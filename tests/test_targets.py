@@ -81,6 +81,7 @@ def test_targets_are_shared_whatever_else_differs(tiny, change):
 
 NONE_SHARED = {
     "pooling": {"pooling": "max"},
+    "padding": {"padding": "edge"},
     "width": {"width": 40},
     "normalize": {"normalize": True},
     "tile": {"tile": 16, "histogram_weight": 0},

@@ -29,6 +29,7 @@ TERMS = {
     "shifts": {"shift_weight": 900, "shifts": (1, 3, 17)},
     "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
     "normalized": {"normalize": True, "tv_weight": 0},
+    "edge": {"padding": "edge"},
     "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
     "relative": RELATIVE | {"shift_weight": 900, "shifts": (1, 3), "content_weight_blend": 0.5},
     "no style": {"style_weight": 0},

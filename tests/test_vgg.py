@@ -74,6 +74,33 @@ def test_a_low_rank_network_is_the_reference_models_and_its_gradient_the_slope(t
     assert slope == pytest.approx(rise / 2e-6, rel=1e-3)
 
 
+@pytest.mark.parametrize("size", [(9, 7), (1, 5), (1, 1)])
+def test_edge_padding_repeats_the_images_edge_in_the_first_layer_alone(size):
+    layers = tiny_layers()
+    network = network_of(layers)
+    rng = np.random.default_rng(2)
+    image, direction = rng.normal(0, 60, (*size, 3)), rng.normal(size=(*size, 3))
+    names = ["conv1_1", "relu2_1"]
+
+    def features(image):
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
+        first = reference.conv(padded, *layers[0][2:])[1:-1, 1:-1]
+        return {"conv1_1": first} | reference.features(layers[1:], first, "avg")
+
+    expected = features(image)
+    weights = {name: rng.normal(size=expected[name].shape) for name in names}
+    x = tf.constant(image[None], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        found = network.edge_padded.features(x, names)
+        total = sum(tf.reduce_sum(weights[name].astype(np.float32) * found[name][0]) for name in names)
+    for name in names:
+        assert np.abs(found[name][0] - expected[name]).max() < 1e-5 * np.abs(expected[name]).max(), name
+    ahead, behind = (features(image + step * direction) for step in (1e-6, -1e-6))
+    rise = sum(np.sum(weights[name] * (ahead[name] - behind[name])) for name in names)
+    assert np.sum(tape.gradient(total, x)[0] * direction) == pytest.approx(rise / 2e-6, rel=1e-3)
+
+
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("size", [(33, 17), (16, 32)])
 def test_in_bfloat16_all_but_the_first_convolution_is_rounded_a_little(network_file, pooling, size):
