@@ -134,7 +134,8 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
     """
     options, settings = job.options, job.settings
     recording = options.progress_write or options.progress_plot
-    reporter = report.Reporter(settings.iterations, job.running.print_iterations, recording, options.quiet)
+    every, resumed = job.running.print_iterations, job.saved is not None
+    reporter = report.Reporter(settings, every, recording, options.quiet, resumed)
     reporter.say(line)
     status, progress, pictures = 0, None, {}
     gridded = report.grid_iterations(settings.iterations) if job.running.progress_grid else ()

@@ -117,10 +117,28 @@ class State:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """One of the sizes at which a picture is made: its own (height, width), the styles', and its updates."""
+
+    size: tuple[int, int]
+    styles: tuple[tuple[int, int], ...]
+    iterations: int
+
+    @property
+    def pixels(self) -> int:
+        """Those of all its updates together, by which goes the time that they take."""
+        return self.iterations * math.prod(self.size)
+
+
+@dataclass(frozen=True)
 class Progress:
-    """Where a run stands after `iteration` updates; nothing is copied from the device unasked."""
+    """Where a run stands after `iteration` updates; nothing is copied from the device unasked.
+
+    scales: the run's, of which state.scale is the index of the one at hand.
+    """
 
     state: State = field(repr=False)
+    scales: tuple[Scale, ...]
     _losses: dict[str, tf.Tensor] = field(repr=False)
     _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
 
@@ -128,6 +146,14 @@ class Progress:
     def iteration(self) -> int:
         """The updates made."""
         return self.state.iteration
+
+    @property
+    def pixels_left(self) -> int:
+        """The pixels of all updates that are still to be made, as Scale.pixels counts them."""
+        at = self.state.scale
+        here = sum(scale.iterations for scale in self.scales[: at + 1]) - self.iteration
+        later = sum(scale.pixels for scale in self.scales[at + 1 :])
+        return here * math.prod(self.scales[at].size) + later
 
     def losses(self) -> dict[str, float]:
         """The weighted losses at this point by name: content, style, tv, total, and others in use."""
@@ -290,18 +316,9 @@ def _has_bfloat16() -> bool:
     return _on_cpu() and ("avx512_bf16" in told or "amx_bf16" in told)
 
 
-@dataclass(frozen=True)
-class Scale:
-    """One of the sizes at which a picture is made: its own (height, width), the styles', and its updates."""
-
-    size: tuple[int, int]
-    styles: tuple[tuple[int, int], ...]
-    iterations: int
-
-
 def _scales(
     content: np.ndarray | None, styles: Sequence[np.ndarray], settings: Settings, has_initial: bool
-) -> list[Scale]:
+) -> tuple[Scale, ...]:
     """The scales in their order, once it is sure that what is needed is there.
 
     A longer side of less than LEAST_SIDE becomes that, or the result's where that is less; scales that come
@@ -326,7 +343,7 @@ def _scales(
         if scales and scales[-1].size == (high, wide):
             iterations += scales.pop().iterations
         scales.append(Scale((high, wide), tuple(sizes), iterations))
-    return scales
+    return tuple(scales)
 
 
 def _start(
@@ -380,7 +397,7 @@ def _coarse_to_fine(
     network: Network,
     settings: Settings,
     initial: np.ndarray | None,
-    scales: Sequence[Scale],
+    scales: tuple[Scale, ...],
     state: State | None,
     kept: targets.Kept | None,
 ) -> Iterator[Progress]:
@@ -396,6 +413,7 @@ def _coarse_to_fine(
         image = network.unprocess(_enlarged(x, size))
         return image if colors is None else images.keep_colors(image, colors)
 
+    to_progress = partial(Progress, scales=scales, _to_image=to_image)
     for index, (scale, end) in enumerate(zip(scales, ends, strict=True)):
         last = scale is scales[-1]
         done = state.iteration if state else 0
@@ -415,7 +433,7 @@ def _coarse_to_fine(
             steps = optimizer(evaluation(objective), state.x, memory=state.memory)
             with contextlib.closing(steps):
                 before = None
-                for progress in _optimize(steps, settings, state, end, to_image):
+                for progress in _optimize(steps, settings, state, end, to_progress):
                     if last:
                         yield progress
                     elif before:
@@ -437,7 +455,7 @@ def _optimize(
     settings: Settings,
     state: State,
     last: int,
-    to_image: Callable[[tf.Tensor], np.ndarray],
+    to_progress: Callable[..., Progress],
 ) -> Iterator[Progress]:
     """The iterations of one scale, from where it stands to the last, or to where the steps end."""
     next_look = time.monotonic()
@@ -445,7 +463,7 @@ def _optimize(
         itertools.islice(steps, last - state.iteration + 1), start=state.iteration
     ):
         state = replace(state, iteration=iteration, x=step.x, memory=step.memory)
-        progress = Progress(state, step.losses, to_image)
+        progress = to_progress(state=state, _losses=step.losses)
         checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
         if checkpoint or time.monotonic() >= next_look:
             state = replace(state, sound=progress._look())

@@ -2,8 +2,10 @@
 
 import io
 import os
+import statistics
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,11 +16,15 @@ from tqdm import tqdm
 
 from styling import images
 from styling.files import write_whole
+from styling.settings import Settings
 
 if TYPE_CHECKING:
     from stylize import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
+SAMPLES = 9  # of the time that updates take
+LONG_SECONDS, SECONDS_TO_ESTIMATE = 180, 10
+LEAST_WIDTH = 256  # that is proposed for a shorter run
 LINES = 10
 GRID_IMAGES, GRID_COLUMNS = 10, 5
 
@@ -26,41 +32,79 @@ GRID_IMAGES, GRID_COLUMNS = 10, 5
 class Reporter:
     """Shows each Progress it is called with: a bar on stderr where that is a terminal, else lines on stdout.
 
-    iterations: of the whole run. every: print a line, and record the losses, every so many iterations; None
-    for a line each tenth of a run without a bar, and for recording every iteration.
+    settings: of the run. every: print a line, and record the losses, every so many iterations; None for a
+    line each tenth of a run without a bar, and for recording every iteration.
     recording: keep the losses in `history`, rows of (iteration, content, style, ..., total).
+    resumed: the run has begun before, so that its size is settled.
     """
 
-    def __init__(self, iterations: int, every: int | None, recording: bool, quiet: bool) -> None:
-        self.iterations = iterations
+    def __init__(
+        self, settings: Settings, every: int | None, recording: bool, quiet: bool, resumed: bool = False
+    ) -> None:
         self.history: list[tuple[float, ...]] = []
+        self._settings = settings
         self._recording = recording
         self._quiet = quiet
-        self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _bar(iterations)
-        self._every_line = every or (None if self._bar else max(iterations // LINES, 1))
+        self._resumed = resumed
+        self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _bar()
+        self._every_line = every or (None if self._bar else max(settings.iterations // LINES, 1))
         self._every_record = every or 1
         self._next_update = 0.0
         self._started = time.monotonic()
+        self._pace = Pace()
+        self._scale: int | None = None
+        self._is_estimated = False
 
     def __call__(self, progress: "Progress") -> None:
         """Show what is due; the losses are read from the device only if anything is."""
         iteration = progress.iteration
+        begins = progress.state.scale != self._scale
         record = self._recording and self._is_due(iteration, self._every_record)
         line = self._every_line is not None and self._is_due(iteration, self._every_line)
-        update = self._bar is not None and time.monotonic() >= self._next_update
+        update = not self._quiet and (begins or time.monotonic() >= self._next_update)
         if not (record or line or update):
             return
         losses = progress.losses()
         if record:
             self.history.append((iteration, *losses.values()))
         if update:
-            parts = ", ".join(f"{name} {loss:.2g}" for name, loss in losses.items() if name != "total")
-            self._bar.set_description_str(f"total {losses['total']:.3g} ({parts})", refresh=False)
-            self._bar.update(iteration - self._bar.n)
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
+            if begins:
+                self._begin(progress)
+            left = self._pace(progress)
+            if left and not self._is_estimated and time.monotonic() >= self._started + SECONDS_TO_ESTIMATE:
+                self._estimate(progress, left)
+            if self._bar is not None:
+                self._draw(progress, losses, left)
         if line:
             seconds = time.monotonic() - self._started
-            self.say(f"iteration {iteration} of {self.iterations}, {seconds:.1f} s: {describe(losses)}")
+            iterations = self._settings.iterations
+            self.say(f"iteration {iteration} of {iterations}, {seconds:.1f} s: {describe(losses)}")
+
+    def _begin(self, progress: "Progress") -> None:
+        """A scale begins, which is said where there are several."""
+        scales, self._scale = progress.scales, progress.state.scale
+        if len(scales) > 1:
+            height, width = scales[self._scale].size
+            self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {len(scales)})")
+
+    def _estimate(self, progress: "Progress", left: float) -> None:
+        """Say of a long run what it will take, with so many seconds left, and how it would be shorter."""
+        self._is_estimated = True
+        if left > LONG_SECONDS:
+            size = progress.scales[-1].size
+            advice = "" if self._resumed else f"; {shorter(left, self._settings, size)}"
+            self.say(f"about {duration(left)} to go{advice}")
+
+    def _draw(self, progress: "Progress", losses: dict[str, float], left: float | None) -> None:
+        """Draw the bar, by the share of the pixels that are done."""
+        passed = tqdm.format_interval(time.monotonic() - self._started)
+        to_go = "?" if left is None else tqdm.format_interval(left)
+        times = f"{progress.iteration}/{self._settings.iterations} [{passed}, {to_go} left]"
+        parts = ", ".join(f"{name} {loss:.2g}" for name, loss in losses.items() if name != "total")
+        self._bar.set_description_str(f"{times} total {losses['total']:.3g} ({parts})", refresh=False)
+        self._bar.n = 1 - progress.pixels_left / sum(scale.pixels for scale in progress.scales)
+        self._bar.refresh()
 
     def say(self, line: str) -> None:
         """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
@@ -73,7 +117,44 @@ class Reporter:
             self._bar.close()
 
     def _is_due(self, iteration: int, every: int) -> bool:
-        return iteration % every == 0 or iteration == self.iterations
+        return iteration % every == 0 or iteration == self._settings.iterations
+
+
+class Pace:
+    """Estimates how long the rest of a run takes, from how long some updates took lately."""
+
+    def __init__(self) -> None:
+        self._seconds: deque[float] = deque(maxlen=SAMPLES)  # a pixel
+        self._last = -1, 0, 0.0
+
+    def __call__(self, progress: "Progress") -> float | None:
+        """The seconds that are left, or None if that cannot be told yet.
+
+        To be called now and then, with a Progress whose losses have been read, since a device may be behind.
+        """
+        now, left = time.monotonic(), progress.pixels_left
+        scale, left_then, then = self._last
+        if progress.state.scale == scale and left < left_then:  # else targets were computed in between
+            self._seconds.append((now - then) / (left_then - left))
+        self._last = progress.state.scale, left, now
+        # The median, since in some updates functions are compiled.
+        return left * statistics.median(self._seconds) if self._seconds else None
+
+
+def shorter(seconds: float, settings: Settings, size: tuple[int, int]) -> str:
+    """How a run of so many seconds, for a picture of this size, (height, width), would be shorter."""
+    if settings.height or size[1] < 2 * LEAST_WIDTH:
+        flag, share = f"--iterations {settings.iterations // 2}", 1 / 2
+    else:
+        flag = f"--max-size {max(size) // 2}" if settings.max_size else f"--width {size[1] // 2}"
+        share = 1 / 4
+    return f"{flag} would take about {duration(share * seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Minutes or hours, in words."""
+    minutes = round(seconds / 60)
+    return f"{round(minutes / 60)} hours" if minutes >= 180 else f"{minutes} minute{'s' * (minutes != 1)}"
 
 
 def print_line(line: str) -> None:
@@ -137,8 +218,6 @@ def write_grid(path: Path, overwrite: bool, pictures: Sequence[np.ndarray]) -> P
     return images.write(path, images.grid(pictures, GRID_COLUMNS), overwrite)
 
 
-def _bar(iterations: int) -> tqdm:
-    layout = "{percentage:3.0f}% {bar:12} {n}/{total} [{elapsed}, {remaining} left] {desc}"
-    return tqdm(
-        total=iterations, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False, delay=0.1
-    )
+def _bar() -> tqdm:
+    layout = "{percentage:3.0f}% {bar:12} {desc}"
+    return tqdm(total=1, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False, delay=0.1)

@@ -475,6 +475,11 @@ def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
     first = neural_style(*GOOD, *run, *shown, check=0)
     lines = printed(first.stdout)
     assert list(lines) == list(range(9))
+    coarse, fine = (
+        "192 x 144 pixels (scale 1 of 2)\niteration 0 ",
+        "240 x 180 pixels (scale 2 of 2)\niteration 6 ",
+    )
+    assert first.stdout.count(coarse) == first.stdout.count(fine) == 1
     # The sixth iteration's end is where the second scale starts, of which each iteration lowers the loss.
     totals = [float(losses[3]) for losses in lines.values()]
     assert totals[:6] == sorted(totals[:6], reverse=True) and totals[6:] == sorted(totals[6:], reverse=True)

@@ -433,17 +433,19 @@ def test_the_result_is_the_best_of_the_last_scale(network, compared):
     assert np.array_equal(steps[10].result(), steps[best].image())
 
 
-@pytest.mark.parametrize(("width", "widths"), [(400, [192, 200, 400]), (200, [192, 200]), (192, [192])])
-def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, width, widths):
+@pytest.mark.parametrize(
+    ("width", "updates"),
+    [(400, {192: 4, 200: 2, 400: 2}), (200, {192: 6, 200: 2}), (192, {192: 8})],
+)
+def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, width, updates):
     content = random_image(30, 40, 1)
     run = Settings(iterations=8, style_weight=0, content_layers=("relu1_1",), width=width, seed=1)
     steps = list(stylize(content, [], network, dataclasses.replace(run, scales=(0.1, 0.25, 0.5, 1))))
-    sizes = [step.state.x.shape[1:3] for step in steps]
-    assert [size[1] for size, _ in itertools.groupby(sizes)] == widths
-    assert all(size == (3 * size[1] // 4, size[1]) for size in sizes)
-    # Each scale has two iterations, those of one size together.
-    counts = {400: [4, 2, 3], 200: [6, 3], 192: [9]}[width]
-    assert [len(list(same)) for _, same in itertools.groupby(sizes)] == counts
+    sizes = [(3 * wide // 4, wide) for wide, count in updates.items() for _ in range(count)]
+    # What one update leads to is where the next begins.
+    assert [step.state.x.shape[1:3] for step in steps] == [*sizes, sizes[-1]]
+    pixels = [high * wide for high, wide in sizes]
+    assert [step.pixels_left for step in steps] == [sum(pixels[i:]) for i in range(9)]
 
 
 def test_a_small_picture_in_scales_is_that_without(network):
