@@ -18,12 +18,12 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 BEST = ("--recipe", "best", "--seed", "1", "--network")
 PAIRS = {  # name: content, style
-    "cat-mosaic": ("chelsea.png", "mosaic.jpg"),
-    "astronaut-strokes": ("astronaut.png", "strokes.jpg"),
-    "coffee-woodcut": ("coffee.png", "woodcut.jpg"),
+    "cat-glass": ("chelsea.png", "glass.jpg"),
+    "astronaut-facets": ("astronaut.png", "facets.jpg"),
+    "coffee-watercolour": ("coffee.png", "watercolour.jpg"),
     "rocket-strokes": ("rocket.jpg", "strokes.jpg"),
-    "harbour-strokes": ("harbour.jpg", "strokes.jpg"),
     "still-life-mosaic": ("still_life.jpg", "mosaic.jpg"),
+    "harbour-woodcut": ("harbour.jpg", "woodcut.jpg"),
 }
 STRENGTHS = ("0.1", "0.3", "1", "3", "10")
 GAP = 4
@@ -63,9 +63,7 @@ def main(names: Sequence[str]) -> None:
     makers["strengths"] = lambda: side_by_side(
         [paint("chelsea.png", "strokes.jpg", "--style-weight", s, width=256) for s in STRENGTHS]
     )
-    makers["small-and-vgg16"] = lambda: side_by_side(
-        [paint("astronaut.png", "strokes.jpg", network=network) for network in ("small", "vgg16")]
-    )
+    makers["astronaut-facets-vgg16"] = lambda: paint(*PAIRS["astronaut-facets"], network="vgg16")
     for name in names or makers:
         makers[name]().save(ROOT / "docs" / f"{name}.jpg", quality=88, optimize=True)
 
