@@ -100,7 +100,7 @@ def normalized(layers, images, pooling):
     The mean is over all positions of all images, preprocessed [H, W, 3] of any sizes, pooled together, after
     the ReLU. Each convolution takes the factors back out of its input channels, so that every layer's
     features are the original's, each channel divided by its filter's original mean activation. A filter
-    with less than 0.05 of its layer's mean is scaled as if it had that; a layer that is never active, and
+    with less than 0.25 of its layer's mean is scaled as if it had that; a layer that is never active, and
     one with no ReLU directly after it, stays.
     """
     seen = [features(layers, image, pooling) for image in images]
@@ -111,7 +111,7 @@ def normalized(layers, images, pooling):
         elif kind == "conv":
             active = [np.maximum(F[name], 0).reshape(-1, len(bias)) for F in seen]
             mean = np.concatenate(active).mean(axis=0)  # [out]
-            mean = np.maximum(mean, 0.05 * mean.mean()) if mean.any() else np.ones(len(bias))
+            mean = np.maximum(mean, 0.25 * mean.mean()) if mean.any() else np.ones(len(bias))
             kernel, bias, before = kernel * before[:, None] / mean, bias / mean, mean
         scaled.append((name, kind, kernel, bias))
     return scaled
