@@ -54,6 +54,28 @@ def athalye2015(Fx, Fc, Fs, x, weights):
     return {"content": content, "style": style, "tv": tv, "total": content + style + tv}
 
 
+def relative(Fx, Fc, Fs, x, weights):
+    """This program's own: every difference relative to its target, and weights by layer.
+
+    Content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2, smoothness relative to the square of 255.
+    """
+    content = 0.0
+    for layer, weight in weights["content"].items():
+        if layer in Fx:
+            content += weight * np.sum((Fx[layer] - Fc[layer]) ** 2) / np.sum(Fc[layer] ** 2)
+    style = 0.0
+    for layer, weight in weights["style"].items():
+        if layer in Fx:
+            (h, w, _), (height, width, _) = Fx[layer].shape, Fs[layer].shape
+            G = np.einsum("hwi,hwj->ij", Fx[layer], Fx[layer]) / (h * w)
+            A = np.einsum("hwi,hwj->ij", Fs[layer], Fs[layer]) / (height * width)
+            style += weight * np.sum((G - A) ** 2) / np.sum(A**2)
+    vertical = x[1:, :, :] - x[:-1, :, :]
+    horizontal = x[:, 1:, :] - x[:, :-1, :]
+    tv = weights["tv"] * (np.mean(vertical**2) + np.mean(horizontal**2)) / 255**2
+    return {"content": content, "style": style, "tv": tv, "total": content + style + tv}
+
+
 def gatys2015(Fx, Fc, Fs, x, weights):
     """arXiv 1508.06576: alpha * 1/2 sum (F - P)^2 + beta * sum_l 1/5 E_l, E_l = sum (G - A)^2 / (4 N^2 M^2).
 

@@ -50,7 +50,7 @@ def by_ratio(run):
 
 
 def by_layer(run):
-    """Of CS231n, whose layers have a weight each; its source leaves the layer of the content open."""
+    """Of those whose layers have a weight each, as CS231n, whose source leaves the content's layer open."""
     content = {name: run.content_weight * share for name, share in run.layer_weights("content").items()}
     style = {name: run.style_weight * weight for name, weight in run.layer_weights("style").items()}
     return {"content": content, "style": style, "tv": run.tv_weight}
@@ -58,7 +58,7 @@ def by_layer(run):
 
 STATEMENTS = {
     "athalye2015": (sources.athalye2015, plain),
-    "best": (sources.athalye2015, plain),
+    "best": (sources.relative, by_layer),
     "gatys2015": (sources.gatys2015, by_ratio),
     "gatys2016": (sources.gatys2016, by_ratio),
     "yuan2018": (sources.yuan2018, plain),
