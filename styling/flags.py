@@ -182,7 +182,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add(objective, "--style-blend-weights", blend_help, type=float, nargs="+", metavar="F")
     content_blend_help = "share of relu4_2; relu5_2, which keeps less detail, has the rest (default 1)"
     add(objective, "--content-weight-blend", content_blend_help, type=float, metavar="F")
-    exponent_help = "each style layer weighs this many times the one before; more is coarser (default 1)"
+    exponent_help = "each style layer weighs this many times the one before; more shows forms (default 1)"
     add(objective, "--style-layer-weight-exp", exponent_help, type=float, metavar="F")
     layers = {"type": str, "nargs": "+", "metavar": "NAME[=WEIGHT]"}
     add(objective, "--content-layers", "content layers (default relu4_2, and relu5_2 by the blend)", **layers)
