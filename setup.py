@@ -39,6 +39,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18; sys_platform == 'linux'"],
         "plot": ["matplotlib>=3.9"],
         "cluster": ["ray>=2.60"],
+        "gallery": ["scikit-image>=0.26"],
         "test": [
             "hypothesis>=6.100",
             "matplotlib>=3.9",

@@ -36,17 +36,19 @@ def find(name: str) -> Path:
         return own
     package = find_spec("skimage")
     if package is None:
-        sys.exit(f"{name} is one of scikit-image's photographs: pip install scikit-image")
+        sys.exit(f"{name} is one of scikit-image's photographs: pip install '.[gallery]'")
     return Path(package.origin).parent / "data" / name
 
 
-def paint(content: str, style: str, *flags: str, network: str = "small", width: int = 448) -> Image.Image:
-    """The picture that the command line makes of two images."""
+def paint(
+    content: str, *styles: str, strength: str = "1", network: str = "small", width: int = 448
+) -> Image.Image:
+    """The picture that the command line makes of these images."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "picture.png")
         command = [sys.executable, ROOT / "neural_style.py", *BEST, network, "--width", str(width)]
-        images = ["--content", find(content), "--styles", find(style), "--output", output]
-        subprocess.run([*command, *images, *flags], check=True)
+        images = ["--content", find(content), "--styles", *map(find, styles), "--output", output]
+        subprocess.run([*command, *images, "--style-weight", strength], check=True)
         return Image.open(output).convert("RGB")
 
 
@@ -61,8 +63,9 @@ def main(names: Sequence[str]) -> None:
     """Paint those named, or all."""
     makers = {name: lambda pair=pair: paint(*pair) for name, pair in PAIRS.items()}
     makers["strengths"] = lambda: side_by_side(
-        [paint("chelsea.png", "strokes.jpg", "--style-weight", s, width=256) for s in STRENGTHS]
+        [paint("chelsea.png", "strokes.jpg", strength=strength, width=256) for strength in STRENGTHS]
     )
+    makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg")
     makers["astronaut-facets-vgg16"] = lambda: paint(*PAIRS["astronaut-facets"], network="vgg16")
     for name in names or makers:
         makers[name]().save(ROOT / "docs" / f"{name}.jpg", quality=88, optimize=True)

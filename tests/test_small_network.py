@@ -12,11 +12,11 @@ WIDTH = 384
 # By layer: the least share of variance explained, and the largest relative error of the Gram matrix.
 FIGURES = {
     "relu1_1": (0.999, 0.001),
-    "relu2_1": (0.97, 0.01),
-    "relu3_1": (0.93, 0.02),
-    "relu4_1": (0.81, 0.06),
-    "relu4_2": (0.75, 0.10),
-    "relu5_1": (0.55, 0.25),
+    "relu2_1": (0.97, 0.004),
+    "relu3_1": (0.935, 0.01),
+    "relu4_1": (0.84, 0.045),
+    "relu4_2": (0.78, 0.1),
+    "relu5_1": (0.6, 0.17),
 }
 MOST_BYTES = 10 * 2**20
 
