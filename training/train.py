@@ -264,7 +264,8 @@ def choose_channels(covariance: np.ndarray, importance: np.ndarray, count: int) 
     residual, chosen = covariance.copy(), []
     for _ in range(count):
         power = np.einsum("ij,ik,kj->j", residual, importance, residual)
-        gains = np.where(np.diag(residual) > 1e-9 * np.trace(covariance), power / np.diag(residual), -1)
+        left = np.diag(residual) > 1e-9 * np.trace(covariance)
+        gains = np.divide(power, np.diag(residual), out=np.full(len(power), -1.0), where=left)
         gains[chosen] = -1
         best = int(np.argmax(gains))
         chosen.append(best)
@@ -415,7 +416,7 @@ def train(options: argparse.Namespace) -> None:
         state = torch.load(options.checkpoint)
         weights, adam_state, first, painted = state["weights"], state["adam"], state["step"], state["painted"]
     elif options.start:
-        weights = torch.load(options.start)["weights"]
+        weights = read_mat(options.start)
     else:
         rng = np.random.default_rng((options.seed, 0))
         fitting = [
@@ -594,7 +595,9 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("vgg16-small.mat"))
     parser.add_argument("--checkpoint", type=Path, default=Path("small.pt"), help="goes on from there")
-    parser.add_argument("--start", type=Path, help="a checkpoint whose weights to start from")
+    parser.add_argument(
+        "--start", type=Path, help="a network (.mat) to start from, not from VGG-16's kernels"
+    )
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--pool", type=int, default=POOL, help="crops that are kept with their features")
