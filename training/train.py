@@ -22,7 +22,8 @@ import math
 import os
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,32 +75,34 @@ Rng = np.random.Generator
 # ---------------------------------------------------------------- networks
 
 
-def teacher_features(teacher: Weights, x: Tensor) -> Features:
-    """VGG-16's features by name ("1_1": after its ReLU) of images [N, 3, H, W] minus the mean pixel."""
+def run_layers(x: Tensor, layer: Callable[[str, Tensor], Tensor]) -> Features:
+    """Features by name ("1_1": after its ReLU) of images [N, 3, H, W] minus the mean pixel."""
     features = {}
     for name in CHAINS:
         if name.endswith("_1") and name != "1_1":
             x = F.avg_pool2d(x, 2, ceil_mode=True)
-        x = features[name] = F.relu(
-            F.conv2d(x, teacher[f"{name}/kernel"], teacher[f"{name}/bias"], padding=1)
-        )
+        x = features[name] = F.relu(layer(name, x))
     return features
 
 
-def student_features(weights: Weights, x: Tensor, after: str | None = None) -> Features:
-    """The same of the small network; or from what a layer gave, x, those of the layers after it."""
-    features = {}
-    names = list(CHAINS)
-    for name in names[names.index(after) + 1 if after else 0 :]:
-        chain = CHAINS[name]
-        if name.endswith("_1") and name != "1_1":
-            x = F.avg_pool2d(x, 2, ceil_mode=True)
-        x = features[name] = F.relu(respond(weights, name, chain, x))
-    return features
+def teacher_features(teacher: Weights, x: Tensor) -> Features:
+    """VGG-16's features."""
+    return run_layers(x, partial(teacher_responds, teacher))
 
 
-def respond(weights: Weights, name: str, chain: Iterable[tuple[int, int]], x: Tensor) -> Tensor:
+def student_features(weights: Weights, x: Tensor) -> Features:
+    """The small network's features."""
+    return run_layers(x, partial(respond, weights))
+
+
+def teacher_responds(teacher: Weights, name: str, x: Tensor) -> Tensor:
+    """A convolution's output before the ReLU."""
+    return F.conv2d(x, teacher[f"{name}/kernel"], teacher[f"{name}/bias"], padding=1)
+
+
+def respond(weights: Weights, name: str, x: Tensor) -> Tensor:
     """A chain's output before the ReLU."""
+    chain = CHAINS[name]
     for i, (size, _) in enumerate(chain):
         bias = weights[f"{name}/bias"] if i == len(chain) - 1 else None
         x = F.conv2d(x, weights[f"{name}/{i}"], bias, padding=size // 2)
@@ -282,14 +285,14 @@ def initial_weights(teacher: Weights, images: list[Tensor], rng: Rng) -> Weights
         if name.endswith("_1") and name != "1_1":
             small, true = ([F.avg_pool2d(x, 2, ceil_mode=True) for x in xs] for xs in (small, true))
         kernel, bias = teacher[f"{name}/kernel"], teacher[f"{name}/bias"]
-        true = [F.conv2d(x[None], kernel, bias, padding=1)[0] for x in true]
+        true = [teacher_responds(teacher, name, x[None])[0] for x in true]
         if len(chain) == 1:
             weights[f"{name}/0"], weights[f"{name}/bias"] = kernel.clone(), bias.clone()
         else:
             channels = list(range(len(bias)))
             if chain[-1][1] < len(bias):
                 after = [F.relu(x) for x in true]
-                if index + 1 < len(names) and names[index + 1].endswith("_1"):
+                if names[index + 1].endswith("_1"):
                     after = [F.avg_pool2d(x, 2, ceil_mode=True) for x in after]
                 rows = np.concatenate(
                     [x.flatten(1).double().numpy().T[:: 1 + x[0].numel() // 2000] for x in after]
@@ -298,7 +301,7 @@ def initial_weights(teacher: Weights, images: list[Tensor], rng: Rng) -> Weights
                 importance = np.einsum("oihw,ojhw->ij", following, following)
                 channels = choose_channels(np.cov(rows.T), importance, chain[-1][1])
             weights |= fit(name, chain, kernel, small, [x[channels] for x in true], rng)
-        small = [F.relu(respond(weights, name, chain, x[None]))[0] for x in small]
+        small = [F.relu(respond(weights, name, x[None]))[0] for x in small]
         true = [F.relu(x) for x in true]
         if small[0].shape == true[0].shape:
             wrong = sum(float(((a - b) ** 2).sum()) for a, b in zip(small, true, strict=True))
@@ -357,17 +360,10 @@ def fit(
 
 
 class Pool:
-    """Crops with their teacher's features, the oldest replaced by new ones.
+    """Crops with their teacher's features, the oldest replaced by new ones."""
 
-    frozen: the last layer that is not trained, whose output by the small network stands for the crop; None
-    for the crop itself.
-    """
-
-    def __init__(
-        self, teacher: Weights, weights: Weights, frozen: str | None, device: str, size: int
-    ) -> None:
-        self.teacher, self.weights, self.frozen = teacher, weights, frozen
-        self.device, self.size = device, size
+    def __init__(self, teacher: Weights, device: str, size: int) -> None:
+        self.teacher, self.device, self.size = teacher, device, size
         self.items: list[tuple[Tensor, Features]] = []
         self.next = 0
 
@@ -376,8 +372,7 @@ class Pool:
         for crop in x.split(1):
             crop = crop.to(self.device).contiguous(memory_format=torch.channels_last)
             features = teacher_features(self.teacher, crop)
-            start = student_features(self.weights, crop, None)[self.frozen] if self.frozen else crop
-            item = start[0].half(), {name: features[name][0].half() for name in FEATURES}
+            item = crop[0].half(), {name: features[name][0].half() for name in FEATURES}
             if len(self.items) < self.size:
                 self.items.append(item)
             else:
@@ -386,7 +381,7 @@ class Pool:
 
     def draw(self, rng: Rng, count: int) -> tuple[Tensor, Features]:
         chosen = [self.items[i] for i in rng.choice(len(self.items), count, replace=False)]
-        x = torch.stack([start for start, _ in chosen]).float()
+        x = torch.stack([crop for crop, _ in chosen]).float()
         features = {name: torch.stack([f[name] for _, f in chosen]).float() for name in FEATURES}
         return x.contiguous(memory_format=torch.channels_last), features
 
@@ -429,19 +424,13 @@ def train(options: argparse.Namespace) -> None:
         name: w.to(device).contiguous(memory_format=torch.channels_last) if w.dim() == 4 else w.to(device)
         for name, w in weights.items()
     }
-    names = list(CHAINS)
-    still = names[: names.index(options.frozen) + 1]
-    trained = {name: w.requires_grad_() for name, w in weights.items() if name.split("/")[0] not in still}
+    trained = [w.requires_grad_() for name, w in weights.items() if not name.startswith("1_1/")]
     # Each tensor's rate follows its own size.
-    groups = [
-        {"params": [w], "size": float(w.detach().square().mean().sqrt()), "name": name}
-        for name, w in trained.items()
-    ]
+    groups = [{"params": [w], "size": float(w.detach().square().mean().sqrt())} for w in trained]
     adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
     if adam_state:
         adam.load_state_dict(adam_state)
-    frozen = options.frozen if options.frozen != "1_1" else None
-    pool = Pool(teacher, weights, frozen, device, options.pool)
+    pool = Pool(teacher, device, options.pool)
     rng = np.random.default_rng((options.seed, 1, first))
     for x in painted:
         pool.add(x[None].float())
@@ -458,7 +447,7 @@ def train(options: argparse.Namespace) -> None:
             painted = (painted + list(pictures.cpu().half()))[-options.pool // 2 :]
         pool.add(torch.stack([fresh_crop(data, rng) for _ in range(FRESH)]))
         x, taught = pool.draw(rng, options.batch)
-        features, grams = distances(student_features(weights, x, frozen), taught)
+        features, grams = distances(student_features(weights, x), taught)
         loss = sum(FEATURES[n] * v for n, v in features.items()) + sum(GRAMS[n] * v for n, v in grams.items())
         rate = learning_rate(step, options)
         for group in adam.param_groups:
@@ -602,7 +591,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--pool", type=int, default=POOL, help="crops that are kept with their features")
     parser.add_argument("--paint-every", type=int, default=PAINT_EVERY)
-    parser.add_argument("--frozen", default="1_1", choices=CHAINS, help="the last layer that is not trained")
     parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="of each tensor's own size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
