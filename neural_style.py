@@ -4,16 +4,16 @@
 
 styling/flags.py has the flags, and styling/jobs.py what they come to. Exit status: 0 for a picture, 2 for
 what is wrong on the command line or with the names on it, 1 for what is found inside files or while running,
-130 after Ctrl-C, 143 after SIGTERM.
+130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
-import argparse
 import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,12 +23,18 @@ import numpy as np
 from styling import images, networks, paths, recipes, report, states
 from styling.errors import DivergedError, NetworkError, SettingsError, StateError, StyleError
 from styling.flags import build_parser
-from styling.jobs import Job, beside, input_names, output_names, plan
+from styling.images import Images
+from styling.jobs import Job, beside, input_names, output_names, plan, progress_flags
 from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
-from styling.settings import content_size
+from styling.recorder import Recorder
+from styling.settings import Running, content_size
 
 if TYPE_CHECKING:
+    from styling.runs import Run
     from stylize import Progress
+    from vgg import Network
+
+Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,82 +46,110 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(arguments)
         try:
             job = plan(options)
+            if job.is_batch:
+                options.output.mkdir(exist_ok=True)
             paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume)
-            return paint(job)
+            return paint_all(job)
         except SettingsError as error:
             parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
     except (StyleError, OSError) as error:
-        print(f"neural-style: error: {explain(error)}", file=sys.stderr)
+        complain(f"error: {explain(error)}")
         return 1
     except KeyboardInterrupt as stop:
-        print("neural-style: interrupted", file=sys.stderr)
+        complain("interrupted")
         return stopped(stop)
 
 
-def paint(job: Job) -> int:
-    """Do the job, and return the exit status."""
-    options, settings, running = job.options, job.settings, job.running
-    with silent_stderr():
-        named = read_images(options)
-    content, initial = (
-        next((image for flag, _, image in named if flag == wanted), None) for wanted in ("content", "initial")
-    )
-    styles = [image for flag, _, image in named if flag == "styles"]
-    identities = identify(named) if options.save_state else []
-    if job.saved:
-        check_same_images(options.resume, identities, job.saved.images)
-    shape = next((image.shape[:2] for image in (content, *styles) if image is not None), (0, 0))
-    for name in (options.output, options.checkpoint_output):
+def paint_all(job: Job) -> int:
+    """Make every picture that is asked for, and return the exit status.
+
+    In a batch, pictures that are there are left out, and one that fails does not keep the others from being
+    made.
+    """
+    options = job.options
+    shared = read_images([*(("styles", path) for path in options.styles), ("initial", options.initial)])
+    if not job.is_batch:
+        named = read_images([("content", job.contents[0])]) + shared
+        check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
+        return paint(job, named, *start(job))
+    say = report.print_line if not options.quiet else lambda line: None
+    left, count = job.left, len(job.outputs)
+    say(f"{len(left)} of {count} pictures to be made")
+    running, network = start(job) if left else (None, None)
+    failures = 0
+    for i, (content, output) in enumerate(left, count - len(left) + 1):
+        say(f"{i} of {count}: {content}")
+        one = replace(job, contents=(content,), outputs=(output,))
+        try:
+            status = paint(one, read_images([("content", content)]) + shared, running, network)
+        except (StyleError, OSError) as error:
+            complain(f"error: {explain(error)}")
+            status = 1
+        if status > 1:
+            return status
+        failures += status
+    if failures:
+        complain(f"{failures} of {count} pictures failed")
+    return min(failures, 1)
+
+
+def read_images(names: Sequence[tuple[str, Path | None]]) -> Named:
+    """The images of pairs of a flag and a name, or None for none. Raises ImageError or OSError."""
+    with silent_stderr():  # which libtiff writes to
+        return [(flag, path, images.read(path)) for flag, path in names if path]
+
+
+def check_formats(job: Job, given: Images) -> None:
+    """Raise ImageError where a file to be written cannot hold a picture of that size."""
+    for name in (*job.outputs, job.options.checkpoint_output):
         if name is not None:
-            images.check_size(name, *content_size(*shape, settings))
+            images.check_size(name, *content_size(*given.shape, job.settings))
+
+
+def start(job: Job) -> tuple[Running, "Network"]:
+    """Load TensorFlow and the network; returns the device and threads as they are, and the network."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with silent_stderr():
-        import stylize
         import vgg
+        from styling.device import configure
 
-        device = stylize.configure(running.device, running.threads, deterministic=settings.seed is not None)
-    network, lacking = vgg.load(job.network), []
-    if running.network_sha256 not in (None, network.sha256):
-        problem = f"is not the network of {options.recipe or options.resume}"
-        advice = f"name that one, whose SHA-256 is {running.network_sha256}, with --network"
+        deterministic = job.settings.seed is not None
+        device = configure(job.running.device, job.running.threads, deterministic)
+    network = vgg.load(job.network)
+    if job.running.network_sha256 not in (None, network.sha256):
+        problem = f"is not the network of {job.options.recipe or job.options.resume}"
+        advice = f"name that one, whose SHA-256 is {job.running.network_sha256}, with --network"
         raise NetworkError(f"{job.network}: {problem}; {advice}")
-    names = {layer.name for layer in network.layers}
-    settings = recipes.for_network(settings, job.vgg16, names)
+    name = networks.name(job.network)
+    return replace(job.running, device=device, network=name, network_sha256=network.sha256), network
+
+
+def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
+    """Make one picture, and return the exit status. running: as it is, the device and the network known."""
+    from styling.runs import resolve
+
+    options, saved = job.options, job.saved
+    identities = identify(named) if options.save_state else []
+    if saved:
+        check_same_images(options.resume, identities, saved.images)
+    layers = {layer.name for layer in network.layers}
     try:
-        if options.recipe:
-            settings, lacking = recipes.without_missing(settings, names, job.given)
-        settings = stylize.settled(content, styles, network, settings, initial)
-        state = stylize.State.from_arrays(job.saved.arrays) if job.saved else None
-        run = stylize.stylize(content, styles, network, settings, initial, state)
+        settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
+        run = resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings)
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
-    except StateError as error:
-        raise StateError(f"{options.resume}: {error}") from None
-    line = networks.describe(job.network, job.instead_of, lacking)
-    if settings.tile and job.settings.tile is None:
-        line += f"; in tiles of {settings.tile} pixels, since the whole needs more than half of the memory"
-    if settings.precision == "bfloat16" and job.settings.precision == "fastest":
-        line += "; in bfloat16, since this processor is faster with it"
-    name = networks.name(job.network)
-    used = replace(running, device=device, network=name, network_sha256=network.sha256, progress_grid=False)
-    table = recipes.to_table(settings, used)
+    table = recipes.to_table(run.settings, replace(running, progress_grid=False))
+    line = describe(job, run, lacking)
     if options.save_recipe:
         path = recipes.write(options.save_recipe, table, options.overwrite)
         line += f"; saved the settings in {path}"
-    record = states.Saved(table, identities)
-    return follow(run, replace(job, settings=settings), record, line)
+    record = replace(saved or states.Saved({}, []), settings=table, images=identities)
+    return follow(run, job, record, line)
 
 
-def read_images(options: argparse.Namespace) -> list[tuple[str, Path, np.ndarray]]:
-    """Every image that the command line names, with its flag and its path. Raises ImageError or OSError."""
-    names = [("content", options.content), *(("styles", path) for path in options.styles)]
-    names.append(("initial", options.initial))
-    return [(flag, path, images.read(path)) for flag, path in names if path]
-
-
-def identify(named: Sequence[tuple[str, Path, np.ndarray]]) -> list[tuple[str, str, str]]:
+def identify(named: Named) -> list[tuple[str, str, str]]:
     """The flag, the full name and the SHA-256 of the pixels of each image."""
-    return [(flag, os.path.abspath(path), states.fingerprint(image)) for flag, path, image in named]
+    return [(flag, os.path.abspath(path), states.fingerprint(pixels)) for flag, path, pixels in named]
 
 
 def check_same_images(
@@ -127,40 +161,82 @@ def check_same_images(
             raise StateError(f"{name}: is not the image that --{flag} had in the run of {path}, {old_name}")
 
 
-def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str) -> int:
-    """Report on a run until it ends or is stopped, write what it made, and return the exit status.
+def describe(job: Job, run: "Run", lacking: list[str]) -> str:
+    """What paints, and what the program has chosen by itself, in a line."""
+    line = networks.describe(job.network, job.instead_of, lacking)
+    if run.settings.tile and job.settings.tile is None:
+        line += (
+            f"; in tiles of {run.settings.tile} pixels, since the whole needs more than half of the memory"
+        )
+    if run.settings.precision == "bfloat16" and job.settings.precision == "fastest":
+        line += "; in bfloat16, since this processor is faster with it"
+    return line
 
-    record: what is saved of it, but for how far it has come.
+
+@dataclass
+class StateFile:
+    """The file that a run is saved in. path: its name, which changes where another run has taken it.
+
+    overwrite: whether a file that is there may be replaced. saved: the iteration that is in the file.
     """
-    options, settings = job.options, job.settings
-    recording = options.progress_write or options.progress_plot
-    every, resumed = job.running.print_iterations, job.saved is not None
-    reporter = report.Reporter(settings, every, recording, options.quiet, resumed)
+
+    path: Path
+    overwrite: bool
+    saved: int | None = None
+
+    def save(self, progress: "Progress", recorder: Recorder) -> bool:
+        """Save the run so far, and return whether that worked; if not, what was saved before stays."""
+        if self.saved == progress.iteration:
+            return True
+        if not math.isfinite(progress.losses()["total"]):
+            return False
+        began = time.monotonic()
+        try:
+            path = states.write(self.path, recorder.saved(progress), self.overwrite)
+        except OSError as error:
+            complain(f"the run is not saved: {explain(error)}")
+            return False
+        finally:
+            recorder.was_saved(time.monotonic() - began)
+        if path != self.path:
+            complain(f"{self.path} has come to be there; the run is saved in {path}")
+        self.path, self.overwrite, self.saved = path, True, progress.iteration
+        return True
+
+
+def follow(run: "Run", job: Job, record: states.Saved, line: str) -> int:
+    """Make a run, report on it until it ends or is stopped, write what it made, and return the exit status.
+
+    record: the run as it begins, or as far as it has come. line: what is said first.
+    """
+    import stylize
+
+    options, settings = job.options, run.settings
+    try:
+        state = states.State.from_arrays(record.arrays) if record.arrays else None
+        progresses = stylize.follow(run, state)
+    except StateError as error:
+        raise StateError(f"{options.resume}: {error}") from None
+    every = job.running.print_iterations
+    losses_every = (every or 1) if options.progress_write or options.progress_plot else 0
+    grid, save_every = job.running.progress_grid, options.save_state_iterations
+    recorder = Recorder(record, settings.iterations, losses_every, grid, save_every)
+    reporter = report.Reporter(settings, every, options.quiet, resumed=state is not None)
     reporter.say(line)
-    status, progress, pictures = 0, None, {}
-    gridded = report.grid_iterations(settings.iterations) if job.running.progress_grid else ()
-    if job.saved:
-        reporter.history = [row for row in job.saved.history if row[0] < job.saved.iteration]
-        pictures = {at: picture for at, picture in job.saved.pictures.items() if at in gridded}
-    keeper = None
+    file = None
     if options.save_state:
-        own = options.overwrite or options.save_state == options.resume
-        keeper = states.Keeper(options.save_state, options.save_state_iterations, own)
-
-    def keep(progress: "Progress") -> bool:
-        return save_state(progress, replace(record, history=reporter.history, pictures=pictures), keeper)
-
+        file = StateFile(options.save_state, options.overwrite or options.save_state == options.resume)
+    status, progress = 0, None
     try:
         with terminable():
-            for progress in run:
+            for progress in progresses:
                 reporter(progress)
-                if progress.iteration in gridded:
-                    pictures[progress.iteration] = images.thumbnail(progress.image())
+                recorder(progress)
                 writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
-                if writes and not save_checkpoint(progress, options):
+                if writes and not save_checkpoint(progress, job):
                     status = 1
-                if keeper and keeper.is_due(progress.iteration):
-                    keep(progress)
+                if file and recorder.is_save_due(progress.iteration):
+                    file.save(progress, recorder)
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
             ending += f", as {settings.optimizer} finds no lower"
@@ -177,65 +253,44 @@ def follow(run: "Iterator[Progress]", job: Job, record: states.Saved, line: str)
         outcome = error if isinstance(error, DivergedError) else progress
     finally:
         reporter.close()
-    if gridded and progress is not None:  # the last one as well where the run has ended early
-        pictures.setdefault(progress.iteration, images.thumbnail(progress.image()))
     with uninterrupted():
-        kept = keeper is not None and outcome is progress and keep(progress)
-        written = save(outcome, reporter.history, [pictures[at] for at in sorted(pictures)], job)
-    if keeper and not kept:
+        if progress is not None:
+            recorder.finish(progress)
+        saved = file is not None and outcome is progress and file.save(progress, recorder)
+        written = save(outcome, recorder, job, settings.losses)
+    if file and not saved:
         status = status or 1
-    line = f"{ending}; {'wrote ' + written if written else 'nothing was written'}"
-    if kept and status > 1:
-        line += f"; --resume {keeper.path} goes on from there"
-    elif keeper and keeper.kept is not None and not written:
-        line += f" but {keeper.path}, after {keeper.kept} iterations"
+    line = f"{ending}, in {report.seconds(recorder.seconds)}; "
+    line += f"wrote {written}" if written else "nothing was written"
+    if saved and status > 1:
+        line += f"; --resume {file.path} goes on from there"
+    elif file and file.saved is not None and not written:
+        line += f" but {file.path}, after {file.saved} iterations"
     if status:
-        print(f"neural-style: {line}", file=sys.stderr)
+        complain(line)
     else:
         reporter.say(line)
     return status
 
 
-def save_state(progress: "Progress", record: states.Saved, keeper: states.Keeper) -> bool:
-    """Keep the run as far as it has come, and return whether that worked; if not, what was kept stays."""
-    if keeper.kept == progress.iteration:
-        return True
-    if not math.isfinite(progress.losses()["total"]):
-        return False
-    path = keeper.path
-    try:
-        keeper.keep(replace(record, arrays=progress.state.arrays()))
-    except OSError as error:
-        print(f"neural-style: the run is not kept: {explain(error)}", file=sys.stderr)
-        return False
-    if keeper.path != path:
-        print(f"neural-style: {path} has come to be there; the run is kept in {keeper.path}", file=sys.stderr)
-    return True
-
-
-def save_checkpoint(progress: "Progress", options: argparse.Namespace) -> bool:
+def save_checkpoint(progress: "Progress", job: Job) -> bool:
     """Write the best image so far, and return whether that worked; if not, the run is worth going on with."""
-    path = paths.checkpoint_path(options.checkpoint_output, progress.iteration)
+    path = paths.checkpoint_path(job.options.checkpoint_output, progress.iteration)
     try:
-        images.write(path, progress.result(), options.overwrite)
+        images.write(path, progress.result(), job.options.overwrite)
     except OSError as error:
-        print(f"neural-style: no checkpoint, but going on: {explain(error)}", file=sys.stderr)
+        complain(f"no checkpoint, but going on: {explain(error)}")
         return False
     return True
 
 
-def save(
-    outcome: "Progress | DivergedError",
-    history: list[tuple[float, ...]],
-    pictures: list[np.ndarray],
-    job: Job,
-) -> str:
+def save(outcome: "Progress | DivergedError", recorder: Recorder, job: Job, losses: Sequence[str]) -> str:
     """Write the picture, if there is one, and what was asked for of its progress; returns the names written.
 
     A picture that cannot be written where it should goes into the folder for temporary files, and a
     StyleError says so.
     """
-    options, names = job.options, job.settings.losses
+    overwrite, (output,) = job.options.overwrite, job.outputs
     try:
         picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
     except DivergedError as error:  # interrupted after the loss became NaN, and before that was noticed
@@ -243,22 +298,29 @@ def save(
     written = []
     if picture is not None:
         try:
-            written.append(images.write(options.output, picture, options.overwrite))
+            written.append(images.write(output, picture, overwrite))
         except OSError as error:
-            refuge = Path(tempfile.gettempdir(), options.output.name)
+            refuge = Path(tempfile.gettempdir(), output.name)
             refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
-    for flag, wanted, write in (
-        ("progress_write", options.progress_write and history, partial(report.write_history, names=names)),
-        ("progress_plot", options.progress_plot and history, partial(report.plot_history, names=names)),
-        ("progress_grid", pictures, report.write_grid),
-    ):
-        if wanted:
+    writers = {
+        "progress_write": (recorder.history, partial(report.write_history, names=losses)),
+        "progress_plot": (recorder.history, partial(report.plot_history, names=losses)),
+        "progress_grid": (recorder.grid_pictures(), report.write_grid),
+    }
+    for flag in progress_flags(job):
+        content, write = writers[flag]
+        if content:
             try:
-                written.append(write(beside(options.output, flag), options.overwrite, wanted))
+                written.append(write(beside(output, flag), overwrite, content))
             except OSError as error:
                 raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
     return ", ".join(map(str, written))
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr."""
+    print(f"neural-style: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ None passes everywhere, since it stands for a default.
 
 import itertools
 import math
+import re
 import struct
 from collections.abc import Sequence
 
@@ -13,14 +14,16 @@ from styling.errors import SettingsError
 Layers = tuple[str, ...] | dict[str, float]
 
 
-def count(name: str, value: int | None, low: int = 1) -> None:
-    """A whole number of at least `low` that 64 bits hold."""
+def count(name: str, value: int | None, low: int = 1, high: int | None = None) -> None:
+    """A whole number from `low` to `high` that 64 bits hold."""
     if value is None:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise SettingsError(name, f"{value} is not a whole number of at least {low}")
     if value >= 2**63:
         raise SettingsError(name, f"{value} is more than 64 bits hold")
+    if high is not None and value > high:
+        raise SettingsError(name, f"{value} is more than {high}")
 
 
 def number(
@@ -50,8 +53,22 @@ def number(
         raise SettingsError(name, f"{value} is not a number of {lower}{upper}")
 
 
-def weights(name: str, values: Sequence[float]) -> None:
+def choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """One of the choices."""
+    if value not in choices:
+        raise SettingsError(name, f"{value!r} is none of {', '.join(choices)}")
+
+
+def positives(name: str, values: Sequence[float] | None) -> None:
+    """Numbers above 0."""
+    for value in values or ():
+        number(name, value, low=0, low_open=True)
+
+
+def weights(name: str, values: Sequence[float] | None) -> None:
     """Weights of at least 0, of which one is above 0."""
+    if values is None:
+        return
     for value in values:
         number(name, value, low=0)
     if not any(values):
@@ -84,8 +101,21 @@ def shifts(name: str, values: Sequence[int]) -> None:
 
 def scales(name: str, values: Sequence[float]) -> None:
     """Numbers above 0 that grow, up to 1."""
-    for value in values:
-        number(name, value, low=0, low_open=True)
+    positives(name, values)
     growing = all(before < after for before, after in itertools.pairwise(values))
     if not (growing and values and values[-1] == 1):
         raise SettingsError(name, "must grow from scale to scale, and the last be 1, the full size")
+
+
+def network(name: str, value: str | None) -> None:
+    """The name of a file, or of a network that styling.networks knows."""
+    if value == "":
+        raise SettingsError(name, "is empty; name a file, or vgg19, vgg16 or small")
+    if value and "\0" in value:
+        raise SettingsError(name, f"{value!r} is no name of a file")
+
+
+def device(name: str, value: str | None) -> None:
+    """cpu, gpu or gpu:N."""
+    if value is not None and not re.fullmatch(r"cpu|gpu(:\d{1,3})?", value):
+        raise SettingsError(name, f"{value!r} is not cpu, gpu or gpu:N")

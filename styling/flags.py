@@ -1,28 +1,90 @@
 """The flags of the command line: what each is called, means and takes.
 
-They are those of Athalye's neural-style (2015), which people know, and some more.
+They are those of Athalye's neural-style (2015), which people know, and some more. Those that are settings
+follow from styling/settings.py.
+
+    python -m styling.flags > docs/flags.md
 """
 
 import argparse
-from collections.abc import Sequence
+import difflib
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import MISSING, Field
 from pathlib import Path
 from typing import NoReturn
 
-from styling import __version__, networks, recipes
+from styling import __version__, networks, recipes, report
+from styling.checks import Layers
 from styling.errors import SettingsError
-from styling.settings import CHOICES, Layers, Settings
+from styling.settings import FIELDS
 
-DEFAULTS = Settings()
-SWITCH = {"action": argparse.BooleanOptionalAction}
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors and web pages make of hyphens
+GROUPS = (
+    "images and files",
+    "recipes",
+    "stopping and going on",
+    "sizes",
+    "what is minimised",
+    "how it is minimised",
+    "running",
+)
+# Lists whose words may be separated by commas as well, and what each word is.
+LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, Layers: str}
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line."""
+    """argparse, with errors in one line, and advice for slips of the pen."""
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
         hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
+
+    def parse_args(self, words: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
+        """Parse the command line. Flags that there are not come first: what they lack follows from them."""
+        words = sys.argv[1:] if words is None else list(words)
+        for word in words:
+            self._check_word(word)
+        return super().parse_args(words, namespace)
+
+    def _check_word(self, word: str) -> None:
+        flag = word.partition("=")[0]
+        name = flag.lstrip(DASHES + "-")
+        if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
+        if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            self.error(f"argument {flag}: there is no such flag; {hint}")
+
+
+class Words(argparse.Action):
+    """A list: words apart or with commas between them; given twice, the flag adds to it."""
+
+    def __init__(self, *, kind: Callable[[str], object], **keywords: object) -> None:
+        super().__init__(nargs="+", **keywords)
+        self.kind = kind
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Add the words to those that are there."""
+        words = [word for value in values for word in value.split(",") if word]
+        found = []
+        for word in words:
+            try:
+                found.append(self.kind(word))
+            except ValueError:
+                raise argparse.ArgumentError(self, f"{word!r} is not a number") from None
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *found))
 
 
 class Download(argparse.Action):
@@ -34,69 +96,96 @@ class Download(argparse.Action):
         parser.exit()
 
 
-class ListRecipes(argparse.Action):
-    """--list-recipes: say what each recipe is and exit."""
+class ListShipped(argparse.Action):
+    """Say what ships in a folder of data/, one line each, and exit."""
+
+    def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: object) -> None:
+        super().__init__(nargs=0, **keywords)
+        self.folder, self.describe = folder, describe
 
     def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
-        """Exit with status 0 after a line for each recipe."""
-        for name in recipes.shipped():
-            print(f"{name:20}{recipes.read(name).description}")
+        """Exit with status 0 after a line for each."""
+        for name in recipes.shipped(self.folder):
+            report.print_line(f"{name:24}{self.describe(name)}")
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """The flags of neural-style."""
     usage = "%(prog)s --content IMAGE --styles IMAGE [...] --output IMAGE [--recipe NAME] [flags]"
-    parser = new_parser("neural-style", usage, "Paint a photograph in the style of one or several paintings.")
-    files = parser.add_argument_group("images and files")
-    add_images(files)
-    output_help = "the picture to write; png, jpg, webp, tif or bmp"
-    add(files, "--output", output_help, type=Path, metavar="IMAGE", required=True)
-    add(files, "--overwrite", "replace files that exist", action="store_true", default=False)
-    add_network(files)
+    parser, groups = new_parser(
+        "neural-style", usage, "Paint a photograph in the style of one or several paintings."
+    )
+    add = groups["images and files"].add_argument
+    add_images(groups)
     add(
-        files, "--download", "fetch vgg19, the published network (550 MB), and exit", action=Download, nargs=0
+        *("-o", "--output"),
+        type=Path,
+        metavar="IMAGE",
+        required=True,
+        help="the picture to write: png, jpg, webp, tif or bmp; a folder for several contents",
     )
-    checkpoint_help = (
-        "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png"
+    add_switch(groups["images and files"], "--overwrite", "replace files that exist")
+    add_settings(groups)
+    add("--download", action=Download, nargs=0, help="fetch vgg19, the published network (550 MB), and exit")
+    add(
+        "--checkpoint-output",
+        metavar="FORMAT",
+        default=None,
+        help="where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; "
+        "goes with --checkpoint-iterations",
     )
-    add(files, "--checkpoint-output", checkpoint_help, metavar="FORMAT", default=None)
-    add(files, "--checkpoint-iterations", "write and compare every so many iterations", type=int, metavar="N")
 
-    recipe = parser.add_argument_group("recipes")
-    add_recipe(recipe)
-    add(recipe, "--list-recipes", "say what each recipe is, and exit", action=ListRecipes, nargs=0)
-    save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
-    add(recipe, "--save-recipe", save_help, type=Path, metavar="FILE", default=None)
-
-    stops = parser.add_argument_group("stopping and going on")
-    state_help = (
-        "keep all that the run needs to go on in this file: each minute, at its end, and when stopped"
+    add = groups["recipes"].add_argument
+    add_recipe(groups)
+    add(
+        "--list-recipes",
+        action=ListShipped,
+        folder="recipes",
+        describe=lambda name: recipes.read(name).description,
+        help="say what each recipe is, and exit",
     )
-    add(stops, "--save-state", state_help, type=Path, metavar="FILE", default=None)
-    every_help = "keep it every so many iterations instead of each minute"
-    add(stops, "--save-state-iterations", every_help, type=int, metavar="N", default=None)
-    resume_help = "go on with the run in this file, to the same picture as if it had not stopped"
-    add(stops, "--resume", resume_help, type=Path, metavar="FILE", default=None)
+    add(
+        "--save-recipe",
+        type=Path,
+        metavar="FILE",
+        default=None,
+        help="write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly",
+    )
 
-    add_settings(parser)
+    add = groups["stopping and going on"].add_argument
+    add(
+        "--save-state",
+        type=Path,
+        metavar="FILE",
+        default=None,
+        help="save all that the run needs to go on in this file: each minute, at its end, and when stopped "
+        "(default: the file of --resume)",
+    )
+    add(
+        "--save-state-iterations",
+        type=int,
+        metavar="N",
+        default=None,
+        help="save it every so many iterations instead of each minute",
+    )
+    add(
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        default=None,
+        help="go on with the run in this file, to the same picture as if it had not stopped",
+    )
 
-    running = parser.add_argument_group("running")
-    add_machine(running)
-    print_help = "print the losses, and write them for --progress-..., every so many iterations"
-    add(running, "--print-iterations", print_help, type=int, metavar="N")
-    write = {"action": "store_true", "default": False}
-    add(running, "--progress-write", "write the losses to progress.txt beside the output", **write)
-    add(running, "--progress-plot", "draw the losses in progress.png beside the output", **write)
-    grid_help = "lay out ten images of the run in progress-grid.png beside the output"
-    add(running, "--progress-grid", grid_help, **SWITCH)
-    add_quiet(running)
+    add_switch(groups["running"], "--progress-write", "write the losses to NAME-progress.txt")
+    add_switch(groups["running"], "--progress-plot", "draw the losses in NAME-progress.png")
+    add_common(groups)
     return parser
 
 
-def new_parser(prog: str, usage: str, description: str) -> Parser:
-    """A parser. A flag that is a setting has no default, since Settings has them all."""
-    return Parser(
+def new_parser(prog: str, usage: str, description: str) -> tuple[Parser, dict[str, argparse._ArgumentGroup]]:
+    """A parser and its groups of flags by title. A setting's flag has no default, since Settings has it."""
+    parser = Parser(
         prog=prog,
         usage=usage,
         description=description,
@@ -104,144 +193,79 @@ def new_parser(prog: str, usage: str, description: str) -> Parser:
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
     )
+    return parser, {title: parser.add_argument_group(title) for title in GROUPS}
 
 
-def add(group: argparse._ArgumentGroup, flag: str, text: str, **keywords: object) -> None:
-    """Add a flag, whose help ends with the setting's default if it is one."""
-    default = getattr(DEFAULTS, flag[2:].replace("-", "_"), None)
-    if isinstance(default, int | float | str) and default is not False:
-        text += f" (default {default:g})" if isinstance(default, float) else f" (default {default})"
-    group.add_argument(flag, help=text, **keywords)
-
-
-def add_images(group: argparse._ArgumentGroup) -> None:
+def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
-    add(group, "--content", "the photograph", type=Path, metavar="IMAGE", default=None)
-    add(group, "--styles", "the paintings", type=Path, metavar="IMAGE", nargs="+", default=[])
+    add = groups["images and files"].add_argument
+    several = {"type": Path, "nargs": "+", "action": "extend", "default": []}
+    content_help = "the photograph; several, or a folder, are painted one after the other"
+    add("--content", metavar="IMAGE", help=content_help, **several)
+    add("--styles", metavar="IMAGE", help="the paintings", **several)
     initial_help = "image to start from (default: noise)"
-    add(group, "--initial", initial_help, type=Path, metavar="IMAGE", default=None)
+    add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
 
 
-def add_network(group: argparse._ArgumentGroup) -> None:
-    """The flag for the network."""
-    text = (
-        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small "
-        "(default: the first of these that is here)"
-    )
-    add(group, "--network", text, metavar="FILE")
-
-
-def add_recipe(group: argparse._ArgumentGroup) -> None:
+def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flag for a recipe."""
     text = "settings of a published procedure, or of a .toml file; flags beside it win"
-    add(group, "--recipe", text, metavar="NAME|FILE", default=None)
+    groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
 
 
-def add_machine(group: argparse._ArgumentGroup) -> None:
-    """The flags for where to compute."""
-    add(group, "--device", "cpu, gpu or gpu:N (default: a GPU if there is one)")
-    add(group, "--threads", "CPU threads (default: one a core)", type=int, metavar="N")
+def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
+    """A flag that is off unless it is given."""
+    group.add_argument(flag, action="store_true", default=False, help=text)
 
 
-def add_quiet(group: argparse._ArgumentGroup) -> None:
+def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags that every program has, --help apart."""
-    add(group, "--quiet", "print errors only", action="store_true", default=False)
-    group.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    add_switch(groups["running"], "--quiet", "print errors only")
+    groups["running"].add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """The flags for what is computed."""
-    size = parser.add_argument_group("sizes")
-    add(size, "--width", "width of the picture in pixels (default: the content's)", type=int, metavar="W")
-    height_help = (
-        "its height, beside --width, where there is no content (default: in the first style's shape)"
-    )
-    add(size, "--height", height_help, type=int, metavar="H")
-    add(size, "--max-size", "shrink the picture to at most this on its longer side", type=int, metavar="N")
-    scales_help = "sizes at which the picture is made, coarse to fine, relative to its own, as 0.25 0.5 1"
-    add(size, "--scales", scales_help, type=float, nargs="+", metavar="F")
-    shares_help = "share of the iterations at each scale (default: equal)"
-    add(size, "--scale-shares", shares_help, type=float, nargs="+", metavar="F")
-    tile_help = (
-        "evaluate it in tiles of about N pixels a side, with the same result in less memory; 0 for whole "
-        "(default: whole if that fits well into the machine's memory, else 512)"
-    )
-    add(size, "--tile", tile_help, type=int, metavar="N")
-    style_help = "scale of each style, relative to the width (default 1 each)"
-    add(size, "--style-scales", style_help, type=float, nargs="+", metavar="F")
+def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
+    """The flags of all settings but some."""
+    for name, field in FIELDS.items():
+        if "group" in field.metadata and name not in without:
+            add_setting(groups[field.metadata["group"]], field)
 
-    objective = parser.add_argument_group("what is minimised")
-    add(objective, "--content-weight", "weight of the content", type=float, metavar="F")
-    add(objective, "--style-weight", "weight of the style", type=float, metavar="F")
-    shift_help = "weight of shifted Gram matrices, which hold long-range structure"
-    add(objective, "--shift-weight", shift_help, type=float, metavar="F")
-    histogram_help = "weight of the histogram loss, which steadies contrast and colours"
-    add(objective, "--histogram-weight", histogram_help, type=float, metavar="F")
-    add(objective, "--tv-weight", "weight of the total variation; more is smoother", type=float, metavar="F")
-    blend_help = "relative weight of each style (default: equal)"
-    add(objective, "--style-blend-weights", blend_help, type=float, nargs="+", metavar="F")
-    content_blend_help = "share of relu4_2; relu5_2, which keeps less detail, has the rest (default 1)"
-    add(objective, "--content-weight-blend", content_blend_help, type=float, metavar="F")
-    exponent_help = "each style layer weighs this many times the one before; more shows forms (default 1)"
-    add(objective, "--style-layer-weight-exp", exponent_help, type=float, metavar="F")
-    layers = {"type": str, "nargs": "+", "metavar": "NAME[=WEIGHT]"}
-    add(objective, "--content-layers", "content layers (default relu4_2, and relu5_2 by the blend)", **layers)
-    style_layers_help = "style layers (default relu1_1 relu2_1 relu3_1 relu4_1 relu5_1)"
-    add(objective, "--style-layers", style_layers_help, **layers)
-    add(
-        objective,
-        "--shift-layers",
-        "layers of the shifted Gram matrices (default: the style layers)",
-        **layers,
-    )
-    add(objective, "--histogram-layers", "layers of the histogram loss (default relu1_1 relu4_1)", **layers)
-    shifts_help = "positions to shift by, sideways and down (default 1 2 4 8)"
-    add(objective, "--shifts", shifts_help, type=int, nargs="+", metavar="N")
-    for flag, text in (
-        (
-            "--content-reduction",
-            "squared differences of the content's features: their mean, their sum, or, relative, their mean "
-            "over that of the features' squares",
-        ),
-        ("--style-reduction", "those of Gram matrices; if relative, of shifted ones and histograms as well"),
-        ("--tv-reduction", "those of neighbouring pixels; relative to 255^2"),
-        ("--gram-divisor", "divide Gram matrices by h*w*C (size), by h*w (positions), or not"),
-        ("--pooling", "how the network pools"),
-        (
-            "--padding",
-            "what the network's first layer sees beyond the picture's border: the mean pixel (zero), or the "
-            "pixels at the edge",
-        ),
-    ):
-        add(objective, flag, text, choices=CHOICES[flag[2:].replace("-", "_")])
-    normalize_help = "scale the network's filters to mean activations of 1 over the run's images"
-    add(objective, "--normalize", normalize_help, **SWITCH)
-    add(objective, "--preserve-colors", "keep the content's colours", **SWITCH)
 
-    search = parser.add_argument_group("how it is minimised")
-    add(search, "--iterations", "updates to make", type=int, metavar="N")
-    add(search, "--optimizer", "how", choices=CHOICES["optimizer"])
-    rate_help = "step, in grey levels; for every optimizer but lbfgs and lbfgs-b"
-    add(search, "--learning-rate", rate_help, type=float, metavar="F")
-    add(search, "--beta1", "Adam's decay of the first moment", type=float, metavar="F")
-    add(search, "--beta2", "Adam's decay of the second moment", type=float, metavar="F")
-    add(search, "--eps", "epsilon of Adam and of normalized gradient descent", type=float, metavar="F")
-    evaluations_help = "make each iteration of lbfgs-b a new call of at most so many evaluations, 5 or more"
-    add(search, "--evaluations", evaluations_help, type=int, metavar="N")
-    add(search, "--clip", "keep all pixels within 0..255 at every step", **SWITCH)
-    best_help = "keep the image with the lowest loss of all iterations"
-    add(search, "--best-of-all", best_help, **SWITCH)
-    noise_help = "share of noise in the start (default 1, or 0 with --initial)"
-    add(search, "--initial-noiseblend", noise_help, type=float, metavar="F")
-    kind_help = "normal about the mean pixel, or uniform in 128..129"
-    add(search, "--noise", kind_help, choices=CHOICES["noise"])
-    precision_help = (
-        "of the network's convolutions; bfloat16 rounds more and is faster on processors that have it, "
-        "which fastest finds out"
-    )
-    add(search, "--precision", precision_help, choices=CHOICES["precision"])
-    seed_help = "seed of the noise: same seed, threads and machine, same picture"
-    add(search, "--seed", seed_help, type=int, metavar="N")
+def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
+    """The flag of a setting, as its type and its entry say."""
+    entry = field.metadata
+    flags = [entry["short"]] if entry["short"] else []
+    flags.append(f"--{field.name.replace('_', '-')}")
+    default = entry["unset"] or shown(field.default)
+    text = entry["text"] + (f" (default: {default})" if default else "")
+    is_union = isinstance(field.type, types.UnionType)
+    kinds = [k for k in typing.get_args(field.type) if k is not types.NoneType] if is_union else [field.type]
+    if field.type == Layers | None:
+        group.add_argument(*flags, action=Words, kind=str, metavar="NAME[=WEIGHT]", help=text)
+    elif kinds[0] in LISTS:
+        group.add_argument(*flags, action=Words, kind=LISTS[kinds[0]], metavar=entry["metavar"], help=text)
+    elif kinds[0] is bool:
+        group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
+    else:
+        keywords = {"choices": entry["choices"], "metavar": entry["metavar"]}
+        group.add_argument(*flags, type=kinds[0], help=text, **keywords)
+
+
+def shown(default: object) -> str:
+    """A default as it is typed; nothing for a switch, or where there is none."""
+    if isinstance(default, bool) or default is None or default is MISSING:
+        return ""
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that flags name. Raises SettingsError."""
+    flags = {name: value for name, value in vars(options).items() if name in FIELDS}
+    for name, value in flags.items():
+        if FIELDS[name].type == Layers | None:
+            flags[name] = read_layers(name, value)
+    return flags
 
 
 def read_layers(name: str, words: Sequence[str]) -> Layers:
@@ -262,3 +286,32 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
         except ValueError:
             raise SettingsError(name, f"{weight!r} in {layer}={weight} is not a number") from None
     return weights
+
+
+def markdown(parser: Parser) -> str:
+    """The flags as tables, one a group."""
+    lines = [f"# {parser.prog}", "", parser.description, ""]
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.option_strings]
+        if actions:
+            lines += [f"## {group.title.capitalize()}", "", "| flag | |", "| --- | --- |"]
+            lines += [f"| `{invocation(action)}` | {described(action)} |" for action in actions] + [""]
+    return "\n".join(lines)
+
+
+def invocation(action: argparse.Action) -> str:
+    """A flag with what it takes."""
+    flags = ", ".join(action.option_strings)
+    if action.nargs == 0:
+        return flags
+    value = action.metavar or "{" + ",".join(action.choices or ()) + "}"
+    return f"{flags} {value}{' ...' if action.nargs == '+' else ''}".replace("|", "\\|")
+
+
+def described(action: argparse.Action) -> str:
+    """A flag's help, as a cell of a table."""
+    return (action.help or "").replace("%%", "%").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(markdown(build_parser()), end="")

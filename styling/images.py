@@ -7,7 +7,8 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -31,6 +32,30 @@ NOISE_SCALE = 0.256
 GAP = 6
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size."""
+
+    content: np.ndarray | None = None
+    styles: tuple[np.ndarray, ...] = ()
+    initial: np.ndarray | None = None
+
+    @classmethod
+    def named(cls, pairs: Iterable[tuple[str, np.ndarray]]) -> "Images":
+        """The images of pairs of a flag, content, styles or initial, and pixels."""
+        by_flag: dict[str, list[np.ndarray]] = {"content": [], "styles": [], "initial": []}
+        for flag, pixels in pairs:
+            by_flag[flag].append(pixels)
+        content, initial = (next(iter(by_flag[flag]), None) for flag in ("content", "initial"))
+        return cls(content, tuple(by_flag["styles"]), initial)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The (height, width) that decides the picture's: the content's, else the first style's, else 0."""
+        model = self.content if self.content is not None else next(iter(self.styles), None)
+        return (0, 0) if model is None else model.shape[:2]
 
 
 def read(path: str | os.PathLike) -> np.ndarray:

@@ -8,26 +8,31 @@ import argparse
 import importlib.util
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from styling import checks, networks, paths, recipes, states
 from styling.errors import RecipeError, SettingsError, StateError
-from styling.flags import read_layers
-from styling.settings import Running, Settings
+from styling.flags import settings_of
+from styling.settings import FIELDS, Running, Settings
 
 
 @dataclass(frozen=True)
 class Job:
     """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
 
-    vgg16: weights that take the settings' places if the network is a VGG-16, which shows once it is loaded.
-    instead_of: the network that the recipe is for, if it is not here. given: settings named by flags.
-    saved: the run to go on with.
+    contents, outputs: of each picture; a content may be None. is_batch: whether they are of several
+    photographs, or a folder. vgg16: weights that take the settings' places if the network is a VGG-16, which
+    shows once it is loaded. instead_of: the network that the recipe is for, if it is not here. given:
+    settings that stay as they are, whatever the network lacks. saved: the run to go on with.
     """
 
     options: argparse.Namespace
+    contents: tuple[Path | None, ...]
+    outputs: tuple[Path, ...]
+    is_batch: bool
     settings: Settings
     vgg16: dict[str, object]
     running: Running
@@ -36,18 +41,29 @@ class Job:
     given: frozenset[str]
     saved: states.Saved | None = None
 
+    @property
+    def left(self) -> list[tuple[Path | None, Path]]:
+        """The contents and outputs that are still to be made: in a batch, those that are there are done."""
+        pairs = zip(self.contents, self.outputs, strict=True)
+        skips = self.is_batch and not self.options.overwrite
+        return [(content, output) for content, output in pairs if not (skips and output.exists())]
+
 
 def plan(options: argparse.Namespace) -> Job:
     """What to do. Raises SettingsError for values out of range or at odds, RecipeError for a bad recipe."""
     flags = settings_of(options)
     saved, recipe = None, recipes.Recipe()
     if options.resume:
-        saved, recipe = take_up(options)
+        saved, recipe = read_resumed(options)
     elif options.recipe:
         recipe = recipes.read(options.recipe)
     source = options.resume or options.recipe
+    if options.content and "height" in flags:
+        raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
     network, instead_of = choose_network(flags.get("network"), recipe, source)
     settings, running = recipes.combine(recipe, flags)
+    settings.check_effect(flags)
+    check_noise(settings, flags, options.initial is not None)
     vgg16 = {name: weight for name, weight in recipe.vgg16.items() if name not in flags}
     if saved:
         before, _ = recipes.combine(recipe, {})
@@ -61,24 +77,44 @@ def plan(options: argparse.Namespace) -> Job:
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
     try:
         for either in (settings, replace(settings, **vgg16)):
-            either.check_images(options.content is not None, len(options.styles), options.initial is not None)
+            either.check_images(bool(options.content), len(options.styles), options.initial is not None)
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
-    return Job(options, settings, vgg16, running, network, instead_of, frozenset(flags), saved)
+    contents, outputs, is_batch = pictures(options, settings)
+    given = frozenset(flags if options.recipe else FIELDS)
+    return Job(
+        options, contents, outputs, is_batch, settings, vgg16, running, network, instead_of, given, saved
+    )
 
 
-def settings_of(options: argparse.Namespace) -> dict[str, object]:
-    """The settings that flags name. Raises SettingsError."""
-    flags = {name: value for name, value in vars(options).items() if name in recipes.TYPES}
-    for name in ("content_layers", "style_layers", "shift_layers", "histogram_layers"):
-        if name in flags:
-            flags[name] = read_layers(name, flags[name])
-    for name in ("scales", "scale_shares", "style_scales", "style_blend_weights", "shifts"):
-        if name in flags:
-            flags[name] = tuple(flags[name])
-    return flags
+def pictures(
+    options: argparse.Namespace, settings: Settings
+) -> tuple[tuple[Path | None, ...], tuple[Path, ...], bool]:
+    """The content and the output of each picture, and whether they are a batch."""
+    named = options.content
+    if len(named) < 2 and not any(map(os.path.isdir, named)):
+        return (named[0] if named else None,), (options.output,), False
+    contents = tuple(paths.expand("content", named))
+    paths.check_folder("output", options.output)
+    if options.output.suffix.lower() in paths.FORMATS:
+        problem = f"{options.output} is one picture; name a folder for the {len(contents)} of --content"
+        raise SettingsError("output", problem)
+    for flag in ("checkpoint_output", "save_recipe", "save_state", "resume"):
+        if getattr(options, flag):
+            raise SettingsError(flag, "goes with one picture only; give a single --content")
+    stems = Counter(path.stem for path in contents)
+    names = [path.stem if stems[path.stem] == 1 else path.name for path in contents]
+    return contents, tuple(options.output / f"{name}.png" for name in names), True
+
+
+def check_noise(settings: Settings, flags: dict[str, object], has_initial: bool) -> None:
+    """Raise SettingsError for flags about the start that have no effect on it."""
+    if "noise" in flags and settings.noiseblend(has_initial) == 0:
+        raise SettingsError("noise", "has no effect, since the start has no noise; see --initial-noiseblend")
+    if has_initial and settings.noiseblend(has_initial) == 1:
+        raise SettingsError("initial", "has no effect with --initial-noiseblend 1, which is all noise")
 
 
 def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tuple[Path, str | None]:
@@ -94,10 +130,10 @@ def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tu
     return networks.find(named or (None if instead_of else wanted)), instead_of
 
 
-def take_up(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
+def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
     """The run that --resume names, and its settings as a recipe.
 
-    Images that the command line does not name, and the file to keep the run in, are put into the options.
+    Images that the command line does not name, and the file to save the run in, are put into the options.
     Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
     """
     path = options.resume
@@ -106,11 +142,12 @@ def take_up(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
         raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
     saved = states.read(path)
     for flag in ("content", "styles", "initial"):
+        is_list = flag != "initial"
         given = getattr(options, flag)
-        count = len(given) if flag == "styles" else given is not None
+        count = len(given) if is_list else given is not None
         before = [Path(name) for saved_flag, name, _ in saved.images if saved_flag == flag]
         if not count and before:
-            setattr(options, flag, before if flag == "styles" else before[0])
+            setattr(options, flag, before if is_list else before[0])
             for name in before:
                 check_present(path, flag, name)
         elif count != len(before):
@@ -157,9 +194,11 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     """Every file that the run will read, with the flag that names it."""
     options = job.options
     yield "network", job.network
-    for flag in ("content", "initial"):
-        if getattr(options, flag):
-            yield flag, getattr(options, flag)
+    for content, _ in job.left:
+        if content:
+            yield "content", content
+    if options.initial:
+        yield "initial", options.initial
     for style in options.styles:
         yield "styles", style
     if options.recipe and options.recipe not in recipes.shipped():
@@ -171,7 +210,10 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
 def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     """Every file that the run will write, with the flag that asks for it. Raises SettingsError."""
     options, settings = job.options, job.settings
-    yield "output", options.output
+    for _, output in job.left:
+        yield "output", output
+        for flag in progress_flags(job):
+            yield flag, beside(output, flag)
     if options.save_recipe:
         yield "save_recipe", options.save_recipe
     if options.save_state:
@@ -179,15 +221,10 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     checks.count("save_state_iterations", options.save_state_iterations)
     if options.save_state_iterations and not options.save_state:
         raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
-    for flag in ("progress_write", "progress_plot"):
-        if getattr(options, flag):
-            yield flag, beside(options.output, flag)
     if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
         raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
-    if job.running.progress_grid:
-        yield "progress_grid", beside(options.output, "progress_grid")
     pattern, every = options.checkpoint_output, settings.checkpoint_iterations
-    given = "checkpoint_iterations" in job.given  # a recipe's are for comparing, and need no files
+    given = "checkpoint_iterations" in vars(options)  # a recipe's are for comparing, and need no files
     if (pattern and not every) or (given and not pattern):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
@@ -200,7 +237,17 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
             yield "checkpoint_output", path
 
 
+def progress_flags(job: Job) -> Sequence[str]:
+    """The flags that ask for a file about the run's progress."""
+    wanted = {
+        "progress_write": job.options.progress_write,
+        "progress_plot": job.options.progress_plot,
+        "progress_grid": job.running.progress_grid,
+    }
+    return [flag for flag, is_wanted in wanted.items() if is_wanted]
+
+
 def beside(output: Path, flag: str) -> Path:
-    """Where what a --progress flag asks for goes, in the folder of the output."""
+    """Where what a --progress flag asks for goes: beside the output, and named for it."""
     names = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
-    return output.with_name(f"progress{names[flag]}")
+    return output.with_name(f"{output.stem}-progress{names[flag]}")

@@ -5,7 +5,7 @@ Each check raises SettingsError with the name of the flag that named the file.
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from styling.errors import SettingsError
@@ -13,6 +13,7 @@ from styling.files import check_writable
 from styling.images import FORMATS
 
 IMAGE_FLAGS = ("output", "checkpoint_output")
+READABLE = {*FORMATS, ".gif", ".heic", ".heif", ".avif"}  # as the images of a folder
 
 
 def check_names(
@@ -43,8 +44,33 @@ def check_names(
             raise SettingsError(flag, f"{path} cannot be written: {error.strerror}") from None
 
 
+def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
+    """The files, and for folders the images in them, by name; raises for a folder that has none."""
+    for path in named:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(file for file in path.iterdir() if file.suffix.lower() in READABLE)
+        if not found:
+            raise SettingsError(flag, f"{path} is a folder without images")
+        yield from found
+
+
+def check_folder(flag: str, path: Path) -> None:
+    """Raise unless `path` is a folder, or can become one."""
+    if path.exists() and not path.is_dir():
+        raise SettingsError(flag, f"{path} is a file, where a folder is wanted")
+    if not path.parent.is_dir():
+        raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
+
+
 def check_input(flag: str, path: Path) -> None:
     """Raise unless `path` is a file that can be read."""
+    url = re.match(r"(https?|ftp):/+(.*)", str(path))
+    if url and not path.exists():
+        raise SettingsError(flag, f"{url[1]}://{url[2]} is a URL; download it first, and name the file")
+    if "," in str(path) and not path.exists() and all(map(os.path.exists, str(path).split(","))):
+        raise SettingsError(flag, f"there is no file {path}; put spaces, not commas, between names")
     if "\0" in str(path):  # as a text in a file can have it
         raise SettingsError(flag, f"{str(path)!r} is no name of a file")
     try:

@@ -7,14 +7,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+# What stops a run: a request to end, and a terminal that is closed, which not every system tells.
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which stops a run as Ctrl-C does."""
+    """A signal that stops a run as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 def stopped(stop: KeyboardInterrupt) -> int:
-    """The exit status after Ctrl-C, or after SIGTERM, as shells have it."""
-    return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+    """The exit status after Ctrl-C, or after another signal, as shells have it."""
+    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -29,17 +36,17 @@ def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
 
 
 def terminable() -> contextlib.AbstractContextManager:
-    """Have SIGTERM raise Terminated."""
+    """Have SIGTERM and SIGHUP raise Terminated; nohup, which has SIGHUP ignored, stays in force."""
 
-    def stop(*ignored: object) -> NoReturn:
-        raise Terminated
+    def stop(number: int, frame: object) -> NoReturn:
+        raise Terminated(number)
 
-    return handled([signal.SIGTERM], stop)
+    return handled([number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN], stop)
 
 
 def uninterrupted() -> contextlib.AbstractContextManager:
-    """Take no notice of Ctrl-C and SIGTERM, which could only lose what is being written."""
-    return handled([signal.SIGINT, signal.SIGTERM], signal.SIG_IGN)
+    """Take no notice of Ctrl-C and its like, which could only lose what is being written."""
+    return handled([signal.SIGINT, *STOPS], signal.SIG_IGN)
 
 
 @contextlib.contextmanager

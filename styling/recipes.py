@@ -24,13 +24,11 @@ from styling.errors import NetworkError, RecipeError, SettingsError
 from styling.files import write_whole
 from styling.networks import data_folder
 from styling.paths import check_input
-from styling.settings import LAYER_TERMS, WEIGHTS, Running, Settings
+from styling.settings import FIELDS, LAYER_TERMS, WEIGHTS, Running, Settings
 
 MOST_BYTES = 2**20
 NAMES = {kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in (Settings, Running)}
-TYPES = {"description": str} | {
-    field.name: field.type for kind in (Settings, Running) for field in dataclasses.fields(kind)
-}
+TYPES = {"description": str} | {name: field.type for name, field in FIELDS.items()}
 
 
 class Kind(NamedTuple):
@@ -175,26 +173,22 @@ def build(values: dict[str, object]) -> tuple[Settings, Running]:
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
 
 
-def for_network(settings: Settings, vgg16: dict[str, object], layers: Collection[str]) -> Settings:
-    """The settings, with the weights `vgg16` in place of theirs where these layers, which are the network's,
-    are those of a VGG-16: its third block has three convolutions, and VGG-19's has four."""
-    is_vgg16 = "relu3_3" in layers and "relu3_4" not in layers
-    return dataclasses.replace(settings, **vgg16) if is_vgg16 else settings
-
-
-def without_missing(
-    settings: Settings, layers: Collection[str], named: Collection[str]
+def for_network(
+    settings: Settings, vgg16: dict[str, object], layers: Collection[str], kept: Collection[str]
 ) -> tuple[Settings, list[str]]:
-    """The settings without layers other than these, which are the network's, and the names that went.
+    """The settings as they are for a network with these layers, and the names of layers that it lacks.
 
-    The others keep their weights. named: settings that were named on the command line, which stay as they
-    are. Raises NetworkError where a term would lose all its layers.
+    vgg16: weights that replace theirs on a VGG-16, whose third block has three convolutions, where VGG-19's
+    has four. Layers that the network lacks are left out, and the others keep their weights. kept: settings
+    that stay as they are. Raises NetworkError where a term would lose all its layers.
     """
-    changes, gone = {}, []
+    is_vgg16 = "relu3_3" in layers and "relu3_4" not in layers
+    changes, gone = dict(vgg16) if is_vgg16 else {}, []
+    settings = dataclasses.replace(settings, **changes)
     for term in LAYER_TERMS:
         weights = settings.layer_weights(term)
         missing = [name for name in weights if name not in layers]
-        if not missing or f"{term}_layers" in named:
+        if not missing or f"{term}_layers" in kept:
             continue
         changes[f"{term}_layers"] = {name: weights[name] for name in weights if name not in missing}
         gone += [name for name in missing if name not in gone]

@@ -26,29 +26,23 @@ SAMPLES = 9  # of the time that updates take
 LONG_SECONDS, SECONDS_TO_ESTIMATE = 180, 10
 LEAST_WIDTH = 256  # that is proposed for a shorter run
 LINES = 10
-GRID_IMAGES, GRID_COLUMNS = 10, 5
+GRID_COLUMNS = 5
+BAR_COLUMNS = 20  # of the bar itself and the percentage
 
 
 class Reporter:
     """Shows each Progress it is called with: a bar on stderr where that is a terminal, else lines on stdout.
 
-    settings: of the run. every: print a line, and record the losses, every so many iterations; None for a
-    line each tenth of a run without a bar, and for recording every iteration.
-    recording: keep the losses in `history`, rows of (iteration, content, style, ..., total).
-    resumed: the run has begun before, so that its size is settled.
+    settings: of the run. every: print a line every so many iterations; None for one each tenth of a run
+    without a bar. resumed: the run has begun before, so that its size is settled.
     """
 
-    def __init__(
-        self, settings: Settings, every: int | None, recording: bool, quiet: bool, resumed: bool = False
-    ) -> None:
-        self.history: list[tuple[float, ...]] = []
+    def __init__(self, settings: Settings, every: int | None, quiet: bool, resumed: bool = False) -> None:
         self._settings = settings
-        self._recording = recording
         self._quiet = quiet
         self._resumed = resumed
         self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _bar()
         self._every_line = every or (None if self._bar else max(settings.iterations // LINES, 1))
-        self._every_record = every or 1
         self._next_update = 0.0
         self._started = time.monotonic()
         self._pace = Pace()
@@ -59,14 +53,11 @@ class Reporter:
         """Show what is due; the losses are read from the device only if anything is."""
         iteration = progress.iteration
         begins = progress.state.scale != self._scale
-        record = self._recording and self._is_due(iteration, self._every_record)
         line = self._every_line is not None and self._is_due(iteration, self._every_line)
         update = not self._quiet and (begins or time.monotonic() >= self._next_update)
-        if not (record or line or update):
+        if not (line or update):
             return
         losses = progress.losses()
-        if record:
-            self.history.append((iteration, *losses.values()))
         if update:
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
             if begins:
@@ -100,9 +91,11 @@ class Reporter:
         """Draw the bar, by the share of the pixels that are done."""
         passed = tqdm.format_interval(time.monotonic() - self._started)
         to_go = "?" if left is None else tqdm.format_interval(left)
-        times = f"{progress.iteration}/{self._settings.iterations} [{passed}, {to_go} left]"
-        parts = ", ".join(f"{name} {loss:.2g}" for name, loss in losses.items() if name != "total")
-        self._bar.set_description_str(f"{times} total {losses['total']:.3g} ({parts})", refresh=False)
+        text = f"{progress.iteration}/{self._settings.iterations} [{passed}, {to_go} left]"
+        text += f" total {losses['total']:.3g}"
+        parts = f" ({', '.join(f'{name} {loss:.2g}' for name, loss in losses.items() if name != 'total')})"
+        room = os.get_terminal_size(sys.stderr.fileno()).columns - len(text) - BAR_COLUMNS
+        self._bar.set_description_str(text + (parts if len(parts) < room else ""), refresh=False)
         self._bar.n = 1 - progress.pixels_left / sum(scale.pixels for scale in progress.scales)
         self._bar.refresh()
 
@@ -149,6 +142,11 @@ def shorter(seconds: float, settings: Settings, size: tuple[int, int]) -> str:
         flag = f"--max-size {max(size) // 2}" if settings.max_size else f"--width {size[1] // 2}"
         share = 1 / 4
     return f"{flag} would take about {duration(share * seconds)}"
+
+
+def seconds(count: float) -> str:
+    """So many seconds, or minutes and hours, as 12 s, 3:05 or 1:02:03."""
+    return f"{count:.0f} s" if count < 100 else tqdm.format_interval(count)
 
 
 def duration(seconds: float) -> str:
@@ -206,11 +204,6 @@ def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], 
     axes.grid(alpha=0.3)
     axes.legend()
     return write_whole(path, partial(figure.savefig, format=path.suffix[1:], dpi=120), overwrite)
-
-
-def grid_iterations(iterations: int) -> set[int]:
-    """After how many updates an image of the run goes into the grid: ten, evenly, the last at the end."""
-    return {iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)} - {0}
 
 
 def write_grid(path: Path, overwrite: bool, pictures: Sequence[np.ndarray]) -> Path:

@@ -1,170 +1,300 @@
 """The settings of a run: one frozen value with every default, and the rules that tie settings together.
 
-A flag, a recipe's key and a keyword argument carry the same name. Nothing here needs TensorFlow, so that a
-wrong setting is found out at once. Defaults are those of the best known TensorFlow program of this
-family (Athalye 2015), except for average pooling, which is what Gatys et al. (2015) use.
+Each setting is one entry: its type, its default, what it means, and the values that it may have. The flags,
+the keys of recipes and specs, the checks and the table of flags in docs all follow from that. Nothing here
+needs TensorFlow, so that a wrong setting is found out at once. Defaults are those of the best known
+TensorFlow program of this family (Athalye 2015), except for average pooling, which is what Gatys et al.
+(2015) use.
 """
 
+import dataclasses
 import itertools
 import math
-import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from styling import checks
+from styling.checks import Layers
 from styling.errors import SettingsError
+
+if TYPE_CHECKING:
+    from vgg import Network
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2", "relu5_2")
 HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
-CHOICES = {
-    "pooling": ("avg", "max"),
-    "padding": ("zero", "edge"),
-    "content_reduction": ("mean", "sum", "relative"),
-    "style_reduction": ("mean", "sum", "relative"),
-    "tv_reduction": ("mean", "sum", "relative"),
-    "gram_divisor": ("size", "positions", "none"),
-    "optimizer": ("adam", "lbfgs", "lbfgs-b", "gradient-descent", "normalized-gradient-descent"),
-    "noise": ("normal", "uniform"),
-    "precision": ("float32", "bfloat16", "fastest"),
-}
+WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
+REDUCTIONS = ("mean", "sum", "relative")
+DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
 MOST_THREADS = 1024
 FEWEST_EVALUATIONS = 5  # fewer can end within the first line search, with nothing found
 
-WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
+Check = Callable[[str, Any], None]
+not_negative = partial(checks.number, low=0)
+positive = partial(checks.number, low=0, low_open=True)
+share = partial(checks.number, low=0, high=1)
+decay = partial(checks.number, low=0, high=1, high_open=True)
 
-Layers = checks.Layers
+
+def setting(
+    group: str,
+    default: object,
+    text: str,
+    check: Check | None = None,
+    *,
+    choices: tuple[str, ...] | None = None,
+    metavar: str | None = None,
+    short: str | None = None,
+    unset: str = "",
+    only_with: tuple[str, tuple[str, ...] | None] | None = None,
+) -> Any:
+    """A field of Settings or Running.
+
+    group: of the flags, in --help. text: what it is, as --help says. check: raises SettingsError for a value
+    out of range. choices: the values that it may have, if these are a few. metavar: stands for the value in
+    --help. short: another name of the flag. unset: what None stands for. only_with: another setting, and the
+    values of that with which this one has an effect; None for any but 0.
+    """
+    if choices:
+        check = partial(checks.choice, choices=choices)
+    metadata = {
+        "group": group,
+        "text": text,
+        "check": check,
+        "choices": choices,
+        "metavar": metavar,
+        "short": short,
+        "unset": unset,
+        "only_with": only_with,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+sizes = partial(setting, "sizes")
+minimised = partial(setting, "what is minimised")
+search = partial(setting, "how it is minimised")
+running = partial(setting, "running")
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides what a run computes, besides the images and the network.
 
-    iterations: optimiser updates to make.
-    checkpoint_iterations: compare the loss every so many updates, or None for only at the end; the result
-        is the image with the lowest loss among those compared.
-    best_of_all: compare the loss after every update instead.
-    width, height, max_size: pixels; width of the result, or at most so many on its longer side; the
-        content's own size where all are None, or the first style's where there is no content. A height is
-        for a result without content, and goes together with a width.
-    padding: what the network's first convolution sees beyond the border: zeros, which are the mean pixel, or
-        the pixels at the edge again.
-    normalize: scale the network's filters to mean activations of 1 over the run's images (Gatys et al. 2016).
-    content_layers, style_layers, shift_layers, histogram_layers: names, or a dict of names and weights (used
-        as they are); None for relu4_2 and relu5_2, shared out by content_weight_blend; for relu1_1 ..
-        relu5_1; for the style layers with their weights; and for relu1_1 and relu4_1. Layers without weights
-        have equal shares, but style layers those of style_layer_weight_exp.
-    content_weight_blend: weight of relu4_2, 0..1; relu5_2 has the rest. None stands for 1.
-    style_layer_weight_exp: each style layer weighs this many times the one before. None stands for 1.
-    shifts: positions by which feature maps are moved, sideways and down, for the shifted Gram matrices.
-    content_reduction: the mean of squared differences of features, their sum, or relative: the mean over the
-        mean square of the content's features.
-    style_reduction: the same of Gram matrices; relative: over the mean square of each style's own, and so for
-        its shifted Gram matrices and its histograms.
-    tv_reduction: the same of neighbouring pixels; relative: over 255^2.
-    gram_divisor: a Gram matrix is divided by its map's size h * w * C, by its positions h * w, or by none;
-        with "none", a style counts as if it had as many positions as the picture. It cancels in a relative
-        style loss.
-    scales: sizes at which the picture is made one after the other, from coarse to fine, relative to the
-        result's; the last is 1. A longer side of less than 192 pixels becomes 192, or the result's where that
-        is less; scales that come to one size are one. scale_shares: of the iterations, any positive scale;
-        None for equal shares.
-    tile: evaluate the picture, and styles, in tiles of about so many pixels a side, with the same result in
-        less memory; 0 for whole, None for whole if that fits well into the machine's memory.
-    precision: of the network's convolutions. bfloat16 has 8 bits; it takes less time and memory where the
-        processor has instructions for it, and far more time elsewhere. fastest is bfloat16 on such a
-        processor, else float32.
-    style_scales: scale of each style relative to the result's width; None for 1 each.
-    style_blend_weights: share of each style, any positive scale; None for equal shares.
-    learning_rate: in grey levels; of every optimiser but the two of L-BFGS. beta1, beta2: of adam. eps: of
-        adam and normalized-gradient-descent.
-    evaluations: makes an iteration of lbfgs-b a new call of at most so many evaluations (5 or more); None
-        for an iteration of its own.
-    clip: keep every pixel within 0..255 at every step; for L-BFGS as bounds.
-    initial_noiseblend: share of noise in the start, 0..1; None for 0 with an initial image, else 1.
-    noise: normal, of deviation 0.256 about the mean pixel, or uniform in [128, 129).
-    seed: of the start's noise; None for a new one each time.
-    preserve_colors: take the colours (chroma) of the content.
-
-    Raises SettingsError where a value is out of range or two contradict each other.
+    None stands for what the entry says beside it. Layers are names, or a dict of names and weights. Raises
+    SettingsError where a value is out of range or two contradict each other.
     """
 
-    iterations: int = 1000
-    checkpoint_iterations: int | None = None
-    best_of_all: bool = False
-    width: int | None = None
-    height: int | None = None
-    max_size: int | None = None
-    pooling: str = "avg"
-    padding: str = "zero"
-    normalize: bool = False
-    content_layers: Layers | None = None
-    style_layers: Layers | None = None
-    shift_layers: Layers | None = None
-    histogram_layers: Layers | None = None
-    content_weight_blend: float | None = None
-    style_layer_weight_exp: float | None = None
-    shifts: tuple[int, ...] = (1, 2, 4, 8)
-    content_weight: float = 5.0
-    style_weight: float = 500.0
-    shift_weight: float = 0.0
-    histogram_weight: float = 0.0
-    tv_weight: float = 100.0
-    content_reduction: str = "mean"
-    style_reduction: str = "mean"
-    tv_reduction: str = "mean"
-    gram_divisor: str = "size"
-    scales: tuple[float, ...] = (1.0,)
-    scale_shares: tuple[float, ...] | None = None
-    tile: int | None = None
-    precision: str = "float32"
-    style_scales: tuple[float, ...] | None = None
-    style_blend_weights: tuple[float, ...] | None = None
-    optimizer: str = "adam"
-    learning_rate: float = 10.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    evaluations: int | None = None
-    clip: bool = False
-    initial_noiseblend: float | None = None
-    noise: str = "normal"
-    seed: int | None = None
-    preserve_colors: bool = False
+    width: int | None = sizes(
+        None, "width of the picture in pixels", checks.count, metavar="W", short="-w", unset="the content's"
+    )
+    height: int | None = sizes(
+        None,
+        "its height, beside --width, where there is no content",
+        checks.count,
+        metavar="H",
+        unset="in the first style's shape",
+    )
+    max_size: int | None = sizes(
+        None,
+        "shrink the picture to at most so many pixels on its longer side; not beside --width",
+        checks.count,
+        metavar="N",
+    )
+    scales: tuple[float, ...] = sizes(
+        (1.0,),
+        "sizes at which the picture is made one after the other, relative to its own, from coarse to fine, "
+        "as 0.25 0.5 1; a longer side of less than 192 pixels becomes 192, or the picture's own where that "
+        "is less",
+        checks.scales,
+        metavar="F",
+    )
+    scale_shares: tuple[float, ...] | None = sizes(
+        None, "share of the iterations at each scale", checks.weights, metavar="F", unset="equal"
+    )
+    tile: int | None = sizes(
+        None,
+        "evaluate the picture in tiles of about N pixels a side, with the same result in less memory; 0 for "
+        "whole",
+        partial(checks.count, low=0),
+        metavar="N",
+        unset="whole if that needs less than half of the memory, else 512",
+    )
+    style_scales: tuple[float, ...] | None = sizes(
+        None, "scale of each style, relative to the width", checks.positives, metavar="F", unset="1 each"
+    )
+
+    content_weight: float = minimised(5.0, "weight of the content", not_negative, metavar="F")
+    style_weight: float = minimised(500.0, "weight of the style", not_negative, metavar="F")
+    shift_weight: float = minimised(
+        0.0, "weight of shifted Gram matrices, which hold long-range structure", not_negative, metavar="F"
+    )
+    histogram_weight: float = minimised(
+        0.0, "weight of the histogram loss, which steadies contrast and colours", not_negative, metavar="F"
+    )
+    tv_weight: float = minimised(
+        100.0, "weight of the total variation; more is smoother", not_negative, metavar="F"
+    )
+    style_blend_weights: tuple[float, ...] | None = minimised(
+        None, "relative weight of each style", checks.weights, metavar="F", unset="equal"
+    )
+    content_weight_blend: float | None = minimised(
+        None,
+        "share of relu4_2; relu5_2, which keeps less detail, has the rest",
+        share,
+        metavar="F",
+        unset="1",
+        only_with=("content_weight", None),
+    )
+    style_layer_weight_exp: float | None = minimised(
+        None,
+        "each style layer weighs this many times the one before; more shows forms",
+        not_negative,
+        metavar="F",
+        unset="1",
+    )
+    content_layers: Layers | None = minimised(
+        None,
+        "content layers; without weights, in equal shares",
+        checks.layers,
+        unset="relu4_2, and relu5_2 by the blend",
+        only_with=("content_weight", None),
+    )
+    style_layers: Layers | None = minimised(
+        None,
+        "style layers; without weights, by the exponent",
+        checks.layers,
+        unset=" ".join(STYLE_LAYERS),
+    )
+    shift_layers: Layers | None = minimised(
+        None,
+        "layers of the shifted Gram matrices",
+        checks.layers,
+        unset="the style layers",
+        only_with=("shift_weight", None),
+    )
+    histogram_layers: Layers | None = minimised(
+        None,
+        "layers of the histogram loss",
+        checks.layers,
+        unset=" ".join(HISTOGRAM_LAYERS),
+        only_with=("histogram_weight", None),
+    )
+    shifts: tuple[int, ...] = minimised(
+        (1, 2, 4, 8),
+        "positions by which feature maps are shifted, sideways and down",
+        checks.shifts,
+        metavar="N",
+        only_with=("shift_weight", None),
+    )
+    content_reduction: str = minimised(
+        "mean",
+        "squared differences of the content's features: their mean, their sum, or, relative, their mean over "
+        "that of the features' squares",
+        choices=REDUCTIONS,
+        only_with=("content_weight", None),
+    )
+    style_reduction: str = minimised(
+        "mean",
+        "those of Gram matrices; if relative, over the mean square of each style's own, and so for shifted "
+        "ones and histograms",
+        choices=REDUCTIONS,
+    )
+    tv_reduction: str = minimised(
+        "mean",
+        "those of neighbouring pixels; if relative, over 255^2",
+        choices=REDUCTIONS,
+        only_with=("tv_weight", None),
+    )
+    gram_divisor: str = minimised(
+        "size",
+        "divide Gram matrices by h*w*C (size), by h*w (positions), or not; with none, a style counts as if "
+        "it had as many positions as the picture",
+        choices=("size", "positions", "none"),
+        only_with=("style_reduction", ("mean", "sum")),
+    )
+    pooling: str = minimised("avg", "how the network pools", choices=("avg", "max"))
+    padding: str = minimised(
+        "zero",
+        "what the network's first layer sees beyond the picture's border: the mean pixel (zero), or the "
+        "pixels at the edge",
+        choices=("zero", "edge"),
+    )
+    normalize: bool = minimised(
+        False, "scale the network's filters to mean activations of 1 over the run's images"
+    )
+    preserve_colors: bool = minimised(False, "keep the content's colours")
+
+    iterations: int = search(1000, "updates to make", checks.count, metavar="N")
+    optimizer: str = search(
+        "adam", "how; lbfgs-b is scipy's, on the host", choices=(*DESCENTS, "lbfgs", "lbfgs-b")
+    )
+    learning_rate: float = search(
+        10.0, "the step, in grey levels", positive, metavar="F", only_with=("optimizer", DESCENTS)
+    )
+    beta1: float = search(
+        0.9, "Adam's decay of the first moment", decay, metavar="F", only_with=("optimizer", ("adam",))
+    )
+    beta2: float = search(
+        0.999, "Adam's decay of the second moment", decay, metavar="F", only_with=("optimizer", ("adam",))
+    )
+    eps: float = search(
+        1e-8,
+        "epsilon of Adam and of normalized gradient descent",
+        positive,
+        metavar="F",
+        only_with=("optimizer", ("adam", "normalized-gradient-descent")),
+    )
+    evaluations: int | None = search(
+        None,
+        f"make each iteration of lbfgs-b a new call of at most so many evaluations, {FEWEST_EVALUATIONS} or "
+        "more; Ctrl-C keeps the last whole iteration",
+        partial(checks.count, low=FEWEST_EVALUATIONS),
+        metavar="N",
+        unset="an iteration of its own",
+        only_with=("optimizer", ("lbfgs-b",)),
+    )
+    clip: bool = search(False, "keep all pixels within 0..255 at every step")
+    best_of_all: bool = search(False, "keep the image with the lowest loss of all iterations")
+    checkpoint_iterations: int | None = setting(
+        "images and files",
+        None,
+        "write the best image so far, and compare, every so many iterations; the result is the image with "
+        "the lowest loss of those compared",
+        checks.count,
+        metavar="N",
+    )
+    initial_noiseblend: float | None = search(
+        None, "share of noise in the start", share, metavar="F", unset="1, or 0 with --initial"
+    )
+    noise: str = search(
+        "normal",
+        "normal, with a standard deviation of 0.256 about the mean pixel, or uniform in 128..129",
+        choices=("normal", "uniform"),
+    )
+    precision: str = search(
+        "float32",
+        "of the network's convolutions; bfloat16 rounds more and is faster on processors that have it "
+        "(avx512_bf16, amx_bf16), which fastest finds out; not for long runs of lbfgs-b, whose line searches "
+        "know nothing of rounding",
+        choices=("float32", "bfloat16", "fastest"),
+    )
+    seed: int | None = search(
+        None,
+        "seed of the noise: same seed, threads and machine, same picture",
+        partial(checks.count, low=0),
+        metavar="N",
+        unset="a new one each time",
+    )
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "checkpoint_iterations", "width", "height", "max_size"):
-            checks.count(name, getattr(self, name))
-        checks.count("evaluations", self.evaluations, low=FEWEST_EVALUATIONS)
-        for name in (*WEIGHTS, "style_layer_weight_exp"):
-            checks.number(name, getattr(self, name), low=0)
-        for name in ("learning_rate", "eps"):
-            checks.number(name, getattr(self, name), low=0, low_open=True)
-        for name in ("beta1", "beta2"):
-            checks.number(name, getattr(self, name), low=0, high=1, high_open=True)
-        for name in ("content_weight_blend", "initial_noiseblend"):
-            checks.number(name, getattr(self, name), low=0, high=1)
-        for scale in self.style_scales or ():
-            checks.number("style_scales", scale, low=0, low_open=True)
-        checks.count("seed", self.seed, low=0)
-        checks.count("tile", self.tile, low=0)
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise SettingsError(name, f"{getattr(self, name)!r} is none of {', '.join(choices)}")
+        _check_fields(self)
         if not any(getattr(self, name) for name in WEIGHTS):
             raise SettingsError("style_weight", "every weight is 0, which leaves nothing to optimise")
-        if self.style_blend_weights is not None:
-            checks.weights("style_blend_weights", self.style_blend_weights)
-        for term in LAYER_TERMS:
-            checks.layers(f"{term}_layers", getattr(self, f"{term}_layers"))
-        checks.shifts("shifts", self.shifts)
-        checks.scales("scales", self.scales)
         if self.scale_shares is not None:
-            checks.weights("scale_shares", self.scale_shares)
             checks.one_each("scale_shares", self.scale_shares, len(self.scales), "scale")
-        self._check_contradictions()
-
-    def _check_contradictions(self) -> None:
         if self.width and self.max_size:
             raise SettingsError("max_size", "contradicts --width; give one of the two")
         if self.height and not self.width:
@@ -177,8 +307,38 @@ class Settings:
         if self.tile and self.histogram_weight:
             problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
             raise SettingsError("tile", problem)
-        if self.evaluations and self.optimizer != "lbfgs-b":
-            raise SettingsError("evaluations", "goes together with --optimizer lbfgs-b")
+        if self.evaluations:
+            self.check_effect(["evaluations"])
+
+    @classmethod
+    def from_recipe(cls, name: str, network: "Network | None" = None, **settings: object) -> "Settings":
+        """The settings of a recipe, by its name or its file, with others in place of its own.
+
+        network: the one that is to paint; the weights that the recipe has for it are taken then, and layers
+        that it lacks are left out. Raises SettingsError, RecipeError and NetworkError.
+        """
+        from styling import recipes  # which needs this module
+
+        recipe = recipes.read(name)
+        found, _ = recipes.combine(recipe, settings)
+        if network is None:
+            return found
+        layers = {layer.name for layer in network.layers}
+        weights = {name: weight for name, weight in recipe.vgg16.items() if name not in settings}
+        return recipes.for_network(found, weights, layers, settings)[0]
+
+    def check_effect(self, names: Collection[str]) -> None:
+        """Raise SettingsError if one of these settings has no effect beside the others."""
+        for name in names:
+            other, values = FIELDS[name].metadata["only_with"] or (None, None)
+            if other is None:
+                continue
+            value, flag = getattr(self, other), f"--{other.replace('_', '-')}"
+            if values is None and not value:
+                raise SettingsError(name, f"has no effect without {flag}; give both or neither")
+            if values is not None and value not in values:
+                problem = f"has no effect with {flag} {value}, only with {' or '.join(values)}"
+                raise SettingsError(name, problem)
 
     @property
     def losses(self) -> tuple[str, ...]:
@@ -285,31 +445,46 @@ def style_size(height: int, width: int, scale: float, content_width: int) -> tup
 class Running:
     """What decides where a run computes and what people see of it, and not what is computed.
 
-    network: a file, or a name that styling.networks knows. network_sha256: what that file must be.
-    device: cpu, gpu or gpu:N. threads: of the CPU. print_iterations: print the losses every so many
-    iterations. progress_grid: draw ten images of the run. None stands for the program's own choice.
-
     Raises SettingsError where a value is out of range.
     """
 
-    network: str | None = None
-    network_sha256: str | None = None
-    device: str | None = None
-    threads: int | None = None
-    print_iterations: int | None = None
-    progress_grid: bool = False
+    network: str | None = setting(
+        "images and files",
+        None,
+        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small",
+        checks.network,
+        metavar="FILE",
+        unset="the first of these that is here",
+    )
+    network_sha256: str | None = dataclasses.field(default=None, metadata={"check": None})
+    device: str | None = running(
+        None, "cpu, gpu or gpu:N", checks.device, metavar="DEVICE", unset="a GPU if there is one"
+    )
+    threads: int | None = running(
+        None, "CPU threads", partial(checks.count, high=MOST_THREADS), metavar="N", unset="one a core"
+    )
+    print_iterations: int | None = running(
+        None,
+        "print the losses, and write them for --progress-..., every so many iterations",
+        checks.count,
+        metavar="N",
+        unset="ten lines a run where there is no progress bar",
+    )
+    progress_grid: bool = running(False, "lay out ten images of the run in NAME-progress-grid.png")
 
     def __post_init__(self) -> None:
-        if self.network == "":
-            raise SettingsError("network", "is empty; name a file, or vgg19, vgg16 or small")
-        if self.network and "\0" in self.network:
-            raise SettingsError("network", f"{self.network!r} is no name of a file")
-        checks.count("threads", self.threads)
-        if self.threads and self.threads > MOST_THREADS:
-            raise SettingsError("threads", f"{self.threads} is more than {MOST_THREADS}")
-        checks.count("print_iterations", self.print_iterations)
-        if self.device is not None and not re.fullmatch(r"cpu|gpu(:\d{1,3})?", self.device):
-            raise SettingsError("device", f"{self.device!r} is not cpu, gpu or gpu:N")
+        _check_fields(self)
+
+
+FIELDS = {field.name: field for kind in (Settings, Running) for field in dataclasses.fields(kind)}
+
+
+def _check_fields(values: Settings | Running) -> None:
+    """Raise SettingsError where a value is out of range."""
+    for field in dataclasses.fields(values):
+        check = field.metadata["check"]
+        if check is not None:
+            check(field.name, getattr(values, field.name))
 
 
 def _geometric(ratio: float, count: int) -> list[float]:

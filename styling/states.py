@@ -1,15 +1,16 @@
 """Runs that can be gone on with: all that one needs, in one file.
 
-The file is what numpy.savez writes: the arrays of a stylize.State, the images so far of a grid, and a
+The file is what numpy.savez writes: the arrays of a State, the images so far of a grid, and a
 `header`, UTF-8 JSON, with the settings, the names and SHA-256 of the images, and the losses so far. Nothing
 in it is run or unpickled, and no more memory is taken than the file has bytes.
 """
 
 import hashlib
 import json
+import math
 import os
-import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +21,53 @@ from styling import __version__
 from styling.errors import StateError
 from styling.files import write_whole
 
-FORMAT = 1
-SECONDS_BETWEEN_SAVES, MOST_TIME = 60, 0.05
+FORMAT = 2
+NOTHING = (math.inf, None)  # the loss and the image of what there is not
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a run needs to go on from where it stands, as if it had not stopped; tensors or arrays.
+
+    iteration: the updates made. scale: the index of the scale at hand. began: the updates before that.
+    x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser's. best: the
+    lowest total loss among those compared at this scale, and its x. fallback: the same of images that were
+    looked at in passing, for when the loss diverges.
+    """
+
+    iteration: int
+    scale: int
+    began: int
+    x: np.ndarray
+    memory: tuple[np.ndarray, ...] = ()
+    best: tuple[float, np.ndarray | None] = NOTHING
+    fallback: tuple[float, np.ndarray | None] = NOTHING
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name, to be saved."""
+        arrays = {name: np.array(getattr(self, name)) for name in ("iteration", "scale", "began")}
+        arrays["x"] = np.asarray(self.x)
+        arrays |= {f"memory/{i:02}": np.asarray(part) for i, part in enumerate(self.memory)}
+        for name in ("best", "fallback"):
+            total, x = getattr(self, name)
+            arrays[f"{name}/total"] = np.array(total)
+            if x is not None:
+                arrays[f"{name}/x"] = np.asarray(x)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
+        """What arrays() was called on. Raises StateError if these are no such arrays."""
+        try:
+            counts = {name: int(arrays[name]) for name in ("iteration", "scale", "began")}
+            compared = {
+                name: (float(arrays[f"{name}/total"]), arrays.get(f"{name}/x"))
+                for name in ("best", "fallback")
+            }
+            memory = tuple(arrays[name] for name in sorted(arrays) if name.startswith("memory/"))
+            return cls(**counts, **compared, x=arrays["x"], memory=memory)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"holds no state of a run ({error!r})") from None
 
 
 @dataclass(frozen=True)
@@ -30,7 +76,7 @@ class Saved:
 
     settings: of Settings and Running by name, as a recipe has them. images: (flag, path, SHA-256 of the
     pixels) of every image. history: the losses reported, rows of (iteration, content, ..., total). pictures:
-    images [h, w, 3] for a grid by iteration. arrays: what stylize.State.arrays() gave. seconds: that it took,
+    images [h, w, 3] for a grid by iteration. arrays: what State.arrays() gave. seconds: that it took,
     where somebody counts them.
     """
 
@@ -45,35 +91,6 @@ class Saved:
     def iteration(self) -> int:
         """The updates made."""
         return int(self.arrays["iteration"])
-
-
-class Keeper:
-    """Keeps a run in a file: every so many iterations, or, without a number, each minute.
-
-    Where that takes long, it is done less often, for a twentieth of the time at most. A file that has come to
-    be there meanwhile is not replaced, unless `overwrite`: another run may keep itself there.
-    """
-
-    def __init__(self, path: Path, every: int | None, overwrite: bool) -> None:
-        self.path = path
-        self.kept: int | None = None  # the iteration that is in the file
-        self._every = every
-        self._owned = overwrite
-        self._next = time.monotonic() + SECONDS_BETWEEN_SAVES
-
-    def is_due(self, iteration: int) -> bool:
-        """Whether it is time, after so many updates."""
-        return iteration % self._every == 0 if self._every else time.monotonic() >= self._next
-
-    def keep(self, saved: Saved) -> None:
-        """Write the run. Raises OSError; what was kept before stays then."""
-        began = time.monotonic()
-        try:
-            self.path = write(self.path, saved, self._owned)
-            self._owned, self.kept = True, saved.iteration
-        finally:
-            now = time.monotonic()
-            self._next = now + max(SECONDS_BETWEEN_SAVES, (now - began) / MOST_TIME)
 
 
 def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path:

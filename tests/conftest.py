@@ -1,5 +1,7 @@
-"""What tests share: tiny networks, reference data where it is present, and the command line as a process."""
+"""What tests share: tiny networks, reference data where it is present, and the command line."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -32,6 +34,15 @@ def random_image(height, width, seed):
     return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def device():
+    """TensorFlow, set up as the program does it, before any test computes something."""
+    from styling.device import configure
+    from styling.jobs import cores
+
+    return configure("cpu", cores())
+
+
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
     """A cache folder of the test's own, so that the user's stays as it is."""
@@ -56,9 +67,9 @@ def network(network_file):
 @pytest.fixture
 def tiny_scales(monkeypatch):
     """Lets coarse scales be of any size, so that a tiny picture has more than one."""
-    import stylize
+    from styling import runs
 
-    monkeypatch.setattr(stylize, "LEAST_SIDE", 1)
+    monkeypatch.setattr(runs, "LEAST_SIDE", 1)
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +95,28 @@ def shared():
 
 @pytest.fixture
 def neural_style(tmp_path):
-    """Runs the command line as a process in the test's own folder."""
+    """Runs the command line in this process, in the test's own folder, as subprocess.run would."""
+
+    def run(*arguments, check=None):
+        import neural_style
+
+        stdout, stderr = io.StringIO(), io.StringIO()
+        redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
+        with contextlib.chdir(tmp_path), redirected[0], redirected[1]:
+            try:
+                status = neural_style.main([*map(str, arguments)])
+            except SystemExit as stop:
+                status = stop.code
+        if check is not None:
+            assert status == check, stderr.getvalue()
+        return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def neural_style_process(tmp_path):
+    """The same in a process of its own."""
 
     def run(*arguments, check=None, **keywords):
         command = [sys.executable, PROGRAM, *map(str, arguments)]

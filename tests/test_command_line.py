@@ -37,6 +37,14 @@ NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device 
     --precision""")
 
 
+def good_but(flag, value):
+    """GOOD with another value of a flag, or with one that it has not."""
+    if flag not in GOOD:
+        return [*GOOD, flag, value]
+    place = GOOD.index(flag)
+    return [*GOOD[: place + 1], value, *GOOD[place + 2 :]]
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path, network_file, image_files, monkeypatch):
     """The process's folder: three images, a network, and names that are taken."""
@@ -46,9 +54,9 @@ def folder(tmp_path, network_file, image_files, monkeypatch):
     (tmp_path / "taken.png").write_bytes(b"precious")
     (tmp_path / "taken5.png").write_bytes(b"precious")
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "progress.txt").write_bytes(b"precious")
-    (tmp_path / "full" / "progress.png").write_bytes(b"precious")
-    (tmp_path / "full" / "progress-grid.png").write_bytes(b"precious")
+    (tmp_path / "full" / "out-progress.txt").write_bytes(b"precious")
+    (tmp_path / "full" / "out-progress.png").write_bytes(b"precious")
+    (tmp_path / "full" / "out-progress-grid.png").write_bytes(b"precious")
     return tmp_path
 
 
@@ -175,6 +183,32 @@ def test_flags_at_odds_are_refused(refused, arguments, word):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("--contnt content.png", "--contnt: there is no such flag; did you mean --content?"),
+        ("--style style1.png", "did you mean --styles?"),
+        ("--zzz", "--help"),
+        ("\u2014content content.png", "two hyphens, as in --content"),
+        ("--styles style1.png,style2.png", "spaces, not commas"),
+        ("--styles https://host.org/a.png", "https://host.org/a.png is a URL; download it"),
+        ("--optimizer lbfgs --learning-rate 1", "--learning-rate: has no effect with --optimizer lbfgs"),
+        ("--optimizer gradient-descent --beta1 0.5", "--beta1: has no effect with"),
+        ("--shift-layers relu1_1", "--shift-layers: has no effect without --shift-weight"),
+        ("--histogram-layers relu1_1", "--histogram-weight"),
+        ("--tv-weight 0 --tv-reduction sum", "--tv-weight"),
+        ("--content-weight 0 --content-layers relu4_2", "--content-weight"),
+        ("--initial-noiseblend 0 --noise uniform", "--noise: has no effect"),
+        ("--initial style2.png --initial-noiseblend 1", "--initial: has no effect"),
+        ("--height 20", "--height: contradicts --content"),
+        ("--content style2.png", "--output: out.png is one picture; name a folder"),
+        ("--content style2.png --output there --save-state x", "--save-state: goes with one picture"),
+    ],
+)
+def test_slips_are_told_with_what_to_do(refused, arguments, told):
+    assert told in refused(2, *GOOD, *words(arguments))
+
+
+@pytest.mark.parametrize(
     ("arguments", "flag"),
     [
         ("--styles style1.png --content-weight 0 --preserve-colors", "--preserve-colors"),
@@ -197,23 +231,26 @@ def test_what_cannot_be_left_out_is_asked_for(refused, flag):
 @pytest.mark.parametrize("flag", ["--content", "--styles", "--initial", "--network"])
 @pytest.mark.parametrize("name", ["missing.png", "full", "content.png/x.png", "pipe", "loop", "x" * 300])
 def test_an_input_that_is_no_readable_file_is_refused(refused, folder, flag, name):
+    if (flag, name) == ("--content", "full"):
+        name = "full/empty"  # a folder with images is many contents
+        (folder / name).mkdir()
     os.mkfifo(folder / "pipe")
     (folder / "loop").symlink_to("loop")
     try:
-        line = refused(2, *GOOD, flag, name)
+        line = refused(2, *good_but(flag, name))
     finally:
         os.unlink(folder / "pipe")
         os.unlink(folder / "loop")
     assert flag in line and name in line
 
 
-def test_files_and_folders_without_permission_are_refused(neural_style, folder):
+def test_files_and_folders_without_permission_are_refused(neural_style_process, folder):
     (folder / "locked").mkdir(mode=0o500)
     (folder / "taken.png").chmod(0o200)
     if os.access(folder / "taken.png", os.R_OK):
         pytest.skip("the superuser may read and write everything")
     for flag, name in (("--content", "taken.png"), ("--output", "locked/out.png")):
-        result = neural_style(*GOOD, flag, name)
+        result = neural_style_process(*good_but(flag, name))
         assert result.returncode == 2 and result.stderr.count("\n") == 1
         assert name in result.stderr and "ermission" in result.stderr
     assert not list((folder / "locked").iterdir())
@@ -236,11 +273,9 @@ def test_files_and_folders_without_permission_are_refused(neural_style, folder):
         ("--output link.png --overwrite", "link.png"),
         ("--initial style2.png --output style2.png --overwrite", "style2.png"),
         ("--network tiny.png --output tiny.png --overwrite", "tiny.png"),
-        ("--output full/out.png --progress-write", "progress.txt"),
-        ("--output full/out.png --progress-plot", "progress.png"),
-        ("--output progress.png --progress-plot", "progress.png"),
-        ("--output full/out.png --progress-grid", "progress-grid.png"),
-        ("--output progress-grid.png --progress-grid", "progress-grid.png"),
+        ("--output full/out.png --progress-write", "out-progress.txt"),
+        ("--output full/out.png --progress-plot", "out-progress.png"),
+        ("--output full/out.png --progress-grid", "out-progress-grid.png"),
         ("--save-recipe missing/run.toml", "missing"),
         ("--save-recipe other.png", ".toml"),
         ("--save-recipe full", "full"),
@@ -312,7 +347,7 @@ def test_a_file_that_holds_no_whole_image_is_refused(refused, folder, flag, name
         "network.png": (folder / "tiny.mat").read_bytes(),
     }
     (folder / name).write_bytes(damaged[name])
-    assert name in refused(1, *GOOD, flag, name)
+    assert name in refused(1, *good_but(flag, name))
 
 
 def test_a_picture_too_large_for_its_format_is_refused(refused):
@@ -428,7 +463,7 @@ def printed(stdout):
 
 
 def test_a_whole_run_and_the_same_again(neural_style, folder):
-    run = [*GOOD, *words("--styles style1.png style2.png --style-scales 0.8 1 --style-blend-weights 1 3")]
+    run = [*GOOD, *words("--styles style2.png --style-scales 0.8 1 --style-blend-weights 1,3")]
     run += words("--width 33 --iterations 20 --checkpoint-iterations 10 --seed 3")
     blend = words("--content-weight-blend 0.25")
     layers = words("--content-layers relu4_2=0.25 relu5_2=0.75")  # the same by their names
@@ -441,12 +476,12 @@ def test_a_whole_run_and_the_same_again(neural_style, folder):
         assert iio.imread(folder / name).shape == (24, 33, 3)  # 30 / 40 * 33 = 24.75
     # What is written at the last checkpoint is the result.
     assert (folder / "out.png").read_bytes() == (folder / "c020.png").read_bytes()
-    assert iio.imread(folder / "progress.png").std() > 0
+    assert iio.imread(folder / "out-progress.png").std() > 0
 
     # The table has the printed lines' figures, to the digits that those show.
     lines = printed(first.stdout)
     assert list(lines) == [0, 6, 12, 18, 20]
-    rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / "progress.txt")}
+    rows = {int(row[0]): row[1:] for row in np.loadtxt(folder / "out-progress.txt")}
     assert rows.keys() >= lines.keys()
     for iteration, losses in lines.items():
         assert [f"{loss:.4g}" for loss in rows[iteration]] == losses
@@ -466,6 +501,32 @@ def test_a_whole_run_and_the_same_again(neural_style, folder):
     assert (folder / "out.png").read_bytes() != (folder / "c020.png").read_bytes()
     assert (folder / "d20.png").read_bytes() == (folder / "out.png").read_bytes()
     assert not list(folder.glob(".*"))
+
+
+def test_many_photographs_are_painted_each_as_by_itself(neural_style, folder):
+    run = words("--styles style1.png --network tiny.mat -w 24 --iterations 3 --seed 1 --progress-write")
+    (folder / "photos").mkdir()
+    for name in ("content.png", "style2.png"):
+        (folder / "photos" / name).write_bytes((folder / name).read_bytes())
+    (folder / "photos" / "notes.txt").write_text("no image")
+    (folder / "broken.png").write_bytes(b"")
+
+    many = [*words("--content photos broken.png -o painted"), *run]
+    first = neural_style(*many, check=1)
+    assert "broken.png: is empty" in first.stderr and "1 of 3 pictures failed" in first.stderr
+    made = {"content.png", "content-progress.txt", "style2.png", "style2-progress.txt"}
+    assert {path.name for path in (folder / "painted").iterdir()} == made
+
+    neural_style(*words("--content photos/style2.png -o alone.png"), *run, check=0)
+    assert (folder / "painted" / "style2.png").read_bytes() == (folder / "alone.png").read_bytes()
+
+    (folder / "painted" / "style2.png").unlink()
+    (folder / "painted" / "style2-progress.txt").unlink()
+    (folder / "painted" / "content.png").write_bytes(b"precious")
+    again = neural_style(*many, check=1)
+    assert "2 of 3 pictures to be made" in again.stdout
+    assert (folder / "painted" / "content.png").read_bytes() == b"precious"
+    assert (folder / "painted" / "style2.png").read_bytes() == (folder / "alone.png").read_bytes()
 
 
 def test_a_run_from_coarse_to_fine_is_saved_and_repeated(neural_style, folder):
@@ -532,7 +593,7 @@ def test_a_grid_of_the_best_of_all_and_of_further_losses(neural_style, folder):
     # With so much momentum the loss rises and falls.
     momentum = words("--learning-rate 20 --beta1 0.99 --initial content.png --tv-weight 0")
     result = neural_style(*GOOD, *run, *losses, *momentum, check=0)
-    header, *rows = (folder / "progress.txt").read_text().splitlines()
+    header, *rows = (folder / "out-progress.txt").read_text().splitlines()
     assert words(header) == words("# updates content style shift histogram tv total")
     table = np.array([words(row) for row in rows], float)
     assert table[:, 6] == pytest.approx(table[:, 1:6].sum(axis=1), rel=1e-5)
@@ -542,7 +603,7 @@ def test_a_grid_of_the_best_of_all_and_of_further_losses(neural_style, folder):
     best = int(table[1:, 6].argmin()) + 1
     assert best < 20, "the case must be one in which the end is not the best"
     # Ten pictures of 24 x 18 pixels in two rows of five on white.
-    grid = iio.imread(folder / "progress-grid.png")
+    grid = iio.imread(folder / "out-progress-grid.png")
     gap = (grid.shape[1] - 5 * 24) // 4
     assert grid.shape == (2 * 18 + gap, 5 * 24 + 4 * gap, 3) and gap > 0
     assert (grid[18 : 18 + gap] == 255).all() and (grid[:, 24 : 24 + gap] == 255).all()

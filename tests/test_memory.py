@@ -22,7 +22,8 @@ import sys
 import numpy as np
 import vgg
 from styling.settings import Settings
-from stylize import configure, stylize
+from styling.device import configure
+from stylize import stylize
 
 configure()
 network = vgg.load(sys.argv[1])

@@ -24,8 +24,8 @@ from neural_style import build_parser, output_names, plan
 from styling import networks, recipes
 from styling.errors import NetworkError, RecipeError, SettingsError
 from styling.networks import FILES
+from styling.objective import build_objective
 from styling.settings import Running, Settings
-from stylize import build_objective
 
 NAMES = tuple(recipes.shipped())
 CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}
@@ -230,7 +230,7 @@ def test_every_recipe_paints(painted, name):
     picture = iio.imread(folder / f"{name}.png")
     assert picture.shape == (*wide(name)[1], 3) and picture.std() > 0
     if name == "yuan2018":
-        assert iio.imread(folder / "progress-grid.png").shape[1] >= 5 * 24
+        assert iio.imread(folder / f"{name}-progress-grid.png").shape[1] >= 5 * 24
 
 
 def test_layers_that_the_network_lacks_are_named_in_its_line(painted):
@@ -245,7 +245,7 @@ def test_a_run_that_ends_early_says_so(painted):
     folder, printed = painted
     *_, line, status = printed["early"]
     assert status == "> 0"
-    ending = r" after (\d+) iterations, as lbfgs-b finds no lower; wrote early.png$"
+    ending = r" after (\d+) iterations, as lbfgs-b finds no lower, in \d+ s; wrote early.png$"
     iterations = re.search(ending, line).group(1)
     assert 0 < int(iterations) < 5000
     assert np.ptp(iio.imread(folder / "early.png"), axis=(0, 1)).max() <= 1
@@ -575,7 +575,7 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
         histogram_layers={"relu1_1": 3, "relu5_1": 4},
     )
     there = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}
-    kept, gone = recipes.without_missing(run, there, ())
+    kept, gone = recipes.for_network(run, {}, there, ())
     assert gone == ["relu5_2", "relu5_1"]
     for term, lost in (("content", "relu5_2"), ("style", "relu5_1"), ("shift", "relu5_1")):
         before = run.layer_weights(term)
@@ -587,12 +587,12 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
 
 def test_where_nothing_is_missing_nothing_changes():
     run = Settings(style_layer_weight_exp=2, histogram_weight=1)
-    assert recipes.without_missing(run, run.layers(), ()) == (run, [])
+    assert recipes.for_network(run, {}, run.layers(), ()) == (run, [])
 
 
 def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
     run = Settings(content_layers=("relu9_1",), style_layers=("relu1_1", "relu9_2"))
-    kept, gone = recipes.without_missing(run, {"relu1_1"}, ("content_layers", "style_layers"))
+    kept, gone = recipes.for_network(run, {}, {"relu1_1"}, ("content_layers", "style_layers"))
     assert (kept, gone) == (run, [])
     with pytest.raises(NetworkError, match="relu9_1, relu9_2"):
         vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), kept.layers())
@@ -600,6 +600,6 @@ def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
 
 def test_a_term_that_would_lose_every_layer_is_refused():
     with pytest.raises(NetworkError, match="content layers, relu4_2"):
-        recipes.without_missing(Settings(), {"relu1_1"}, ())
-    kept, _ = recipes.without_missing(Settings(content_weight=0), {"relu1_1"}, ())
+        recipes.for_network(Settings(), {}, {"relu1_1"}, ())
+    kept, _ = recipes.for_network(Settings(content_weight=0), {}, {"relu1_1"}, ())
     assert kept.layer_weights("style") == {"relu1_1": 0.2}

@@ -4,8 +4,10 @@ import pytest
 import tensorflow as tf
 
 from styling import report
+from styling.runs import Scale
 from styling.settings import Settings
-from stylize import Progress, Scale, State
+from styling.states import State
+from stylize import Progress
 
 SECOND_A_MEGAPIXEL = 1e-6
 LONG = Settings(width=1000, iterations=110)

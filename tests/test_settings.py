@@ -5,8 +5,10 @@ import math
 
 import pytest
 import reference
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import VGG16, network_of, tiny_layers
 
 from styling.errors import SettingsError
 from styling.settings import STYLE_LAYERS, Running, Settings, content_size, style_size
@@ -95,6 +97,30 @@ def test_a_wrong_setting_is_named(name, values):
     with pytest.raises(SettingsError) as error:
         Settings(**values)
     assert error.value.name == name
+
+
+def test_a_recipe_is_settings_with_others_in_place_of_its_own():
+    best = Settings.from_recipe("best", width=512, iterations=7)
+    assert (best.width, best.iterations, best.optimizer) == (512, 7, "lbfgs")
+    assert best.style_reduction == "relative"
+    with pytest.raises(SettingsError, match="did you mean best"):
+        Settings.from_recipe("bset")
+
+
+def test_a_recipe_has_other_weights_for_vgg16_and_leaves_out_what_a_network_lacks():
+    stated = Settings.from_recipe("prisma2017")
+    vgg16 = network_of(tiny_layers(VGG16))
+    assert Settings.from_recipe("prisma2017", vgg16).content_weight == 1.5e11 != stated.content_weight
+    assert Settings.from_recipe("prisma2017", vgg16, content_weight=3).content_weight == 3
+    shallow = network_of(tiny_layers(VGG16)[:-5])  # up to relu5_1
+    fitting = Settings.from_recipe("prisma2017", shallow)
+    assert stated.layers() - fitting.layers() == {"relu5_2", "relu5_3"}
+
+
+def test_the_table_of_flags_is_current():
+    from styling.flags import build_parser, markdown
+
+    assert (ROOT / "docs" / "flags.md").read_text() == markdown(build_parser())
 
 
 def test_a_number_for_each_style():

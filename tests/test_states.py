@@ -19,7 +19,8 @@ from conftest import PROGRAM, random_image, words
 from styling import optimizers, states
 from styling.errors import StateError
 from styling.settings import Settings
-from stylize import State, stylize
+from styling.states import State
+from stylize import stylize
 
 RUNS = {
     "adam": Settings(),

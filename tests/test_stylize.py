@@ -15,10 +15,12 @@ from networks import MEAN_PIXEL, network_of, tiny_layers, write_mat
 from PIL import Image
 
 import vgg
-from styling import images, optimizers
+from styling import images, optimizers, runs
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
+from styling.images import Images
+from styling.objective import build_objective
 from styling.settings import STYLE_LAYERS, Settings
-from stylize import build_objective, settled, stylize
+from stylize import stylize
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 CASES = {
@@ -346,7 +348,8 @@ def test_the_fastest_precision_is_bfloat16_where_the_processor_has_it(network):
     told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
     has_it = bool({"avx512_bf16", "amx_bf16"} & set(told.split()))
     images = random_image(20, 24, 1), [random_image(20, 24, 2)]
-    found = settled(*images, network, Settings(precision="fastest", seed=1))
+    given = Images(images[0], tuple(images[1]))
+    found = runs.resolve(given, network, Settings(precision="fastest", seed=1)).settings
     assert found.precision == ("bfloat16" if has_it else "float32")
     first, expected = (
         next(stylize(*images, network, run)).losses()

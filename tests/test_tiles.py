@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import VGG16, VGG19, low_rank_layers, write_mat
 
-import stylize
 import vgg
-from styling import memory, tiles
+from styling import memory, runs, tiles
 from styling.errors import MemoryLimitError, SettingsError
+from styling.images import Images
 from styling.objective import build_objective, evaluation
 from styling.settings import Settings
+from stylize import stylize
 from vgg import Layer
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
@@ -149,8 +150,7 @@ def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
     content, style = random_image(60, 90, 1), random_image(80, 50, 2)
     run = Settings(iterations=4, seed=3, scales=(0.5, 1), optimizer=optimizer, learning_rate=2)
     whole, tiled = (
-        list(stylize.stylize(content, [style], network, dataclasses.replace(run, tile=tile)))[-1]
-        for tile in (0, 32)
+        list(stylize(content, [style], network, dataclasses.replace(run, tile=tile)))[-1] for tile in (0, 32)
     )
     np.testing.assert_allclose(tiled.image(), whole.image(), atol=0.1)
     assert tiled.losses()["total"] == pytest.approx(whole.losses()["total"], rel=1e-4)
@@ -175,7 +175,7 @@ def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_pat
     need = memory.needed(layers, (400, 600), optimizer="adam")
 
     def settled(**settings):
-        return stylize.settled(content, [content], network, Settings(**settings)).tile
+        return runs.resolve(Images(content, (content,)), network, Settings(**settings)).settings.tile
 
     container(tmp_path, monkeypatch, total=int(2.2 * need))
     assert settled() == 0
@@ -187,7 +187,7 @@ def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_pat
     assert settled(tile=100) == 100
     assert settled(histogram_weight=1) == 0
     container(tmp_path, monkeypatch, total=int(2.2 * need))
-    style = stylize.settled(content, [content], network, Settings(style_scales=(9,)))
+    style = runs.resolve(Images(content, (content,)), network, Settings(style_scales=(9,))).settings
     assert style.tile == 512, "a style that is too large is looked at by tiles too"
 
 

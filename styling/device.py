@@ -1,0 +1,60 @@
+"""The device that TensorFlow computes on: set up, and asked what it can do."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from styling.errors import SettingsError
+from styling.memory import share_one_heap
+
+
+def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> str:
+    """Set TensorFlow up, before anything has been computed, and return the device that it will use.
+
+    device: "cpu", "gpu" or "gpu:N"; None for the first GPU where there is one, else the CPU. A GPU's memory
+        is taken as it is needed.
+    threads: CPU threads; None for one a core.
+    deterministic: only operations that give the same bytes each time, which on a GPU are slower.
+    Raises SettingsError for a device that this machine lacks, or for threads that differ from those that
+    TensorFlow has already.
+    """
+    share_one_heap()
+    try:
+        if threads:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        # A step is one long chain of operations; one at a time, they are as fast and need less memory.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        raise SettingsError("threads", "cannot change once TensorFlow has computed something") from None
+    tf.get_logger().setLevel("ERROR")  # else it warns of many runs in a process, each with its own function
+    gpus = tf.config.list_physical_devices("GPU")
+    kind, _, number = (device or ("gpu" if gpus else "cpu")).partition(":")
+    index = int(number or 0)
+    if kind == "gpu" and index >= len(gpus):
+        problem = f"{device} is not here; TensorFlow finds {len(gpus)} GPUs on this machine"
+        raise SettingsError("device", problem)
+    used = [gpus[index]] if kind == "gpu" else []
+    tf.config.set_visible_devices(used, "GPU")
+    for gpu in used:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    tf.config.list_logical_devices()  # sets the devices up now, since TensorFlow may write to stderr then
+    return f"gpu:{index}" if used else "cpu"
+
+
+def is_cpu() -> bool:
+    """Whether TensorFlow computes on the CPU, whose memory it tells; that of a GPU it does not."""
+    return not tf.config.list_logical_devices("GPU")
+
+
+def has_bfloat16() -> bool:
+    """Whether a processor is used that has instructions for products of bfloat16.
+
+    GPUs that have them multiply float32 in that manner by themselves, with 11 bits.
+    """
+    try:
+        told = Path("/proc/cpuinfo").read_text().split()
+    except OSError:  # only Linux tells in this way
+        return False
+    return is_cpu() and ("avx512_bf16" in told or "amx_bf16" in told)

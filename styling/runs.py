@@ -1,0 +1,146 @@
+"""A run, resolved: its images, its network, and settings that leave nothing open; and what it will cost."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from styling import device, memory, optimizers
+from styling.errors import ImageError, StateError
+from styling.images import Images
+from styling.objective import check_shifts, in_precision, operations
+from styling.settings import Settings, content_size, style_size
+from styling.states import State
+from vgg import Layer, Network
+
+LEAST_SIDE = 192  # pixels, a coarse scale's longer side; smaller ones keep nothing of the content
+# Memory traffic of an evaluation, as FLOPs a pixel that take as long; measured on the CPU.
+TRAFFIC = 20_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One of the sizes at which a picture is made: its own (height, width), the styles', and its updates."""
+
+    size: tuple[int, int]
+    styles: tuple[tuple[int, int], ...]
+    iterations: int
+
+    @property
+    def pixels(self) -> int:
+        """Those of all its updates together, to which the time that they take is proportional."""
+        return self.iterations * math.prod(self.size)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be computed. settings: with a tile and a precision. scales: in their order."""
+
+    images: Images
+    network: Network
+    settings: Settings
+    scales: tuple[Scale, ...]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in use, in the precision in which they are computed."""
+        return in_precision(self.network, self.settings).built(self.settings.layers())
+
+
+def resolve(images: Images, network: Network, settings: Settings) -> Run:
+    """The run of these, with the precision and the tile that are right for this machine where the settings
+    leave them open. They are the same every time on a machine, whatever else that does.
+
+    Raises SettingsError for settings that do not go with the images, ImageError for an array that is no image
+    or would be resized to nothing, and NetworkError for layers that the network lacks.
+    """
+    for image in (images.content, *images.styles, images.initial):
+        if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
+            raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
+    scales = _scales(images, settings)
+    if settings.precision == "fastest":
+        settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
+    run = Run(images, network, settings, scales)
+    layers = run.layers  # raises for those that the network lacks
+    for scale in scales:
+        check_shifts(network, settings, scale.size)
+    if settings.tile is not None:
+        return run
+    full, tile = scales[-1], 0
+    if device.is_cpu() and not settings.histogram_weight:
+        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer)
+    return replace(run, settings=replace(settings, tile=tile))
+
+
+def check_memory(run: Run) -> None:
+    """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
+    if device.is_cpu():
+        full, settings = run.scales[-1], run.settings
+        by_tiles = not settings.histogram_weight
+        memory.check_memory(run.layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
+
+
+def cost(run: Run) -> tuple[float, float]:
+    """What a run will take, by an estimate: FLOPs, or what takes as long as they do, and bytes of memory."""
+    settings, optimizer = run.settings, optimizers.RECORDS[run.settings.optimizer]
+    evaluations = settings.evaluations or optimizer.evaluations
+    count = 0.0
+    for scale in run.scales:
+        pixels = math.prod(scale.size)
+        each = operations(run.network, scale.size, settings) + TRAFFIC * pixels
+        count += scale.iterations * (evaluations * each + optimizer.traffic * pixels)
+    layers, full = run.layers, run.scales[-1]
+    needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer)]
+    needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
+    return count, max(needs)
+
+
+def check_state(state: State, run: Run) -> None:
+    """Raise StateError unless the state is one of such a run."""
+    scales, kinds = run.scales, optimizers.RECORDS[run.settings.optimizer].memory
+    ends = list(itertools.accumulate(scale.iterations for scale in scales))
+    if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= ends[state.scale]):
+        raise StateError("is of a run with other iterations")
+    image = (1, *scales[state.scale].size, 3)
+    shapes = {"image": image, "scalar": ()}
+    compared = [x for _, x in (state.best, state.fallback) if x is not None]
+    if (
+        [tuple(part.shape) for part in state.memory] != [shapes[kind] for kind in kinds]
+        or any(part.dtype not in ("float32", "int32") for part in state.memory)
+        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *compared))
+        or tuple(state.x.shape) != image
+    ):
+        raise StateError("is of a run with other sizes, or another optimizer")
+
+
+def _scales(images: Images, settings: Settings) -> tuple[Scale, ...]:
+    """The scales in their order, once it is sure that what is needed is there.
+
+    A longer side of less than LEAST_SIDE becomes that, or the result's where that is less; scales that come
+    to one size are one, with the iterations of all.
+    """
+    settings.check_images(images.content is not None, len(images.styles), images.initial is not None)
+    height, width = content_size(*images.shape, settings)
+    least = min(LEAST_SIDE / max(height, width), 1)
+    scales = []
+    for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
+        high, wide = (round(side * max(factor, least)) for side in (height, width))
+        if high < 1 or wide < 1:
+            problem = f"the picture would be {wide} x {high} pixels"
+            raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
+        styles = _style_sizes(images.styles, settings, wide)
+        if scales and scales[-1].size == (high, wide):
+            iterations += scales.pop().iterations
+        scales.append(Scale((high, wide), styles, iterations))
+    return tuple(scales)
+
+
+def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tuple[int, int], ...]:
+    """The styles' (height, width) beside a picture of this width."""
+    own = settings.scales_of_styles(len(styles))
+    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, own, strict=True)]
+    for i, size in enumerate(sizes, 1):
+        if 0 in size:
+            problem = f"style {i} would be {size[1]} x {size[0]} pixels"
+            raise ImageError(f"{problem}: make its --style-scales larger")
+    return tuple(sizes)
