@@ -23,19 +23,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from styling import images, optimizers, targets
+from styling import images, optimizers
 from styling.errors import DivergedError, ImageError, SettingsError, StateError
 from styling.memory import check_memory, choose_tile, device_errors, needed, share_one_heap
-from styling.objective import build_objective, check_shifts, evaluation, in_precision, operations
+from styling.objective import build_objective, check_shifts, evaluation, in_precision
 from styling.settings import Settings, content_size, style_size
 from vgg import Layer, Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
 LEAST_SIDE = 192  # pixels, a coarse scale's longer side; smaller ones keep nothing of the content
-EVALUATIONS = {"lbfgs": 1.05, "lbfgs-b": 1.1}  # an iteration, on average
-# What moving memory takes, measured on the CPU, in operations a pixel that would take as long: of an
-# evaluation, whatever the network, and of an iteration's own work.
-MOVED, MOVED_BY = 20_000, {"lbfgs": 18_000, "lbfgs-b": 30_000}
 NOTHING = (math.inf, None)  # the loss and the image of what there is not
 
 
@@ -193,7 +189,6 @@ def stylize(
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
     state: State | None = None,
-    kept: targets.Kept | None = None,
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
@@ -201,8 +196,7 @@ def stylize(
     result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
     is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
-    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again. `kept` are
-    targets that other runs have computed; what this one computes is added.
+    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks,
@@ -218,7 +212,7 @@ def stylize(
         layers = _layers(network, settings)
         full, by_tiles = scales[-1], not settings.histogram_weight
         check_memory(layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
-    return _coarse_to_fine(content, styles, network, settings, initial, scales, state, kept)
+    return _coarse_to_fine(content, styles, network, settings, initial, scales, state)
 
 
 def settled(
@@ -253,46 +247,16 @@ def settled(
     )
 
 
-def demand(
+def estimate(
     content: np.ndarray | None, styles: Sequence[np.ndarray], network: Network, settings: Settings
-) -> tuple[float, float]:
-    """What a run of these will take, by an estimate: operations, or what takes as long as they do, and bytes
-    of memory."""
+) -> tuple[int, float]:
+    """The pixels of all updates of such a run together, as Scale.pixels counts them, and the bytes of memory
+    that it needs."""
     scales = _scales(content, styles, settings, has_initial=True)
-    evaluations = settings.evaluations or EVALUATIONS.get(settings.optimizer, 1)
-    own = MOVED_BY.get(settings.optimizer, 0)
-    count = 0.0
-    for scale in scales:
-        pixels = math.prod(scale.size)
-        each = operations(network, scale.size, settings) + MOVED * pixels
-        count += scale.iterations * (evaluations * each + own * pixels)
     layers, full, tile = _layers(network, settings), scales[-1], settings.tile or 0
     needs = [needed(layers, full.size, tile, settings.optimizer)]
-    return count, max(needs + [needed(layers, style, tile) for style in full.styles])
-
-
-def target_keys(
-    content: np.ndarray | None, styles: Sequence[np.ndarray], network: Network, settings: Settings
-) -> set[str]:
-    """The keys of the targets of a run that stylize() makes of these, with settings that are settled()."""
-    found = set()
-    for scale in _scales(content, styles, settings, has_initial=True):
-        keys = targets.keys(*_resized(content, styles, scale), network, settings, scale.size)
-        found.update(*(own.values() for own in keys.values()))
-    return found
-
-
-def keep_targets(
-    content: np.ndarray | None,
-    styles: Sequence[np.ndarray],
-    network: Network,
-    settings: Settings,
-    kept: targets.Kept,
-) -> None:
-    """Compute the targets of such a run, as far as they are not among those kept, and add them there."""
-    for scale in _scales(content, styles, settings, has_initial=True):
-        with device_errors(*scale.size):
-            build_objective(*_resized(content, styles, scale), network, settings, scale.size, kept)
+    needs += [needed(layers, style, tile) for style in full.styles]
+    return sum(scale.pixels for scale in scales), max(needs)
 
 
 def _layers(network: Network, settings: Settings) -> tuple[Layer, ...]:
@@ -399,7 +363,6 @@ def _coarse_to_fine(
     initial: np.ndarray | None,
     scales: tuple[Scale, ...],
     state: State | None,
-    kept: targets.Kept | None,
 ) -> Iterator[Progress]:
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
@@ -422,7 +385,7 @@ def _coarse_to_fine(
             continue
         with device_errors(*scale.size):
             own, paintings = _resized(content, styles, scale)
-            objective = build_objective(own, paintings, network, settings, scale.size, kept)
+            objective = build_objective(own, paintings, network, settings, scale.size)
             if begins:
                 if state:
                     x = _enlarged(state.x, scale.size)

@@ -139,33 +139,27 @@ def build_objective(
     network: Network,
     settings: Settings,
     size: tuple[int, int] | None = None,
-    kept: targets.Kept | None = None,
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    size: (height, width) of the picture; the content's by default. kept: targets that are known already; what
-    else is computed is added to them. Images larger than settings.tile are looked at by tiles. Raises
-    SettingsError or NetworkError as stylize() does, StyleError where the content's features find no room.
+    size: (height, width) of the picture; the content's by default. Images larger than settings.tile are
+    looked at by tiles. Raises SettingsError or NetworkError as stylize() does, StyleError where the content's
+    features find no room.
     """
     size = size or content.shape[:2]
     check_shifts(network, settings, size)
     if settings.padding == "edge":
         network = network.edge_padded
-    keys = {} if kept is None else targets.keys(content, styles, network, settings, size)
     prepared = [network.preprocess(style) for style in styles]
     target = None if content is None else network.preprocess(content)
     if settings.normalize:
         seen = [*prepared, *([] if target is None else [target])]
-        compute = partial(targets.mean_activations, seen, network, settings)
-        means = targets.known(keys.get("means", {}), kept, compute)
-        network = network.normalized(means, settings.layers())
+        network = network.normalized(targets.mean_activations(seen, network, settings), settings.layers())
     network = in_precision(network, settings)
     tiling = targets.cut(network, settings.layers(), settings, size)
     maps = None
     if settings.layer_weights("content"):
-        compute = partial(targets.content, target, network, tiling, settings)
-        known = keys.get("content") and targets.known(keys["content"], kept, lambda: compute()[0])
-        maps = [known] if known else compute()
+        maps = targets.content(target, network, tiling, settings)
     return Objective(
         network=network,
         pooling=settings.pooling,
@@ -173,7 +167,7 @@ def build_objective(
         content=maps or [{}] * len(tiling.places),
         content_layers=_content_factors(maps, tiling, network.shapes(*size, settings.layers()), settings),
         content_weight=settings.content_weight,
-        matches=_matches(prepared, network, settings, size, keys, kept),
+        matches=_matches(prepared, network, settings, size),
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
     )
@@ -212,8 +206,6 @@ def _matches(
     network: Network,
     settings: Settings,
     size: tuple[int, int],
-    keys: targets.Keys,
-    kept: targets.Kept | None,
 ) -> dict[str, Match]:
     """The terms that compare with the styles, by name; the style itself also where it has no weight."""
     shapes = network.shapes(*size, settings.layers())
@@ -232,12 +224,9 @@ def _matches(
     }
     matches = {name: match for name, match in matches.items() if name in settings.losses}
     wanted = {name: [] for name in matches}
-    for i, (share, style) in enumerate(zip(settings.style_shares(len(styles)), styles, strict=True)):
+    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
         if share and any(match.layers for match in matches.values()):
-            compute = partial(_statistics, style, network, settings, matches, shapes)
-            found = targets.known(keys.get(f"style {i}", {}), kept, compute)
-            for name, match in matches.items():
-                statistics = {layer: found[name, layer] for layer in match.layers}
+            for name, statistics in _statistics(style, network, settings, matches, shapes).items():
                 factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
                 wanted[name].append(Target(share, statistics, factors))
     return {name: replace(match, targets=tuple(wanted[name])) for name, match in matches.items()}
@@ -249,8 +238,8 @@ def _statistics(
     settings: Settings,
     matches: dict[str, Match],
     shapes: dict[str, tuple[int, int, int]],
-) -> dict[tuple[str, str], Any]:
-    """What the terms compare of a style, by the term and the layer."""
+) -> dict[str, dict[str, Any]]:
+    """What each term compares of a style, by layer."""
     tiling = targets.cut(network, settings.layers(), settings, style.shape[1:3])
     layers = {layer for match in matches.values() for layer in match.layers}
     windows = targets.windows(style, network, tiling, layers, settings.pooling)
@@ -259,7 +248,7 @@ def _statistics(
     )
     for layer, values in found.get("histogram", {}).items():
         found["histogram"][layer] = losses.quantiles(values, math.prod(shapes[layer][:2]))
-    return {(name, layer): value for name, values in found.items() for layer, value in values.items()}
+    return found
 
 
 def operations(network: Network, size: tuple[int, int], settings: Settings) -> int:

@@ -1,5 +1,7 @@
 """What tests share: tiny networks, reference data where it is present, and the command line as a process."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -32,11 +34,34 @@ def random_image(height, width, seed):
     return np.random.default_rng(seed).uniform(0, 255, (height, width, 3)).astype(np.float32)
 
 
+def run_sweep(folder, *arguments, check=0):
+    """Run neural-style-sweep in this process, in a folder; what it writes to stdout and to stderr."""
+    import stylize
+    from styling.sweeps.__main__ import main
+
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setattr(stylize, "configure", lambda *ignored: "cpu")  # TensorFlow has started already
+        with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+            try:
+                status = main([*map(str, arguments)])
+            except SystemExit as stop:
+                status = stop.code
+    assert status == check, stderr.getvalue()
+    return stdout.getvalue(), stderr.getvalue()
+
+
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
     """A cache folder of the test's own, so that the user's stays as it is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "neural-style"
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """A cache folder for tests that would only read the tiny network again and again without it."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
