@@ -23,6 +23,7 @@ setup(
     },
     install_requires=[
         "imageio>=2.34",
+        "jinja2>=3.1",
         "numpy>=1.26",
         "pillow>=11.0",
         "platformdirs>=4.2",

@@ -8,9 +8,10 @@ or, to follow it:
     for progress in stylize(content, [style], network, Settings(iterations=500, seed=1)):
         print(progress.iteration, progress.losses())
 
-styling/objective.py has the loss, and Adam makes it small, or another optimiser of styling/optimizers.py.
-Images are float32 [H, W, 3], RGB 0..255. Nothing here reads the command line or images, or prints; errors
-name settings by their flags.
+The loss is content_weight * content + style_weight * style + tv_weight * total variation, with the
+normalisations of Athalye's neural-style (2015); settings choose other terms and normalisations. Adam makes it
+small, or another optimiser of styling/optimizers.py. Images are float32 [H, W, 3], RGB 0..255. Nothing here
+reads the command line or files, or prints; errors name settings by their flags.
 """
 
 import contextlib
@@ -19,80 +20,25 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from styling import images, optimizers, runs
-from styling.errors import DivergedError
+from styling import images, losses, optimizers, runs, targets, tiles
+from styling.evaluation import evaluation
 from styling.images import Images
 from styling.memory import device_errors
-from styling.objective import build_objective, evaluation
-from styling.runs import Run, Scale
+from styling.progress import Progress
+from styling.runs import Run, Scale, in_precision
 from styling.settings import Settings
 from styling.states import NOTHING, State
+from styling.targets import Features, Parts
 from vgg import Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands after `iteration` updates; nothing is copied from the device unasked.
-
-    scales: the run's, of which state.scale is the index of the one at hand.
-    """
-
-    state: State = field(repr=False)
-    scales: tuple[Scale, ...]
-    _losses: dict[str, tf.Tensor] = field(repr=False)
-    _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
-
-    @property
-    def iteration(self) -> int:
-        """The updates made."""
-        return self.state.iteration
-
-    @property
-    def pixels_left(self) -> int:
-        """The pixels of all updates that are still to be made, as Scale.pixels counts them."""
-        at = self.state.scale
-        here = sum(scale.iterations for scale in self.scales[: at + 1]) - self.iteration
-        later = sum(scale.pixels for scale in self.scales[at + 1 :])
-        return here * math.prod(self.scales[at].size) + later
-
-    def losses(self) -> dict[str, float]:
-        """The weighted losses at this point by name: content, style, tv, total, and others in use."""
-        return {name: float(loss) for name, loss in self._losses.items()}
-
-    def image(self) -> np.ndarray:
-        """The image at this point, float32 [H, W, 3], RGB 0..255."""
-        return self._to_image(self.state.x)
-
-    def result(self) -> np.ndarray:
-        """The picture to keep if the run ended here: of this image and those compared before, the one with
-        the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
-        best, x = self.state.best
-        total = float(self._losses["total"])
-        if math.isfinite(total) and total <= best:
-            return self.image()
-        if math.isfinite(best):
-            return self._to_image(x)
-        raise self._diverged()
-
-    def _fallback(self) -> tuple[float, tf.Tensor | None]:
-        """The better of this image and the fallback so far; DivergedError for a loss that is not finite."""
-        total = float(self._losses["total"])
-        if not math.isfinite(total):
-            raise self._diverged()
-        better = self.iteration and total < self.state.fallback[0]
-        return (total, self.state.x) if better else self.state.fallback
-
-    def _diverged(self) -> DivergedError:
-        lowest, x = self.state.fallback
-        return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)
 
 
 def paint(
@@ -156,7 +102,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            own = _resized(run.images, scale)
+            own = resized(run.images, scale)
             objective = build_objective(own.content, own.styles, run.network, settings, scale.size)
             if begins:
                 x = (
@@ -175,7 +121,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
                     elif before:
                         yield before  # a scale's last one is where the next begins, and reported there
                     before = progress
-            state = replace(progress.state, fallback=progress._fallback())
+            state = replace(progress.state, fallback=progress.fallback())
 
 
 def _optimize(
@@ -194,7 +140,7 @@ def _optimize(
         progress = to_progress(state=state, _losses=step.losses)
         checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
         if checkpoint or time.monotonic() >= next_look:
-            state = replace(state, fallback=progress._fallback())
+            state = replace(state, fallback=progress.fallback())
             next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
         yield progress
         compared = checkpoint or (settings.best_of_all and iteration > state.began)
@@ -239,7 +185,7 @@ def _image_maker(run: Run) -> Callable[[tf.Tensor], np.ndarray]:
     return to_image
 
 
-def _resized(given: Images, scale: Scale) -> Images:
+def resized(given: Images, scale: Scale) -> Images:
     """The images at a scale."""
     content, initial = (
         None if image is None else images.resize(image, *scale.size)
@@ -260,3 +206,225 @@ def _on_device(state: State) -> State:
     )
     memory = tuple(map(tf.constant, state.memory))
     return replace(state, x=tf.constant(state.x), memory=memory, best=best, fallback=fallback)
+
+
+@dataclass(frozen=True)
+class StyleTarget:
+    """A style's statistics by layer, its share of the blend, and what its mean squared differences are
+    multiplied by, a number for each tensor of the statistics."""
+
+    share: float
+    statistics: dict[str, Any]
+    factors: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StyleTerm:
+    """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
+
+    statistic: feature map -> what is compared; with `part`, what a window adds to that. distance: two of
+    those and the target's factors -> a scalar. layers: their weights. targets: of each style with a share.
+    """
+
+    weight: float
+    layers: dict[str, float]
+    statistic: Callable[..., Any]
+    distance: Callable[[Any, Any, Any], tf.Tensor]
+    targets: tuple[StyleTarget, ...] = ()
+
+    def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
+        """The statistic of the feature maps by layer, or of the parts that count."""
+        return {
+            layer: self.statistic(features[layer], **({"part": parts[layer]} if parts else {}))
+            for layer in self.layers
+        }
+
+    def loss(self, statistics: dict[str, Any]) -> tf.Tensor:
+        """The weighted term, a scalar, of the picture's statistics by layer."""
+        terms = []
+        for layer, weight in self.layers.items():
+            for target in self.targets:
+                of_both = statistics[layer], target.statistics[layer]
+                terms.append(target.share * weight * self.distance(*of_both, target.factors[layer]))
+        return self.weight * sum(terms, tf.zeros([]))
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
+
+    tiling: how a picture is cut. content: target feature maps by layer, of the tiles' windows in turn.
+    content_layers: the factors of the layers' mean squared differences. terms: the terms that compare with
+    the styles, by name.
+    """
+
+    network: Network
+    pooling: str
+    tiling: tiles.Tiling
+    content: Sequence[Features]
+    content_layers: dict[str, float]
+    content_weight: float
+    terms: dict[str, StyleTerm]
+    tv_weight: float
+    tv_reduction: str
+
+    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """x [1, H, W, 3], minus the mean pixel, all in one -> weighted scalars by name, as Settings.losses
+        has them."""
+        features = self.network.features(x, self.layers, self.pooling)
+        local = self.local(x, features, self.content[0])
+        return self.ordered(local, self.compared(self.statistics(features)))
+
+    @property
+    def layers(self) -> set[str]:
+        """Every layer that is looked at."""
+        return set(self.content_layers).union(*(term.layers for term in self.terms.values()))
+
+    def local(
+        self,
+        x: tf.Tensor,
+        features: Features,
+        content: Features,
+        parts: Parts | None = None,
+        part: losses.Part | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """The terms that are sums over positions, content and tv, of a picture or a window of it.
+
+        parts, part: what counts in the window's feature maps and in the window itself.
+        """
+        of = parts or dict.fromkeys(self.content_layers)
+        terms = [
+            weight * losses.content(features[layer], content[layer], of[layer])
+            for layer, weight in self.content_layers.items()
+        ]
+        return {
+            "content": self.content_weight * sum(terms, tf.zeros([])),
+            "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction, part),
+        }
+
+    def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
+        """What the other terms compare, by their names; sums over positions as well."""
+        return {name: term.statistics(features, parts) for name, term in self.terms.items()}
+
+    def compared(self, statistics: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """The other terms, by name, from the whole picture's statistics."""
+        return {name: term.loss(statistics[name]) for name, term in self.terms.items()}
+
+    @staticmethod
+    def ordered(local: dict[str, tf.Tensor], compared: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """All terms in the order of Settings.losses, and their total."""
+        terms = {"content": local["content"], **compared, "tv": local["tv"]}
+        return terms | {"total": sum(terms.values())}
+
+
+def build_objective(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
+    settings: Settings,
+    size: tuple[int, int] | None = None,
+) -> Objective:
+    """The objective with these images, at the sizes that they have, as its targets.
+
+    size: (height, width) of the picture; the content's by default. Images larger than settings.tile are
+    looked at by tiles. Raises NetworkError as stylize() does, StyleError where the content's features find no
+    room.
+    """
+    size = size or content.shape[:2]
+    if settings.padding == "edge":
+        network = network.edge_padded
+    prepared = [network.preprocess(style) for style in styles]
+    target = None if content is None else network.preprocess(content)
+    if settings.normalize:
+        seen = [*prepared, *([] if target is None else [target])]
+        network = network.normalized(targets.mean_activations(seen, network, settings), settings.layers())
+    network = in_precision(network, settings)
+    tiling = targets.cut(network, settings.layers(), settings, size)
+    maps = None
+    if settings.layer_weights("content"):
+        maps = targets.content(target, network, tiling, settings)
+    return Objective(
+        network=network,
+        pooling=settings.pooling,
+        tiling=tiling,
+        content=maps or [{}] * len(tiling.places),
+        content_layers=_content_factors(maps, tiling, network.shapes(*size, settings.layers()), settings),
+        content_weight=settings.content_weight,
+        terms=_style_terms(prepared, network, settings, size),
+        tv_weight=settings.tv_weight,
+        tv_reduction=settings.tv_reduction,
+    )
+
+
+def _content_factors(
+    maps: Sequence[Features] | None,
+    tiling: tiles.Tiling,
+    shapes: dict[str, tuple[int, int, int]],
+    settings: Settings,
+) -> dict[str, float]:
+    """The content layers' weights times what turns a mean squared difference into what the reduction says."""
+    weights = settings.layer_weights("content")
+    if settings.content_reduction == "sum":
+        return {layer: weight * math.prod(shapes[layer]) for layer, weight in weights.items()}
+    if settings.content_reduction == "relative" and weights:
+        squares = targets.mean_squares(maps, tiling)
+        return {layer: weight * losses.relative_factor(squares[layer]) for layer, weight in weights.items()}
+    return weights
+
+
+def _style_factor(statistic: tf.Tensor, settings: Settings) -> float:
+    """What turns a mean squared difference to a style's statistic into what the reduction says."""
+    if settings.style_reduction == "relative":
+        return losses.relative_factor(float(tf.reduce_mean(tf.square(statistic))))
+    return 1.0  # a sum's is the same for every style, and one with its layer's weight
+
+
+def _style_terms(
+    styles: Sequence[tf.Tensor],
+    network: Network,
+    settings: Settings,
+    size: tuple[int, int],
+) -> dict[str, StyleTerm]:
+    """The terms that compare with the styles, by name; the style itself also where it has no weight."""
+    shapes = network.shapes(*size, settings.layers())
+    style_layers = {
+        name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
+        for name, weight in settings.layer_weights("style").items()
+    }
+    shift_layers, histogram_layers = (settings.layer_weights(term) for term in ("shift", "histogram"))
+    shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
+    terms = {
+        "style": StyleTerm(settings.style_weight, style_layers, losses.gram, losses.style),
+        "shift": StyleTerm(settings.shift_weight, shift_layers, shifted_grams, losses.shift),
+        "histogram": StyleTerm(
+            settings.histogram_weight, histogram_layers, losses.sorted_values, losses.histogram
+        ),
+    }
+    terms = {name: term for name, term in terms.items() if name in settings.losses}
+    wanted = {name: [] for name in terms}
+    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
+        if share and any(term.layers for term in terms.values()):
+            for name, statistics in _statistics(style, network, settings, terms, shapes).items():
+                factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
+                wanted[name].append(StyleTarget(share, statistics, factors))
+    return {name: replace(term, targets=tuple(wanted[name])) for name, term in terms.items()}
+
+
+def _statistics(
+    style: tf.Tensor,
+    network: Network,
+    settings: Settings,
+    terms: dict[str, StyleTerm],
+    shapes: dict[str, tuple[int, int, int]],
+) -> dict[str, dict[str, Any]]:
+    """What each term compares of a style, by layer."""
+    tiling = targets.cut(network, settings.layers(), settings, style.shape[1:3])
+    layers = {layer for term in terms.values() for layer in term.layers}
+    windows = targets.windows(style, network, tiling, layers, settings.pooling)
+    found = reduce(
+        targets.added,
+        ({name: term.statistics(*window) for name, term in terms.items()} for window in windows),
+    )
+    for layer, values in found.get("histogram", {}).items():
+        found["histogram"][layer] = losses.quantiles(values, math.prod(shapes[layer][:2]))
+    return found

@@ -15,6 +15,10 @@ from objective import CONTENT, SETTINGS, STYLE, Step, read, total_loss
 
 import stylize
 import vgg
+from styling.device import configure
+from styling.evaluation import evaluation
+from styling.images import Images
+from styling.runs import resolve
 
 
 class Ours:
@@ -23,14 +27,14 @@ class Ours:
     precision = "float32"
 
     def __init__(self, network: Path, weights: Path) -> None:
-        stylize.configure("cpu")
+        configure("cpu")
         self.network = vgg.load(network)
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
         """The targets, and the step that compares with them."""
         settings = replace(SETTINGS, precision=self.precision)
-        settings = stylize.settled(content, [style], self.network, settings)
-        evaluate = stylize.evaluation(stylize.build_objective(content, [style], self.network, settings))
+        settings = resolve(Images(content, (style,)), self.network, settings).settings
+        evaluate = evaluation(stylize.build_objective(content, [style], self.network, settings))
         x = self.network.preprocess(start)
 
         def step() -> float:

@@ -8,6 +8,7 @@ For every line that it reads it gives its next answer, so that several such proc
 import contextlib
 import importlib
 import json
+import math
 import statistics
 import sys
 import time
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from styling.settings import Settings
+    from vgg import Network
 
 SIDES = {
     "ours": ("in_tensorflow", "Ours"),
@@ -107,10 +109,10 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
     """
     import stylize
     import vgg
-    from styling.objective import operations
+    from styling.device import configure
     from styling.settings import Settings
 
-    stylize.configure("cpu")
+    configure("cpu")
     loaded = vgg.load(network)
     content, style, start = pictures(width, height)
     objective = stylize.build_objective(content, [style], loaded, Settings())
@@ -127,13 +129,28 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
     yield medians | own | {"flops": operations(loaded, (height, width), Settings())}
 
 
+def operations(network: "Network", size: tuple[int, int], settings: "Settings") -> int:
+    """Multiplications and additions of an evaluation with its gradient at this size, (height, width), by the
+    definition: convolutions and Gram matrices, there and back."""
+    layers = network.built(settings.layers())
+    shapes = network.shapes(*size, [layer.name for layer in layers])
+    count = 0
+    for layer in layers:
+        height, width, channels = shapes[layer.name]
+        if layer.kind == "conv":
+            count += height * width * math.prod(layer.kernel.shape)
+        if layer.name in settings.layer_weights("style"):
+            count += height * width * channels**2
+    return 2 * 2 * count
+
+
 def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], object]]:
     """Graphs that are parts of a step, by name."""
     import tensorflow as tf
 
     import stylize
 
-    names = {*objective.content_layers, *objective.matches["style"].layers}
+    names = {*objective.content_layers, *objective.terms["style"].layers}
 
     def forward(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return objective.network.features(x, names, objective.pooling)
@@ -178,8 +195,7 @@ def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
     """An optimiser's own seconds an iteration, once L-BFGS has all its corrections."""
     import tensorflow as tf
 
-    import stylize
-    from styling.settings import Settings
+    from styling import optimizers
 
     # Curvatures far apart, so that no optimiser is done before it has been timed.
     curvature = 10.0 ** tf.random.stateless_uniform(shape, [1, 2], -2, 2)
@@ -195,7 +211,9 @@ def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
         return result
 
     start = tf.random.stateless_uniform(shape, [3, 4], -100, 100)
-    steps = stylize._optimizer(Settings(optimizer=name), None)(evaluate, start)
+    optimizer = optimizers.RECORDS[name]
+    parameters = {setting: getattr(Settings(), setting) for setting in optimizer.settings}
+    steps = optimizer.function(evaluate, start, **parameters)
     for _ in range(OPTIMIZER_STEPS + 1):
         next(steps)
     evaluations.clear()
@@ -210,10 +228,11 @@ def evaluations(network: str, width: int, height: int, tile: int, count: int) ->
     """
     import stylize
     import vgg
+    from styling.device import configure
     from styling.errors import MemoryLimitError
     from styling.settings import Settings
 
-    stylize.configure("cpu")
+    configure("cpu")
     loaded = vgg.load(network)
     content, style, _ = pictures(width, height)
     style = style[:STYLE_SIDE, :STYLE_SIDE]
@@ -263,11 +282,11 @@ class Run:
     """A network and two images, to be used with any settings."""
 
     def __init__(self, network: str, content: str, style: str) -> None:
-        import stylize
         import vgg
         from styling import images
+        from styling.device import configure
 
-        stylize.configure("cpu")
+        configure("cpu")
         self.network = vgg.load(network)
         self.images = images.read(content), images.read(style)
 
@@ -277,7 +296,8 @@ class Run:
 
         found = recipes.read(recipe)
         settings, _ = recipes.combine(found, {"width": width, "seed": seed})
-        return recipes.for_network(settings, found.vgg16, {layer.name for layer in self.network.layers})
+        layers = {layer.name for layer in self.network.layers}
+        return recipes.for_network(settings, found.vgg16, layers, ())[0]
 
     def __call__(self, settings: "Settings") -> Iterator[Any]:
         """The run, a Progress an iteration."""
@@ -355,12 +375,14 @@ def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
     import tensorflow as tf
 
     import stylize
+    from styling import runs
+    from styling.images import Images
 
     content, style = run.images
-    scale = stylize._scales(content, [style], settings, has_initial=False)[-1]
-    images = stylize._resized(content, [style], scale)
-    exactly = replace(settings, precision="float32")
-    objective = stylize.build_objective(*images, run.network, exactly)
+    exactly = runs.resolve(Images(content, (style,)), run.network, replace(settings, precision="float32"))
+    scale = exactly.scales[-1]
+    own = stylize.resized(exactly.images, scale)
+    objective = stylize.build_objective(own.content, own.styles, run.network, exactly.settings)
     exact = tf.function(lambda x: objective(x)["total"], autograph=False)
     least = float("inf")
     with clock() as noted:

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and the folder for those that can be made again."""
 
+import contextlib
 import itertools
 import os
 import tempfile
@@ -39,7 +40,8 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], ov
             os.replace(temporary, target)
             return Path(path)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):  # Ctrl-C may come after the file was renamed
+                os.unlink(temporary)
             raise
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # nobody knows the temporary name

@@ -162,13 +162,7 @@ def build_parser() -> Parser:
         help="save all that the run needs to go on in this file: each minute, at its end, and when stopped "
         "(default: the file of --resume)",
     )
-    add(
-        "--save-state-iterations",
-        type=int,
-        metavar="N",
-        default=None,
-        help="save it every so many iterations instead of each minute",
-    )
+    add_save_iterations(groups["stopping and going on"])
     add(
         "--resume",
         type=Path,
@@ -183,7 +177,9 @@ def build_parser() -> Parser:
     return parser
 
 
-def new_parser(prog: str, usage: str, description: str) -> tuple[Parser, dict[str, argparse._ArgumentGroup]]:
+def new_parser(
+    prog: str, usage: str, description: str, titles: Sequence[str] = GROUPS
+) -> tuple[Parser, dict[str, argparse._ArgumentGroup]]:
     """A parser and its groups of flags by title. A setting's flag has no default, since Settings has it."""
     parser = Parser(
         prog=prog,
@@ -193,24 +189,34 @@ def new_parser(prog: str, usage: str, description: str) -> tuple[Parser, dict[st
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
     )
-    return parser, {title: parser.add_argument_group(title) for title in GROUPS}
+    return parser, {title: parser.add_argument_group(title) for title in titles}
 
 
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     add = groups["images and files"].add_argument
-    several = {"type": Path, "nargs": "+", "action": "extend", "default": []}
     content_help = "the photograph; several, or a folder, are painted one after the other"
-    add("--content", metavar="IMAGE", help=content_help, **several)
-    add("--styles", metavar="IMAGE", help="the paintings", **several)
+    add_files(groups["images and files"], "--content", content_help, "IMAGE")
+    add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
     initial_help = "image to start from (default: noise)"
     add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
+
+
+def add_files(group: argparse._ArgumentGroup, flag: str, text: str, metavar: str) -> None:
+    """A flag for several files; given twice, it adds to them."""
+    group.add_argument(flag, type=Path, nargs="+", action="extend", default=[], metavar=metavar, help=text)
 
 
 def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flag for a recipe."""
     text = "settings of a published procedure, or of a .toml file; flags beside it win"
     groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
+
+
+def add_save_iterations(group: argparse._ArgumentGroup) -> None:
+    """The flag for how often the state of a run is saved."""
+    text = "save the state every so many iterations instead of each minute"
+    group.add_argument("--save-state-iterations", type=int, metavar="N", default=None, help=text)
 
 
 def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:

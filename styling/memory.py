@@ -12,6 +12,7 @@ import psutil
 import tensorflow as tf
 
 from styling.errors import MemoryLimitError, StyleError
+from styling.optimizers import RECORDS
 from styling.tiles import tiling
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ GIB = 2**30
 ACTIVATIONS_HELD, BYTES_PER_PIXEL, START_BYTES = 1.6, 240, 80 * 2**20
 # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
 GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
-# 10 pairs of corrections and some vectors, for 3 values a pixel of 4 bytes each; 20 pairs of 8 by scipy.
-CORRECTIONS_BYTES = {"lbfgs": (2 * 10 + 8) * 3 * 4, "lbfgs-b": (2 * 20 + 14) * 3 * 8}
 # Statistics of a style need no gradient, and each layer's output only until the next is made.
 STYLE_PART = 0.6
 # Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
@@ -98,7 +97,7 @@ def needed(
 ) -> float:
     """Bytes that an image of this size, (height, width), needs: a picture by this optimiser, or a style."""
     at_once = math.prod(tiling(layers, size, tile).window)
-    kept = CORRECTIONS_BYTES.get(optimizer, 0)
+    kept = RECORDS[optimizer].bytes_per_pixel if optimizer else 0
     if at_once < math.prod(size):
         kept += PICTURE_BYTES if optimizer else STYLE_BYTES
     step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)

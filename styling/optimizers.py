@@ -46,29 +46,27 @@ Memory = tuple[tf.Tensor, ...]
 class Optimizer:
     """What is known of an optimiser.
 
-    memory: what its state has besides x: images as large as x, and scalars. evaluations: of an iteration, on
-    average. traffic: of an iteration's own work, as FLOPs a pixel that take as long as moving its memory,
-    measured on the CPU. settings: the parameters of the function that are settings, by their names.
+    memory: what its state has besides x: images as large as x, and scalars. bytes_per_pixel: what it holds at
+    its peak, for 3 values a pixel. settings: the parameters of the function that are settings, by name.
     """
 
     function: Callable[..., Iterator["Step"]]
     memory: tuple[str, ...]
-    evaluations: float
-    traffic: int
+    bytes_per_pixel: int
     settings: tuple[str, ...]
 
 
 RECORDS: dict[str, Optimizer] = {}
 
 
-def record(memory: tuple[str, ...] = (), evaluations: float = 1, traffic: int = 0) -> Callable:
+def record(memory: tuple[str, ...] = (), bytes_per_pixel: int = 0) -> Callable:
     """Enter an optimiser into the records, by its name as a setting."""
 
     def enter(function: Callable[..., Iterator["Step"]]) -> Callable[..., Iterator["Step"]]:
         parameters = inspect.signature(function).parameters.values()
         settings = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
         name = function.__name__.replace("_", "-")
-        RECORDS[name] = Optimizer(function, memory, evaluations, traffic, settings)
+        RECORDS[name] = Optimizer(function, memory, bytes_per_pixel, settings)
         return function
 
     return enter
@@ -150,7 +148,7 @@ def normalized_gradient_descent(
         x = clip(x - learning_rate * gradient / (deviation + eps), bounds)
 
 
-@record(memory=("image", "image", "scalar") * CORRECTIONS, evaluations=1.05, traffic=18_000)
+@record(memory=("image", "image", "scalar") * CORRECTIONS, bytes_per_pixel=(2 * CORRECTIONS + 8) * 3 * 4)
 def lbfgs(
     evaluate: Evaluate,
     x: tf.Tensor,
@@ -286,7 +284,7 @@ def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.matmul(a, b, transpose_b=True)[0, 0]  # the fastest of several ways
 
 
-@record(memory=("image", "scalar"), evaluations=1.1, traffic=30_000)
+@record(memory=("image", "scalar"), bytes_per_pixel=(2 * SCIPY_CORRECTIONS + 14) * 3 * 8)
 def lbfgs_b(
     evaluate: Evaluate,
     x: tf.Tensor,

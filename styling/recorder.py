@@ -12,7 +12,7 @@ import numpy as np
 from styling import images, states
 
 if TYPE_CHECKING:
-    from stylize import Progress
+    from styling.progress import Progress
 
 SECONDS_BETWEEN_SAVES, MOST_TIME = 60, 0.05
 GRID_IMAGES = 10

@@ -19,7 +19,7 @@ from styling.files import write_whole
 from styling.settings import Settings
 
 if TYPE_CHECKING:
-    from stylize import Progress
+    from styling.progress import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
 SAMPLES = 9  # of the time that updates take

@@ -1,4 +1,4 @@
-"""A run, resolved: its images, its network, and settings that leave nothing open; and what it will cost."""
+"""A run, resolved: its images, its network, and settings that leave nothing open."""
 
 import itertools
 import math
@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from styling import device, memory, optimizers
-from styling.errors import ImageError, StateError
+from styling.errors import ImageError, SettingsError, StateError
 from styling.images import Images
-from styling.objective import check_shifts, in_precision, operations
 from styling.settings import Settings, content_size, style_size
 from styling.states import State
 from vgg import Layer, Network
 
 LEAST_SIDE = 192  # pixels, a coarse scale's longer side; smaller ones keep nothing of the content
-# Memory traffic of an evaluation, as FLOPs a pixel that take as long; measured on the CPU.
-TRAFFIC = 20_000
 
 
 @dataclass(frozen=True)
@@ -80,19 +77,12 @@ def check_memory(run: Run) -> None:
         memory.check_memory(run.layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
 
 
-def cost(run: Run) -> tuple[float, float]:
-    """What a run will take, by an estimate: FLOPs, or what takes as long as they do, and bytes of memory."""
-    settings, optimizer = run.settings, optimizers.RECORDS[run.settings.optimizer]
-    evaluations = settings.evaluations or optimizer.evaluations
-    count = 0.0
-    for scale in run.scales:
-        pixels = math.prod(scale.size)
-        each = operations(run.network, scale.size, settings) + TRAFFIC * pixels
-        count += scale.iterations * (evaluations * each + optimizer.traffic * pixels)
-    layers, full = run.layers, run.scales[-1]
+def memory_needed(run: Run) -> float:
+    """Bytes of memory that a run needs on the CPU, by an estimate."""
+    layers, full, settings = run.layers, run.scales[-1], run.settings
     needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer)]
     needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
-    return count, max(needs)
+    return max(needs)
 
 
 def check_state(state: State, run: Run) -> None:
@@ -144,3 +134,16 @@ def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tupl
             problem = f"style {i} would be {size[1]} x {size[0]} pixels"
             raise ImageError(f"{problem}: make its --style-scales larger")
     return tuple(sizes)
+
+
+def in_precision(network: Network, settings: Settings) -> Network:
+    """The network, computed as precisely as the settings say."""
+    return network.in_bfloat16 if settings.precision == "bfloat16" else network
+
+
+def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
+    """Raise SettingsError where no layer of a picture of this size is large enough for any of the shifts."""
+    layers = settings.layer_weights("shift")
+    shapes = network.shapes(*size, layers).values()
+    if layers and min(settings.shifts) >= max(max(height, width) for height, width, _ in shapes):
+        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")

@@ -43,11 +43,38 @@ def device():
     return configure("cpu", cores())
 
 
+def run_in_process(main, folder, arguments):
+    """Call a command's main() in a folder, and return what subprocess.run would."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
+    with contextlib.chdir(folder), redirected[0], redirected[1]:
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code
+    return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
+
+
+def run_sweep(folder, *arguments, check=0):
+    """Run neural-style-sweep in this process, in a folder; what it writes to stdout and to stderr."""
+    from styling.sweeps.__main__ import main
+
+    result = run_in_process(main, folder, arguments)
+    assert result.returncode == check, result.stderr
+    return result.stdout, result.stderr
+
+
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):
     """A cache folder of the test's own, so that the user's stays as it is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "neural-style"
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """A cache folder for tests that would only read the tiny network again and again without it."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
@@ -100,16 +127,10 @@ def neural_style(tmp_path):
     def run(*arguments, check=None):
         import neural_style
 
-        stdout, stderr = io.StringIO(), io.StringIO()
-        redirected = contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr)
-        with contextlib.chdir(tmp_path), redirected[0], redirected[1]:
-            try:
-                status = neural_style.main([*map(str, arguments)])
-            except SystemExit as stop:
-                status = stop.code
+        result = run_in_process(neural_style.main, tmp_path, arguments)
         if check is not None:
-            assert status == check, stderr.getvalue()
-        return subprocess.CompletedProcess(arguments, status, stdout.getvalue(), stderr.getvalue())
+            assert result.returncode == check, result.stderr
+        return result
 
     return run
 

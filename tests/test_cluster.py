@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster: several nodes on this machine, of which some are lost."""
+"""Sweeps on a Ray cluster: two nodes on this machine, of which one is lost."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import time
 
 import imageio.v3 as iio
 import pytest
-from conftest import ROOT, random_image, words
+from conftest import ROOT, random_image, run_sweep, words
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]'")
 
@@ -54,7 +54,7 @@ class Nodes:
         self.address = self._answer("at ")
 
     def kill_one(self):
-        """Have a node go, without a word to anybody."""
+        """End a node without warning."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         self._answer("one less")
@@ -69,35 +69,39 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes():
-    """A cluster, of which the last test loses some."""
+    """A cluster of two nodes; a test that loses one comes last."""
     cluster = Nodes()
     yield cluster
     cluster.close()
 
 
 @pytest.fixture
-def sweep(tmp_path, network_file):
-    """Starts a sweep in the test's own folder, as a process."""
+def folder(tmp_path):
+    """The test's folder, with the images of SPEC."""
     for name, seed in (("content", 1), ("style", 2)):
         iio.imwrite(tmp_path / f"{name}.png", random_image(24, 32, seed).astype("uint8"))
+    return tmp_path
 
-    def start(spec, output, *arguments):
-        (tmp_path / "spec.toml").write_text(spec)
+
+@pytest.fixture
+def start(folder, network_file):
+    """Starts a sweep in the test's folder, as a process."""
+
+    def start(output, *arguments):
         command = [sys.executable, "-m", "styling.sweeps", "spec.toml", "--output", output]
         command += ["--network", str(network_file), "--threads", "1", *arguments]
         environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
 
     return start
 
 
 def finish(process):
-    """The end of a sweep that is to come to a good one."""
-    out, errors = process.communicate(timeout=240)
+    """What a sweep writes to stderr, once it has ended well."""
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
-    return out, errors
+    return errors
 
 
 def pictures(folder):
@@ -105,46 +109,58 @@ def pictures(folder):
     return {path.name: path.read_bytes() for path in (folder / "runs").glob("*.png")}
 
 
-def await_states(folder, count, after=0.0):
-    """Wait until so many runs have been kept since then."""
+def wait_for_states(folder, after=0.0):
+    """Wait until the states of both runs have been saved since then."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
         states = [path for path in (folder / "runs").glob("*.state") if path.stat().st_mtime > after]
-        if len(states) >= count:
+        if len(states) == 2:
             return
         time.sleep(0.05)
-    raise AssertionError(f"{len(states)} runs were kept in two minutes")
+    raise AssertionError(f"{len(states)} states were saved in two minutes")
 
 
-def test_what_no_node_can_do_fails_and_what_is_no_cluster_is_refused(tmp_path, sweep, nodes):
-    spec = SPEC.format(iterations=5, optimizer="lbfgs")
-    process = sweep(spec, "large", "--cluster", nodes.address, "--threads", "3")
+def test_what_no_node_can_compute_fails_and_what_is_no_cluster_is_refused(folder, network_file, start, nodes):
+    (folder / "spec.toml").write_text(SPEC.format(iterations=5, optimizer="lbfgs"))
+    process = start("large", "--cluster", nodes.address, "--threads", "3")
+    flags = ["spec.toml", "--output", "out", "--network", network_file, "--cluster", "127.0.0.1:9"]
+    _, errors = run_sweep(folder, *flags, check=2)
+    assert errors.count("\n") == 1 and "--cluster: 127.0.0.1:9 cannot be joined" in errors
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and errors.count("no node of the cluster has 3 CPUs") == 2
 
-    process = sweep(spec, "stopped", "--cluster", "127.0.0.1:9")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert errors.count("\n") == 1 and "--cluster: 127.0.0.1:9 cannot be joined" in errors
+
+def compare(folder, network_file, there):
+    """Check that the pictures of a sweep on a cluster are those of this machine."""
+    flags = ["spec.toml", "--output", "here", "--network", network_file]
+    run_sweep(folder, *flags, *words("--workers 2 --threads 1"))
+    assert len(pictures(folder / "here")) == 2
+    assert pictures(folder / there) == pictures(folder / "here")
+    assert not list((folder / there / "runs").glob("[!.]*.state"))
 
 
-def test_a_cluster_makes_the_pictures_of_one_machine_whatever_is_lost_meanwhile(tmp_path, sweep, nodes):
-    spec = SPEC.format(iterations=6000, optimizer="adam")
-    finish(sweep(spec, "here", "--workers", "2"))
-    there = ["--cluster", nodes.address, *words("--save-state-iterations 200")]
-
-    driver = sweep(spec, "there", *there)
-    await_states(tmp_path / "there", 2)
+@pytest.mark.slow
+def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(folder, network_file, start, nodes):
+    (folder / "spec.toml").write_text(SPEC.format(iterations=6000, optimizer="adam"))
+    flags = ["--cluster", nodes.address, *words("--save-state-iterations 200")]
+    driver = start("there", *flags)
+    wait_for_states(folder / "there")
     driver.send_signal(signal.SIGKILL)
     driver.communicate()
-
     killed = time.time()
-    driver = sweep(spec, "there", *there)
-    await_states(tmp_path / "there", 2, after=killed)
-    nodes.kill_one()
-    _, errors = finish(driver)
+    driver = start("there", *flags)
+    wait_for_states(folder / "there", after=killed)
+    assert finish(driver) == ""
+    compare(folder, network_file, "there")
 
-    assert errors.count("has gone; it goes on elsewhere") == 1 and len(errors.splitlines()) == 1, errors
-    assert len(pictures(tmp_path / "here")) == 2
-    assert pictures(tmp_path / "there") == pictures(tmp_path / "here")
-    assert not list((tmp_path / "there" / "runs").glob("[!.]*.state"))
+
+def test_a_cluster_computes_the_pictures_of_one_machine_though_a_node_is_lost(
+    folder, network_file, start, nodes
+):
+    (folder / "spec.toml").write_text(SPEC.format(iterations=2000, optimizer="adam"))
+    driver = start("there", "--cluster", nodes.address, *words("--save-state-iterations 100"))
+    wait_for_states(folder / "there")
+    nodes.kill_one()
+    errors = finish(driver)
+    assert errors.count("the run continues in another") == 1 and errors.count("\n") == 1, errors
+    compare(folder, network_file, "there")

@@ -65,6 +65,17 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, old, error):
     assert contents(tmp_path) == old
 
 
+def test_ctrl_c_right_after_the_renaming_is_passed_on(tmp_path, monkeypatch):
+    def replace(source, target):
+        os.rename(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.png", lambda file: file.write(b"new"))
+    assert contents(tmp_path) == {"a.png": b"new"}
+
+
 def test_a_full_disk_leaves_the_existing_file_and_is_told_with_its_name(tmp_path):
     (tmp_path / "a.png").write_bytes(b"old")
     # A limit on the size of files fails as a full disk does, in the middle of the writing.

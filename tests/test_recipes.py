@@ -24,8 +24,8 @@ from neural_style import build_parser, output_names, plan
 from styling import networks, recipes
 from styling.errors import NetworkError, RecipeError, SettingsError
 from styling.networks import FILES
-from styling.objective import build_objective
 from styling.settings import Running, Settings
+from stylize import build_objective
 
 NAMES = tuple(recipes.shipped())
 CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}

@@ -4,10 +4,10 @@ import pytest
 import tensorflow as tf
 
 from styling import report
+from styling.progress import Progress
 from styling.runs import Scale
 from styling.settings import Settings
 from styling.states import State
-from stylize import Progress
 
 SECOND_A_MEGAPIXEL = 1e-6
 LONG = Settings(width=1000, iterations=110)
@@ -72,7 +72,7 @@ def test_a_long_run_says_once_what_it_takes_and_how_it_would_be_shorter(
         (True, False, []),
     ):
         run = Run(scales, monkeypatch)
-        reporter = report.Reporter(settings, None, recording=False, quiet=quiet, resumed=resumed)
+        reporter = report.Reporter(settings, None, quiet=quiet, resumed=resumed)
         began = run.now
         for progress in run:
             reporter(progress)

@@ -18,9 +18,8 @@ import vgg
 from styling import images, optimizers, runs
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
 from styling.images import Images
-from styling.objective import build_objective
 from styling.settings import STYLE_LAYERS, Settings
-from stylize import stylize
+from stylize import build_objective, stylize
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 CASES = {

@@ -14,7 +14,9 @@ import sys
 import termios
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from html import unescape
 from pathlib import Path
 
@@ -22,18 +24,17 @@ import imageio.v3 as iio
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT, words
+from conftest import ROOT, run_sweep, words
 from networks import VGG16, tiny_layers, write_mat
 
-import stylize
 from styling import jobs, recipes, states
-from styling.errors import DivergedError
-from styling.sweeps import driver, layout, planning, pool, results, specs
-from styling.sweeps.__main__ import build_parser, main, read_cells
+from styling.sweeps import driver, planning, pool, results, specs
+from styling.sweeps.__main__ import build_parser, read_cells
 from styling.sweeps.results import Result
-from styling.sweeps.work import Advanced, Done, Failed, Kept, Lost
+from styling.sweeps.tasks import Advanced, Checkpoint, Failed, Finished, WorkerLost
 
-ONE = words("--workers 1 --threads 1")  # nothing is measured
+OUT = words("--output out --network tiny.mat")
+ONE = words("--workers 1 --threads 1")
 BASE = 'content = "content.png"\nstyles = "style1.png"\n'
 NEURAL_STYLE = """
 import sys
@@ -43,11 +44,18 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.fixture(autouse=True)
+def network_cache(shared_cache, monkeypatch):
+    """A cache folder for all tests here, since the tiny network never changes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
+
+
 def fill(folder, network_file, image_files):
-    """Put the images and the network into a folder, which need not be there."""
+    """Put the images and a link to the network into a folder, and return it."""
     folder.mkdir(exist_ok=True)
-    for path in (*image_files, network_file):
+    for path in image_files:
         shutil.copy(path, folder)
+    (folder / "tiny.mat").symlink_to(network_file)
     return folder
 
 
@@ -63,12 +71,10 @@ def write(folder, text, name="spec.toml"):
 
 def begin(folder, *arguments, **keywords):
     """Start a sweep in a folder, as a process in a group of its own."""
-    command = [sys.executable, "-m", "styling.sweeps", "spec.toml", *words("--output out --network tiny.mat")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
+    command = [sys.executable, "-m", "styling.sweeps", "spec.toml", *OUT, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | keywords
-    return subprocess.Popen(
-        [*command, *map(str, arguments)], cwd=folder, env=environment, start_new_session=True, **pipes
-    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
 
 def finished(process, status=0):
@@ -80,37 +86,24 @@ def finished(process, status=0):
 
 
 def neural_style(folder, lines):
-    """What neural-style prints for these command lines, in one process, since TensorFlow takes its time."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
+    """What neural-style prints for these command lines, in one process, since TensorFlow starts slowly."""
     command = [sys.executable, "-c", NEURAL_STYLE, *lines]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
 @pytest.fixture
-def here(folder, monkeypatch, capsys):
-    """Runs the command line in this process, in the folder: what takes no run is answered soon there."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(stylize, "configure", lambda *ignored: "cpu")  # which comes too late by now
-
-    def run(*arguments, check=0):
-        capsys.readouterr()
-        try:
-            status = main([*map(str, arguments)])
-        except SystemExit as stop:
-            status = stop.code
-        stdout, stderr = capsys.readouterr()
-        assert status == check, stderr
-        return stdout, stderr
-
-    return run
+def here(folder):
+    """Runs the command line in this process, in the test's folder."""
+    return partial(run_sweep, folder)
 
 
-def make_nothing(monkeypatch):
-    """Have no run made, nor a process begun."""
+def compute_nothing(monkeypatch):
+    """Let no run be computed, and no process be started."""
     monkeypatch.setattr(pool, "Pool", lambda *ignored: io.StringIO())  # which can be closed
-    monkeypatch.setattr(driver.Sweep, "make", lambda self, makers: None)
+    monkeypatch.setattr(driver.Sweep, "compute", lambda self, executor: None)
 
 
 def table_of(folder):
@@ -169,11 +162,13 @@ SOME = LABELS[0], LABELS[3], LABELS[4], LABELS[7]
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory, network_file, image_files):
-    """The folder of a sweep that was made, and what it printed."""
+def grid(tmp_path_factory, network_file, image_files, shared_cache):
+    """The folder of a finished sweep, and what it printed."""
     folder = fill(tmp_path_factory.mktemp("grid") / "work", network_file, image_files)
     write(folder, GRID)
-    stdout, stderr = finished(begin(folder, *ONE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
+        stdout, stderr = run_sweep(folder, "spec.toml", *OUT, *ONE)
     assert stderr == ""
     return folder, stdout
 
@@ -181,7 +176,8 @@ def grid(tmp_path_factory, network_file, image_files):
 @pytest.fixture
 def copied(grid, folder):
     """A copy of that folder, with which a test may do as it likes."""
-    shutil.copytree(grid[0], folder, dirs_exist_ok=True)
+    shutil.copytree(grid[0] / "out", folder / "out")
+    shutil.copy(grid[0] / "spec.toml", folder)
     return folder
 
 
@@ -226,32 +222,30 @@ def test_all_that_is_promised_is_there(grid):
     assert names == {"runs", "results.csv", "sheet.png", "index.html", "sweep.toml"}
     assert all(re.fullmatch(r"[\w.=-]{1,120}", path.name) for path in (out / "runs").iterdir())
     record = tomllib.loads((out / "sweep.toml").read_text())
-    assert record["title"] == "Größe & <Form>" and (record["workers"], record["threads"]) == (1, 1)
+    assert record["title"] == "Größe & <Form>" and record["threads"] == 1
     page = (out / "index.html").read_text()
     assert all(label in unescape(page) for label in ("Größe & <Form>", *LABELS, "8 of 8 runs done"))
     assert "<Form>" not in page
 
 
-def test_the_same_command_again_makes_nothing(copied, here):
+def test_the_same_command_again_computes_nothing(copied, here):
     before = times(copied / "out" / "runs")
     sheet = (copied / "out" / "sheet.png").read_bytes()
-    stdout, stderr = here("spec.toml", *words("--output out --network tiny.mat"))
-    assert "to be made" not in stdout and stderr == ""
+    stdout, stderr = here("spec.toml", *OUT)
+    assert "to compute" not in stdout and stderr == ""
     assert times(copied / "out" / "runs") == before
     assert (copied / "out" / "sheet.png").read_bytes() == sheet
-    assert here("spec.toml", *words("--output out --network tiny.mat --quiet")) == ("", "")
+    assert here("spec.toml", *OUT, "--quiet") == ("", "")
 
 
-def test_a_dry_run_lists_the_runs_and_writes_nothing(copied, here, monkeypatch):
-    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e6))
+def test_a_dry_run_lists_the_runs_and_writes_nothing(copied, here):
     before = times(copied)
-    lines = here("spec.toml", *words("--output out --network tiny.mat --dry-run"))[0].splitlines()
+    lines = here("spec.toml", *OUT, "--dry-run")[0].splitlines()
     assert lines[:-1] == [f"{label}: done" for label in LABELS]
-    assert lines[-1].startswith("0 runs to be made, 8 done")
+    assert lines[-1].startswith("0 runs to compute, 8 done")
     lines = here("spec.toml", *words("--output new --network tiny.mat --dry-run"))[0].splitlines()[-9:]
-    for line, label in zip(lines, LABELS, strict=False):
-        assert re.fullmatch(rf"{re.escape(label)}: 3 iterations, about \d+:\d\d:\d\d", line)
-    assert re.match(r"8 runs to be made, 0 done: about \d+:\d\d:\d\d, \d runs? at a time", lines[-1])
+    assert lines[:-1] == [f"{label}: 3 iterations" for label in LABELS]
+    assert re.match(r"8 runs to compute, 0 done; \d runs? at a time with \d threads?", lines[-1])
     assert times(copied) == before
 
 
@@ -261,7 +255,7 @@ def test_runs_are_found_again_under_other_labels_and_in_another_order(copied, he
     one, two = rest.split("[[columns]]")
     write(copied, f"{first}[[columns]]{two}[[columns]]{one}".replace('"plain"', '"simple"'))
     table = table_of(copied / "out")
-    here("spec.toml", *words("--output out --network tiny.mat"))
+    here("spec.toml", *OUT)
     again = table_of(copied / "out")
     assert list(again)[:2] == ["simple, two", "simple, one"]
     for label, row in again.items():
@@ -271,12 +265,12 @@ def test_runs_are_found_again_under_other_labels_and_in_another_order(copied, he
     assert "simple, one" in page and "plain, one" not in page
 
 
-def test_a_row_more_makes_its_own_runs_alone_beneath_a_bar(copied, here):
+def test_a_new_row_computes_only_its_own_runs_and_shows_a_bar(copied, here):
     """The terminal is one that nobody types at."""
     before, table = times(copied / "out" / "runs"), table_of(copied / "out")
     write(copied, GRID + '\n[[rows]]\nlabel = "flat"\ncontent = "style2.png"\npreserve_colors = true\n')
     sheet = (copied / "out" / "sheet.png").read_bytes()
-    _, line = here("spec.toml", *words("--output out --network tiny.mat"), check=2)
+    _, line = here("spec.toml", *OUT, check=2)
     assert line.startswith("neural-style-sweep: error: argument --output: ") and line.count("\n") == 1
     assert "Größe & <Form>" in line and "--overwrite" in line
     assert (copied / "out" / "sheet.png").read_bytes() == sheet
@@ -292,7 +286,7 @@ def test_a_row_more_makes_its_own_runs_alone_beneath_a_bar(copied, here):
     os.close(ours)
     stdout, _ = process.communicate(timeout=300)
     assert process.returncode == 0, shown
-    assert "2 runs to be made, 8 done" in stdout
+    assert "2 runs to compute, 8 done" in stdout
     assert b"9 of 10 runs" in shown and b"%" in shown and b"Traceback" not in shown
     after = times(copied / "out" / "runs")
     assert {path: after[path] for path in before} == before
@@ -304,7 +298,7 @@ def test_a_row_more_makes_its_own_runs_alone_beneath_a_bar(copied, here):
     assert set(again) - set(table) == {"flat, one", "flat, two"}
 
 
-def test_a_run_whose_files_are_lost_or_damaged_is_to_be_made_again(copied, here):
+def test_a_run_whose_files_are_lost_or_damaged_is_computed_again(copied, here):
     table = table_of(copied / "out")
     stems = [Path(row["file"]).stem for row in table.values()]
     (copied / "out" / "runs" / f"{stems[0]}.png").unlink()
@@ -314,7 +308,6 @@ def test_a_run_whose_files_are_lost_or_damaged_is_to_be_made_again(copied, here)
     for name, value in (("names", ["total"]), ("history", [[1]]), ("seconds", "long"), ("more", 1)):
         (copied / "out" / "runs" / f"{stems[5]}.json").write_text(json.dumps(whole | {name: value}))
         arguments = words("--output out --network tiny.mat --dry-run --quiet")
-        forge(copied, workers=1, threads=1, rate=1e9)
         lines = here("spec.toml", *arguments)[0].splitlines()
         assert ["done" in line for line in lines[:-1]] == [False] * 6 + [True] * 2
 
@@ -330,55 +323,44 @@ def forge(folder, **values):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "tried", "chosen"),
+    ("cores", "runs", "gib_free", "given", "expected"),
     [
-        # The fake measurement finds two processes fastest. There are three runs, and eight cores.
-        ("", [(1, 8), (2, 4)], "2 runs at a time with 4 threads each"),
-        ("--workers 2", [(2, 4)], "2 runs at a time with 4 threads each"),
-        ("--threads 4", [(2, 4)], "2 runs at a time with 4 threads each"),
-        ("--threads 16", [(1, 16)], "1 run at a time with 16 threads"),
-        ("--workers 3 --threads 1", [(3, 1)], "3 runs at a time with 1 thread each"),
-        ("--workers 50 --threads 1", [(3, 1)], "3 runs at a time with 1 thread each"),
+        (8, 20, 99, {}, (8, 1)),
+        (8, 8, 99, {}, (8, 1)),
+        (8, 4, 99, {}, (4, 2)),
+        (8, 3, 99, {}, (3, 2)),
+        (8, 1, 99, {}, (1, 8)),
+        (1, 9, 99, {}, (1, 1)),
+        (8, 0, 99, {}, (1, 8)),
+        (8, 20, 5, {}, (3, 2)),  # a run needs 1 GiB, and 0.6 GiB for TensorFlow
+        (8, 20, 0, {}, (1, 8)),
+        (8, 20, 5, {"threads": 1}, (3, 1)),
+        (8, 20, 99, {"threads": 4}, (2, 4)),
+        (8, 20, 99, {"threads": 16}, (1, 16)),
+        (8, 20, 0, {"workers": 2}, (2, 4)),
+        (8, 3, 99, {"workers": 50}, (3, 2)),
+        (8, 20, 99, {"workers": 3, "threads": 5}, (3, 5)),
     ],
 )
-def test_the_cores_are_shared_out_as_asked_for_or_as_is_fastest(
-    here, folder, monkeypatch, arguments, tried, chosen
-):
-    found = []
-
-    def measure(way, *ignored, **more):
-        found.append((way.workers, way.threads))
-        return replace(way, rate=1e9 * (way.workers == 2) + 1e8)
-
-    monkeypatch.setattr(layout, "measure", measure)
-    monkeypatch.setattr(jobs, "cores", lambda: 8)
-    write(folder, f"{BASE}rows = {{ seed = [1, 2, 3] }}\n[settings]\nwidth = 24\n")
-    flags = words(f"--output out --network tiny.mat --dry-run {arguments}")
-    assert here("spec.toml", *flags)[0].splitlines()[-1].endswith(f", {chosen}")
-    assert found == tried
+def test_cores_are_shared_out_as_far_as_memory_allows(monkeypatch, cores, runs, gib_free, given, expected):
+    monkeypatch.setattr(pool, "free_memory", lambda: gib_free * 2**30)
+    assert pool.share_cores(cores, runs, 2**30, **given) == expected
 
 
-def test_where_memory_is_short_there_are_fewer_runs_at_a_time(monkeypatch):
-    task = planning.Task("a", "a", None, "", None, (), None, False, 1.0, 2.0**30, None)
-    for free, most in ((0, 1), (2**31, 1), (4 * 2**30, 2), (2**40, 4)):
-        monkeypatch.setattr(layout, "free_memory", lambda free=free: free)
-        found = [(way.workers, way.threads) for way in layout.ways(8, [task] * 4)]
-        assert found == [(n, 8 // n) for n in (1, 2, 4) if n <= most]
-
-
-def test_the_choice_is_kept_with_the_sweep_unless_another_is_asked_for(copied, here, monkeypatch):
+def test_a_sweep_keeps_its_threads_unless_others_are_asked_for(copied, here, monkeypatch):
     for path in (copied / "out" / "runs").glob("*.json"):
         path.unlink()
-    forge(copied, workers=3, threads=7, rate=1e9)
-    dry = words("--output out --network tiny.mat --dry-run")
+    forge(copied, threads=7)
     monkeypatch.setattr(jobs, "cores", lambda: 21)
-    monkeypatch.setattr(layout, "measure", None)  # not called
-    assert here("spec.toml", *dry)[0].splitlines()[-1].endswith("3 runs at a time with 7 threads each")
-    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e9))
-    line = here("spec.toml", *dry, *words("--workers 2 --threads 5"))[0].splitlines()[-1]
-    assert line.endswith("2 runs at a time with 5 threads each")
-    forge(copied, workers=0)  # by an editor, or a hand that slipped
-    assert "has files that are no sweep's" in here("spec.toml", *dry, check=2)[1]
+    for flags, expected in (
+        ("", "3 runs at a time with 7 threads each"),
+        ("--threads 3", "7 runs at a time with 3 threads each"),
+        ("--workers 2", "2 runs at a time with 10 threads each"),
+        ("--workers 2 --threads 5", "2 runs at a time with 5 threads each"),
+    ):
+        assert here("spec.toml", *OUT, "--dry-run", *words(flags))[0].splitlines()[-1].endswith(expected)
+    forge(copied, threads=0)  # not by this program
+    assert "has files that are not from a sweep" in here("spec.toml", *OUT, "--dry-run", check=2)[1]
 
 
 # Runs that fail.
@@ -411,11 +393,10 @@ seed = 5
 """
 
 
-def test_a_run_that_fails_keeps_no_other_from_being_made(folder, here):
-    """Here alone is it measured how many runs at a time are fastest."""
+def test_a_run_that_fails_does_not_stop_the_others(folder, here):
     (folder / "broken.png").write_bytes(b"no picture")
     write(folder, FAILING.replace("漢字", 70 * "漢字"))
-    stdout, stderr = finished(begin(folder), 1)
+    stdout, stderr = here("spec.toml", *OUT, check=1)
     errors = {
         "lacking": "tiny.mat: the network has no layer relu9_9",
         "damaged": "broken.png: is no image",
@@ -431,10 +412,10 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(folder, here):
         assert sum(f"{label} failed" in line and error in line for line in lines) == 1
         assert table[label]["error"] in page
     assert table["fine"]["file"] == table["as fine"]["file"], "one run in two places"
-    assert len(list((folder / "out" / "runs").glob("*.png"))) == 4, "two pictures with a grid each"
+    assert len(list((folder / "out" / "runs").glob("*.png"))) == 4, "two pictures and their grids"
 
-    record, cores = tomllib.loads((folder / "out" / "sweep.toml").read_text()), jobs.cores()
-    assert 0 < record["workers"] * record["threads"] <= cores and (record["rate"] > 0) == (cores > 1)
+    record = tomllib.loads((folder / "out" / "sweep.toml").read_text())
+    assert record["threads"] == max(jobs.cores() // 3, 1), "three runs were computed"
     recipe = tomllib.loads((folder / "out" / table["fine"]["file"]).with_suffix(".toml").read_text())
     assert recipe["threads"] == record["threads"]
     assert f"with {record['threads']} thread" in stdout
@@ -442,61 +423,54 @@ def test_a_run_that_fails_keeps_no_other_from_being_made(folder, here):
     # The same command again, once one of them is mended.
     shutil.copy(folder / "style2.png", folder / "broken.png")
     before = times(folder / "out" / "runs")
-    stdout, stderr = here("spec.toml", *words("--output out --network tiny.mat"), *ONE, check=1)
-    assert "2 runs to be made, 2 done" in stdout and "2 runs failed" in stderr
+    stdout, stderr = here("spec.toml", *OUT, *ONE, check=1)
+    assert "2 runs to compute, 2 done" in stdout and "2 runs failed" in stderr
     again = table_of(folder / "out")
     assert again["damaged"]["status"] == "done" and again["diverging"]["status"] == "failed"
     after = times(folder / "out" / "runs")
     assert {path: after[path] for path in before} == before
 
 
-def test_runs_that_diverge_at_once_do_not_keep_others_from_being_timed(here, folder, monkeypatch):
-    def measure(*ignored, **more):
-        raise DivergedError(1, None)
-
-    monkeypatch.setattr(layout, "measure", measure)
-    monkeypatch.setattr(jobs, "cores", lambda: 8)
-    make_nothing(monkeypatch)
-    write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\n")
-    assert "1 run at a time with 8 threads" in here("spec.toml", *words("--output out --network tiny.mat"))[0]
-    here("spec.toml", *words("--output other --network tiny.mat --dry-run"), check=1)
-
-
 # Sweeps that are stopped.
 
 LONG = words("--workers 2 --threads 1 --save-state-iterations 50")
-ITERATIONS = 8000
 
 
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory, network_file, image_files):
-    """The pictures of two long runs, by their seeds."""
-    folder = fill(tmp_path_factory.mktemp("unbroken") / "work", network_file, image_files)
-    common = (
-        f"--content content.png --styles style1.png --network tiny.mat --width 24 --iterations {ITERATIONS}"
-    )
-    neural_style(folder, [f"{common} --threads 1 --seed {n} --output {n}.png" for n in (1, 2)])
-    return {n: (folder / f"{n}.png").read_bytes() for n in (1, 2)}
+def long_spec(iterations):
+    return f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\niterations = {iterations}\n"
 
 
-def kept(folder):
-    """The saved runs in the folder of a sweep, by their stems."""
+def unbroken(folder, iterations):
+    """The pictures of the two runs of such a spec by neural-style, by their seeds."""
+    common = "--content content.png --styles style1.png --network tiny.mat --width 24 --threads 1"
+    common += f" --iterations {iterations}"
+    neural_style(folder, [f"{common} --seed {n} --output {n}.png" for n in (1, 2)])
+    return [(folder / f"{n}.png").read_bytes() for n in (1, 2)]
+
+
+def saved_runs(folder):
+    """The saved states in the folder of a sweep, by their stems."""
     found = {}
     for path in (folder / "out" / "runs").glob("[!.]*.state"):
-        with contextlib.suppress(OSError):  # it is done by now
+        with contextlib.suppress(OSError):  # the run is done by now
             found[path.stem] = states.read(path)
     return found
 
 
-def get_on(process, folder, before):
-    """Wait until both runs have been kept further than they were."""
+def iterations_of(folder):
+    """The iterations of the saved states, by stem."""
+    return {stem: saved.iteration for stem, saved in saved_runs(folder).items()}
+
+
+def wait_for_states(folder, before):
+    """Wait until states of both runs have been saved that are later than these."""
     until = time.monotonic() + 200
-    while time.monotonic() < until and process.poll() is None:
-        now = {stem: saved.iteration for stem, saved in kept(folder).items()}
+    while time.monotonic() < until:
+        now = iterations_of(folder)
         if len(now) == 2 and all(now[stem] > before.get(stem, 0) for stem in now):
             return
         time.sleep(0.02)
-    raise AssertionError(f"the runs do not get on: {process.communicate(timeout=60)}")
+    raise AssertionError(f"the runs do not advance beyond {before}")
 
 
 def gone(children):
@@ -504,82 +478,84 @@ def gone(children):
     return not psutil.wait_procs(children, timeout=60)[1]
 
 
-def children_of(process):
-    return psutil.Process(process.pid).children(recursive=True)
+def children_of(pid=None):
+    return psutil.Process(pid).children(recursive=True)
 
 
-def test_a_sweep_that_is_stopped_in_every_way_comes_to_the_pictures_of_unbroken_runs(folder, unbroken):
-    write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\niterations = {ITERATIONS}\n")
-    before = {}
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
-        process = begin(folder, *LONG)
-        get_on(process, folder, before)
-        children = children_of(process)
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)  # as Ctrl-C does
-        else:
-            process.send_signal(number)
-        _, stderr = finished(process, status)
-        assert gone(children)
-        saved = kept(folder)
-        assert len(saved) == 2, "states are kept"
-        assert all(saved[stem].iteration > before.get(stem, 0) for stem in saved)
-        before = {stem: saved[stem].iteration for stem in saved}
-        if number != signal.SIGKILL:
-            assert stderr.count("\n") == 1 and "interrupted; the same command goes on" in stderr
-            assert [row["status"] for row in table_of(folder / "out").values()] == ["waiting", "waiting"]
-            assert (folder / "out" / "sheet.png").exists() and (folder / "out" / "index.html").exists()
-    for stem, one in saved.items():  # a mark by which to tell that they go on from here
-        states.write(results.state(folder / "out", stem), replace(one, seconds=1000.0))
+def stop(process, folder, number, status, before):
+    """Stop a sweep by a signal; its saved states are later than before."""
+    children = children_of(process.pid)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as Ctrl-C does
+    else:
+        process.send_signal(number)
+    _, stderr = finished(process, status)
+    assert gone(children)
+    saved = saved_runs(folder)
+    assert len(saved) == 2 and all(saved[stem].iteration > before.get(stem, 0) for stem in saved)
+    if number != signal.SIGKILL:
+        assert stderr.count("\n") == 1 and "interrupted; the same command continues the sweep" in stderr
+        assert [row["status"] for row in table_of(folder / "out").values()] == ["waiting", "waiting"]
+        assert (folder / "out" / "sheet.png").exists() and (folder / "out" / "index.html").exists()
 
-    process = begin(folder, *LONG)
-    get_on(process, folder, before)
-    worker = max(children_of(process), key=lambda child: child.memory_info().rss)
-    worker.kill()
-    stdout, stderr = finished(process)
-    assert "2 runs to be made, 0 done" in stdout
-    assert stderr.count("\n") == 1 and "it goes on elsewhere" in stderr
-    for seed, row in zip((1, 2), table_of(folder / "out").values(), strict=True):
-        assert (folder / "out" / row["file"]).read_bytes() == unbroken[seed]
+
+def kill_a_worker(folder, before):
+    """Kill a process of the sweep that this process runs, once its runs have advanced."""
+    wait_for_states(folder, before)
+    max(children_of(), key=lambda child: child.memory_info().rss).kill()
+
+
+def continue_to_the_end(folder, iterations):
+    """Continue a sweep that was stopped, kill one of its processes meanwhile, and check its pictures."""
+    before = iterations_of(folder)
+    for stem, saved in saved_runs(folder).items():  # a mark that shows that they continue from here
+        states.write(results.state(folder / "out", stem), replace(saved, seconds=1000.0))
+    with ThreadPoolExecutor() as executor:
+        killed = executor.submit(kill_a_worker, folder, before)
+        stdout, stderr = run_sweep(folder, "spec.toml", *OUT, *LONG)
+        killed.result()
+    assert "2 runs to compute, 0 done" in stdout
+    assert stderr.count("\n") == 1 and "the run continues in another" in stderr
+    rows = table_of(folder / "out").values()
+    assert [(folder / "out" / row["file"]).read_bytes() for row in rows] == unbroken(folder, iterations)
+    for row in rows:
         assert float(row["seconds"]) > 1000
         found = json.loads((folder / "out" / row["file"]).with_suffix(".json").read_text())
-        assert [at for at, *_ in found["history"]] == list(range(0, ITERATIONS + 1, ITERATIONS // 100))
-    assert not kept(folder)
+        assert [at for at, *_ in found["history"]] == list(range(0, iterations + 1, iterations // 100))
+    assert not saved_runs(folder)
 
 
-def test_a_sweep_that_is_killed_while_it_is_timed_leaves_nothing_behind(folder):
-    write(folder, f"{BASE}[settings]\nwidth = 24\n")
-    process = begin(folder, "--dry-run", *words("--workers 1"))
-    until = time.monotonic() + 100
-    while not (children := [c for c in children_of(process) if "spawn_main" in " ".join(c.cmdline())]):
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.05)
-    time.sleep(1)
-    process.kill()
-    finished(process, -9)
-    assert gone(children)
-    assert not (folder / "out").exists()
+def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
+    write(folder, long_spec(2000))
+    process = begin(folder, *LONG)
+    wait_for_states(folder, {})
+    stop(process, folder, signal.SIGINT, 130, {})
+    continue_to_the_end(folder, 2000)
 
 
-class Makers:
-    """Plays back what happens to each run, an event after another."""
+@pytest.mark.slow
+def test_a_sweep_that_is_stopped_in_every_way_comes_to_the_same_pictures(folder):
+    write(folder, long_spec(8000))
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        before = iterations_of(folder)
+        process = begin(folder, *LONG)
+        wait_for_states(folder, before)
+        stop(process, folder, number, status, before)
+    continue_to_the_end(folder, 8000)
 
-    def __init__(self, events):
-        self.events_of, self.submitted = events, []
 
-    def share(self, tasks):
-        return tasks
+class Recorded:
+    """An executor that plays back recorded events of each run."""
+
+    def __init__(self, events_of):
+        self.events_of, self.submitted = events_of, []
 
     def submit(self, task):
         self.submitted.append(task)
 
     def events(self):
         while self.submitted:
-            task = self.submitted.pop(0)
-            for event in self.events_of(task):
-                yield event
-                if isinstance(event, Lost):
-                    break
+            yield from self.events_of(self.submitted.pop(0))
 
     def stop(self):
         return iter([])
@@ -587,52 +563,51 @@ class Makers:
 
 @pytest.fixture
 def sweep(folder, monkeypatch):
-    """A sweep of two runs, ready to be made."""
+    """A sweep of two runs, ready to be computed."""
     monkeypatch.chdir(folder)
-    spec = specs.read(write(folder, f"{BASE}rows = {{ seed = [1, 2] }}\n[settings]\nwidth = 24\n"))
+    spec = specs.read(write(folder, long_spec(9)))
     flags = specs.Layer("", None, {"network": "tiny.mat"})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
-    plan = planning.plan(specs.cells(spec, flags, files), Path("out"))
+    plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
     (folder / "out" / "runs").mkdir(parents=True)
-    show = driver.Show(list(plan.tasks.values()), 0, False)
-    return driver.Sweep(Path("out"), spec, plan.cells, plan.stems, plan.results, dict(plan.tasks), show)
+    return driver.Sweep(Path("out"), spec, plan, driver.Display(list(plan.tasks.values()), 0, False))
 
 
 DONE = Result("done", "", 5, 1.0, ("content", "total"), ((0, 2.0, 3.0), (5, 1.0, 2.0)))
 
 
-def test_a_run_that_loses_one_worker_after_the_other_is_given_up(sweep, capsys):
+def test_a_run_whose_workers_are_lost_again_and_again_fails(sweep, capsys):
     picture = np.zeros((18, 24, 3), np.float32)
-    first, second = sweep.stems
+    first, second = sweep.plan.stems
 
     def events(task):
         if task.stem == first:
-            return [Advanced(first, 3), Lost(first)]
-        return [Done(second, DONE, picture, ())]
+            return [Advanced(first, 3), WorkerLost(first)]
+        return [Finished(second, DONE, picture, ())]
 
-    sweep.make(Makers(events))
-    assert sweep.results[second] == DONE and sweep.results[first].status == "failed"
-    assert "3 times" in sweep.results[first].error
+    sweep.compute(Recorded(events))
+    found = sweep.plan.results
+    assert found[second] == DONE and found[first].status == "failed" and "3 times" in found[first].error
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and all(line.startswith("neural-style-sweep: ") for line in lines)
 
 
-def test_a_run_goes_on_from_what_was_kept_when_it_loses_its_worker(sweep):
-    first, second = sweep.stems
+def test_a_run_continues_from_its_checkpoint_when_its_worker_is_lost(sweep):
+    first, second = sweep.plan.stems
     seen = []
 
     def events(task):
-        seen.append((task.stem, task.made))
+        seen.append((task.stem, task.iterations_done))
         arrays = {"iteration": np.array(7)}
-        if task.stem == second or task.made:
+        if task.stem == second or task.iterations_done:
             return [Failed(task.stem, "enough")]
-        return [Kept(first, replace(task.saved, arrays=arrays)), Lost(first)]
+        return [Checkpoint(first, replace(task.saved, arrays=arrays)), WorkerLost(first)]
 
-    sweep.make(Makers(events))
+    sweep.compute(Recorded(events))
     assert seen == [(first, 0), (second, 0), (first, 7)]
 
 
-# What the command line says no to.
+# What the command line refuses.
 
 
 def refused(here, arguments, status, parts):
@@ -683,7 +658,7 @@ def refused(here, arguments, status, parts):
         ("spec.toml --output out --threads 5000", 2, ["--threads", "1024"]),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(here, folder, arguments, status, parts):
+def test_what_is_wrong_is_refused_in_a_line(here, folder, arguments, status, parts):
     for name, text in {
         "spec": BASE,
         "varied": BASE + "rows = { seed = [1, 2] }",
@@ -714,8 +689,7 @@ def test_a_folder_that_cannot_be_written_is_refused(here, folder):
     refused(here, words("spec.toml --output closed/out"), 2, ["--output", "closed/out"])
 
 
-def test_a_folder_with_other_files_is_used_where_none_would_be_lost(here, folder, monkeypatch):
-    monkeypatch.setattr(layout, "measure", lambda way, *ignored, **more: replace(way, rate=1e6))
+def test_a_folder_with_other_files_is_used_if_none_would_be_overwritten(here, folder):
     write(folder, BASE)
     here("spec.toml", *words("--output . --network tiny.mat --dry-run"))
 
@@ -735,20 +709,32 @@ def test_the_weights_for_a_vgg16_are_those_of_its_runs_alone(folder, monkeypatch
     rows = "rows = { network = ['tiny.mat', 'sixteen.mat'] }\n[settings]\nvgg16.style_weight = 7\n"
     spec, flags = specs.read(write(folder, BASE + rows)), specs.Layer()
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
-    plan = planning.plan(specs.cells(spec, flags, files), Path("out"))
+    plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
     assert [cell.run.settings.style_weight for cell in plan.cells] == [500, 7]
     assert [plan.tasks[stem].settings.style_weight for stem in plan.stems] == [500, 7]
 
 
+def test_the_size_of_a_run_is_estimated_from_its_pictures(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    text = "rows = { width = [24, 240] }\ncolumns = { iterations = [10, 30] }\n"
+    spec, flags = specs.read(write(folder, BASE + text)), specs.Layer("", None, {"network": "tiny.mat"})
+    files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
+    plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
+    small, longer, large, _ = (plan.tasks[stem] for stem in plan.stems)
+    assert (small.pixels, longer.pixels) == (10 * 24 * 18, 30 * 24 * 18)
+    assert small.memory == longer.memory < large.memory
+
+
 def test_names_that_are_no_text_do_no_harm(here, folder, monkeypatch):
-    make_nothing(monkeypatch)
+    compute_nothing(monkeypatch)
     odd = os.fsdecode(b"\xff\xfe")
     other = fill(folder / odd, folder / "tiny.mat", [folder / "content.png", folder / "style1.png"])
     write(other, BASE)
+    (other / "own.mat").write_bytes((folder / "tiny.mat").read_bytes())
     (folder / f"{odd}.png").write_bytes((folder / "content.png").read_bytes())
-    here(f"{odd}/spec.toml", *words("--output out --network tiny.mat"), "--content", f"{odd}.png")
+    here(f"{odd}/spec.toml", *OUT, "--content", f"{odd}.png")
     assert list(table_of(folder / "out")) == ["the run"]
-    _, stderr = here(f"{odd}/spec.toml", *words("--output odd --network"), f"{odd}/tiny.mat", check=1)
+    _, stderr = here(f"{odd}/spec.toml", *words("--output odd --network"), f"{odd}/own.mat", check=1)
     assert "rename the network's file" in stderr
 
 

@@ -15,10 +15,10 @@ from networks import VGG16, VGG19, low_rank_layers, write_mat
 import vgg
 from styling import memory, runs, tiles
 from styling.errors import MemoryLimitError, SettingsError
+from styling.evaluation import evaluation
 from styling.images import Images
-from styling.objective import build_objective, evaluation
 from styling.settings import Settings
-from stylize import stylize
+from stylize import build_objective, stylize
 from vgg import Layer
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")

@@ -1,1 +1,1 @@
-"""Sweeps: many runs, over the values of some settings, and one sheet of what they made."""
+"""Sweeps: many runs with different settings, and a sheet of their pictures."""

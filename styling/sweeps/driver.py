@@ -1,4 +1,4 @@
-"""Has the runs of a sweep made, by a pool or a cluster, and writes what comes back as it comes."""
+"""Computes the runs of a sweep, and writes what each of them makes as soon as it is there."""
 
 import contextlib
 import dataclasses
@@ -16,169 +16,165 @@ from tqdm import tqdm
 from styling import images, recipes, report, states
 from styling.process import explain
 from styling.sweeps import page, results, sheet
+from styling.sweeps.planning import Plan
 from styling.sweeps.results import Entry, Result
-from styling.sweeps.specs import Cell, Spec
-from styling.sweeps.work import Advanced, Done, Event, Failed, Kept, Lost, Task
+from styling.sweeps.specs import Spec
+from styling.sweeps.tasks import Advanced, Checkpoint, Event, Failed, Finished, Task, WorkerLost
 
-MOST_LOSSES = 3  # of a run's workers, before it is given up
+MOST_ATTEMPTS = 3  # at a run whose workers are lost
 SECONDS_BETWEEN_PAGES = 5
-PLOTS = "Plots of the losses need matplotlib: pip install matplotlib"
+PLOT_NOTE = "Plots of the losses need matplotlib: pip install matplotlib"
 
 
-class Makers(Protocol):
-    """What makes runs: pool.Pool, or cluster.Cluster."""
-
-    def share(self, tasks: Sequence[Task]) -> list[Task]:
-        """Compute what several of the runs share; they are told of it, and are to be submitted thereafter."""
+class Executor(Protocol):
+    """Computes runs: pool.Pool or cluster.Cluster."""
 
     def submit(self, task: Task) -> None:
-        """Have a run made as soon as there is room."""
+        """Compute a run as soon as a worker is free."""
 
     def events(self) -> Iterator[Event]:
-        """What happens, until all that was submitted is at its end; more can be submitted meanwhile."""
+        """The events of all runs that were submitted, until they have ended; more may be submitted then."""
 
     def stop(self) -> Iterator[Event]:
-        """Have all runs stop where they are, and tell how far they are."""
+        """Stop all runs, and yield their last events."""
 
 
 @dataclass
 class Sweep:
-    """A sweep at work. results: what became of its runs so far, by stem."""
+    """A sweep that is being computed; the plan's results and tasks change as its runs go on."""
 
     folder: Path
     spec: Spec
-    cells: Sequence[Cell]
-    stems: Sequence[str]
-    results: dict[str, Result]
-    tasks: dict[str, Task]
-    show: "Show"
-    _losses: Counter = field(default_factory=Counter)
-    _news: bool = False
+    plan: Plan
+    display: "Display"
+    _lost: Counter = field(default_factory=Counter)
+    _changed: bool = False
     _next_pages: float = 0.0
 
-    def make(self, makers: Makers) -> None:
-        """Have all tasks made. KeyboardInterrupt stops them all, and is passed on."""
+    def compute(self, executor: Executor) -> None:
+        """Compute all tasks. KeyboardInterrupt stops them all, and is raised again."""
         try:
-            if len(self.tasks) > 1:
-                self.tasks = {task.stem: task for task in makers.share(list(self.tasks.values()))}
-            for task in self.tasks.values():
-                makers.submit(task)
-            for event in makers.events():
-                self.handle(event, makers)
-                self._refresh()
+            for task in self.plan.tasks.values():
+                executor.submit(task)
+            for event in executor.events():
+                self._handle(event, executor)
+                self._update_pages()
         except KeyboardInterrupt:
-            for event in makers.stop():
-                self.handle(event, makers)
+            for event in executor.stop():
+                self._handle(event, executor)
             raise
 
-    def handle(self, event: Event, makers: Makers) -> None:
-        """Write what an event brings, and show it; what cannot be written is said, and the others go on."""
-        task = self.tasks[event.stem]
+    def _handle(self, event: Event, executor: Executor) -> None:
+        """Write and show what an event says. A file that cannot be written does not stop the other runs."""
+        task = self.plan.tasks[event.stem]
         match event:
             case Advanced(iteration=iteration):
-                self.show.advance(task, iteration)
-            case Kept(saved=saved):
-                self.tasks[event.stem] = dataclasses.replace(task, saved=saved)
-                with self._warning(f"{task.label} is not kept"):
+                self.display.advance(task, iteration)
+            case Checkpoint(saved=saved):
+                self.plan.tasks[event.stem] = dataclasses.replace(task, saved=saved)
+                with self._warn_of_errors(f"the state of {task.label} is not saved"):
                     states.write(results.state(self.folder, event.stem), saved)
-            case Done():
+            case Finished():
                 try:
-                    self._write(event)
-                    self._finish(task, event.result)
+                    record(self.folder, task, event)
+                    self._end(task, event.result)
                 except OSError as error:
-                    self._finish(task, Result("failed", explain(error)))
+                    self._end(task, Result("failed", explain(error)))
             case Failed(error=error):
-                self._finish(task, Result("failed", error))
-            case Lost():
-                self._again(task, makers)
+                self._end(task, Result("failed", error))
+            case WorkerLost():
+                self._retry(task, executor)
 
-    def _again(self, task: Task, makers: Makers) -> None:
-        """Have a run made again, from where it was kept, unless it loses one worker after the other."""
-        self._losses[task.stem] += 1
-        if self._losses[task.stem] < MOST_LOSSES:
-            self.show.warn(f"{task.label}: what worked on it has gone; it goes on elsewhere")
-            makers.submit(task)
+    def _retry(self, task: Task, executor: Executor) -> None:
+        """Compute a run again, from its last checkpoint, unless its workers are lost again and again."""
+        self._lost[task.stem] += 1
+        if self._lost[task.stem] < MOST_ATTEMPTS:
+            self.display.warn(f"{task.label}: its process is gone; the run continues in another")
+            executor.submit(task)
         else:
-            problem = f"what worked on it has gone {MOST_LOSSES} times, for want of memory perhaps"
-            self._finish(task, Result("failed", problem))
+            problem = f"its process has ended {MOST_ATTEMPTS} times; perhaps there is too little memory"
+            self._end(task, Result("failed", problem))
 
-    def _write(self, event: Done) -> None:
-        """Write all that a run has made, the record last, by which it counts as done."""
-        folder, stem, result = self.folder / "runs", event.stem, event.result
-        images.write(folder / f"{stem}.png", event.picture)
-        if event.pictures:
-            report.write_grid(folder / f"{stem}-grid.png", True, event.pictures)
-        if importlib.util.find_spec("matplotlib"):
-            report.plot_history(folder / f"{stem}-losses.svg", True, list(result.history), result.names)
-        recipes.write(folder / f"{stem}.toml", self.tasks[stem].saved.settings)
-        results.write(self.folder, stem, result)
-        results.state(self.folder, stem).unlink(missing_ok=True)
+    def _end(self, task: Task, result: Result) -> None:
+        self.plan.results[task.stem] = result
+        self.display.end(task, result)
+        self._changed = True
 
-    def _finish(self, task: Task, result: Result) -> None:
-        self.results[task.stem] = result
-        self.show.finish(task, result)
-        self._news = True
-
-    def _refresh(self) -> None:
-        """Write the table and the page anew where they have news, but not all the time."""
-        if self._news and time.monotonic() >= self._next_pages:
-            with self._warning("the page is not written"):
+    def _update_pages(self) -> None:
+        """Write the table and the page again if a run has ended, but not too often."""
+        if self._changed and time.monotonic() >= self._next_pages:
+            with self._warn_of_errors("the page is not written"):
                 self.write_pages()
-            self._news, self._next_pages = False, time.monotonic() + SECONDS_BETWEEN_PAGES
+            self._changed, self._next_pages = False, time.monotonic() + SECONDS_BETWEEN_PAGES
 
     @contextlib.contextmanager
-    def _warning(self, what: str) -> Iterator[None]:
-        """Say what cannot be done, instead of raising OSError."""
+    def _warn_of_errors(self, problem: str) -> Iterator[None]:
+        """Print a warning instead of raising OSError."""
         try:
             yield
         except OSError as error:
-            self.show.warn(f"{what}: {explain(error)}")
-
-    @property
-    def entries(self) -> list[Entry]:
-        """The cells with what became of their runs."""
-        return [
-            Entry(cell, stem, self.results[stem]) for cell, stem in zip(self.cells, self.stems, strict=True)
-        ]
+            self.display.warn(f"{problem}: {explain(error)}")
 
     def write_pages(self, sheets: bool = False) -> list[Path]:
-        """Write the table, the page and, if asked, the sheets; returns their names. Raises OSError."""
-        entries = self.entries
+        """Write the table, the page and, if asked for, the sheets; returns their names. Raises OSError."""
+        entries = [
+            Entry(cell, stem, self.plan.results[stem])
+            for cell, stem in zip(self.plan.cells, self.plan.stems, strict=True)
+        ]
         written = sheet.write(self.folder, self.spec, entries) if sheets else []
         table = results.write_table(self.folder, entries)
-        return [*written, page.write(self.folder, self.spec, entries, PLOTS), table]
+        return [*written, page.write(self.folder, self.spec, entries, PLOT_NOTE), table]
 
 
-class Show:
-    """Shows how far the runs are: a line on stdout for each, and a bar on stderr where that is a terminal."""
+def record(folder: Path, task: Task, event: Finished) -> None:
+    """Write all files of a finished run; the result comes last, since it marks the run as done."""
+    stem, result = event.stem, event.result
+    images.write(results.picture(folder, stem), event.picture)
+    if event.grid:
+        report.write_grid(folder / "runs" / f"{stem}-grid.png", True, event.grid)
+    if importlib.util.find_spec("matplotlib"):
+        report.plot_history(folder / "runs" / f"{stem}-losses.svg", True, list(result.history), result.names)
+    recipes.write(folder / "runs" / f"{stem}.toml", task.saved.settings)
+    results.write(folder, stem, result)
+    results.state(folder, stem).unlink(missing_ok=True)
+
+
+class Display:
+    """Shows how far the runs are: a line on stdout for each, and a bar on stderr if that is a terminal."""
 
     def __init__(self, tasks: Sequence[Task], done: int, quiet: bool) -> None:
-        self._count, self._done, self._quiet = len(tasks) + done, done, quiet
-        self._at: dict[str, str] = {}
-        self._made = {task.stem: task.made for task in tasks}
-        bar = not quiet and sys.stderr is not None and sys.stderr.isatty()
-        self._bar = _bar(sum(task.operations for task in tasks)) if bar else None
+        self._count, self._ended, self._quiet = len(tasks) + done, done, quiet
+        self._current: dict[str, str] = {}
+        self._iterations = {task.stem: 0 for task in tasks}
+        self._bar = None
+        if not quiet and sys.stderr is not None and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=sum(task.pixels for task in tasks),
+                file=sys.stderr,
+                bar_format="{percentage:3.0f}% {bar:12} [{elapsed}, {remaining} left] {desc}",
+                dynamic_ncols=True,
+                leave=False,
+            )
         for task in tasks:
-            self._count_up(task, self._made[task.stem], 0)
+            self._move_bar(task, task.iterations_done)
 
     def advance(self, task: Task, iteration: int) -> None:
         """A run has made so many updates."""
-        self._at[task.stem] = f"{task.label} {iteration}/{task.settings.iterations}"
-        self._count_up(task, iteration, self._made[task.stem])
-        self._made[task.stem] = iteration
+        self._current[task.stem] = f"{task.label} {iteration}/{task.settings.iterations}"
+        self._move_bar(task, iteration)
 
-    def finish(self, task: Task, result: Result) -> None:
-        """A run is at its end."""
-        self._done += 1
-        self._at.pop(task.stem, None)
-        self._count_up(task, task.settings.iterations, self._made[task.stem])
-        which = f"{self._done} of {self._count}: {task.label}"
+    def end(self, task: Task, result: Result) -> None:
+        """A run has ended."""
+        self._ended += 1
+        self._current.pop(task.stem, None)
+        self._move_bar(task, task.settings.iterations)
+        start = f"{self._ended} of {self._count}: {task.label}"
         if result.status == "failed":
-            self.warn(f"{which} failed: {result.error}")
+            self.warn(f"{start} failed: {result.error}")
         else:
-            self.say(f"{which}: total loss {result.losses['total']:.6g} in {result.seconds:.0f} s")
+            self.print(f"{start}: total loss {result.losses['total']:.6g} in {result.seconds:.0f} s")
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line on stdout, unless quiet."""
         if not self._quiet:
             report.print_line(line)
@@ -189,17 +185,14 @@ class Show:
             tqdm.write(f"neural-style-sweep: {line}", file=sys.stderr)
 
     def close(self) -> None:
-        """Take the bar off the terminal."""
+        """Remove the bar from the terminal."""
         if self._bar is not None:
             self._bar.close()
 
-    def _count_up(self, task: Task, iteration: int, before: int) -> None:
+    def _move_bar(self, task: Task, iteration: int) -> None:
+        new = iteration - self._iterations[task.stem]
+        self._iterations[task.stem] = iteration
         if self._bar is not None:
-            at = "; ".join(self._at.values())
-            self._bar.set_description_str(f"{self._done} of {self._count} runs; {at}", refresh=False)
-            self._bar.update(task.operations * (iteration - before) / task.settings.iterations)
-
-
-def _bar(operations: float) -> tqdm:
-    layout = "{percentage:3.0f}% {bar:12} [{elapsed}, {remaining} left] {desc}"
-    return tqdm(total=operations, file=sys.stderr, bar_format=layout, dynamic_ncols=True, leave=False)
+            runs = "; ".join(self._current.values())
+            self._bar.set_description_str(f"{self._ended} of {self._count} runs; {runs}", refresh=False)
+            self._bar.update(task.pixels * new / task.settings.iterations)

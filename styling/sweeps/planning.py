@@ -1,4 +1,4 @@
-"""From the cells of a sweep to what is to be computed: each different run once, and none that is done."""
+"""From the cells of a sweep to its tasks: each different run once, and none that is done already."""
 
 import dataclasses
 import os
@@ -9,25 +9,36 @@ from pathlib import Path
 
 import numpy as np
 
-import stylize
 import vgg
 from styling import images, networks, recipes, states
 from styling.errors import NetworkError, StateError, StyleError
+from styling.images import Images
 from styling.process import explain, silent_stderr
-from styling.sweeps import results
+from styling.runs import memory_needed, resolve
+from styling.settings import Settings
+from styling.sweeps import results, specs
 from styling.sweeps.results import Result
 from styling.sweeps.specs import Cell
-from styling.sweeps.work import Task
+from styling.sweeps.tasks import Task
+
+
+@dataclass(frozen=True)
+class NamedImage:
+    """An image of a run: its flag, its file, its pixels [H, W, 3] and their SHA-256."""
+
+    flag: str
+    path: Path
+    sha256: str
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep comes to.
+    """What a sweep consists of.
 
-    cells: with the weights that are for their networks. stems: of their runs, in the same order.
-    results: what became of the runs so far, by stem. tasks: those that are to be made, by stem.
-    pixels: images by digest. networks: files by SHA-256. remarks: lines on where a run differs from its
-    recipe.
+    cells: with the weights for their networks. stems: the names of their runs' files, in the same order.
+    results: of the runs so far, by stem. tasks: the runs to be computed, by stem. pixels: images by SHA-256.
+    networks: files by SHA-256. remarks: lines on how runs differ from their recipes.
     """
 
     cells: list[Cell] = field(default_factory=list)
@@ -38,101 +49,103 @@ class Plan:
     networks: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def done(self) -> int:
+        """How many runs are done."""
+        return sum(result.status == "done" for result in self.results.values())
 
-def plan(cells: Sequence[Cell], folder: Path) -> Plan:
-    """What is to be done for these cells, beside what the folder has of them.
 
-    A run that cannot be made has failed, and does not keep the others from being made.
+def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
+    """Plan these cells, given the runs that the folder has already.
+
+    A run that cannot be computed gets the result "failed"; the others are not affected.
     """
-    found, stems, there = Plan(), {}, results.stems(folder)
-    load, read = cache(vgg.load), cache(_read)
+    plan, stems, existing = Plan(), {}, results.stems(folder)
+    load, read = cache(vgg.load), cache(_read_image)
     for cell in cells:
         run = cell.run
-        # Until its files are read, a run is known by what it is made of; a set has no fixed repr.
+        # Until its files are read, a run is identified by its parts; a set has no fixed repr.
         digest = results.digest(dataclasses.replace(run, droppable=frozenset()))
         try:
-            seen = [(flag, path, *read(path)) for flag, path in run.images]
+            found = [NamedImage(flag, path, *read(path)) for flag, path in run.images]
             network = load(run.network)
             if run.running.network_sha256 not in (None, network.sha256):
                 raise NetworkError(f"{run.network}: is not the network of the recipe, which has its SHA-256")
-            names = {layer.name for layer in network.layers}
-            run = dataclasses.replace(run, settings=recipes.for_network(run.settings, run.vgg16, names))
+            settings, missing = _fitting(run, network)
+            run = dataclasses.replace(run, settings=settings)
             cell = dataclasses.replace(cell, run=run)
-            identity = [(flag, image) for flag, _, image, _ in seen]
-            parts = dataclasses.asdict(run.settings), run.running.progress_grid, identity, network.sha256
-            digest = results.digest(*parts)
+            identity = [(image.flag, image.sha256) for image in found]
+            settings = dataclasses.asdict(run.settings)
+            digest = results.digest(settings, run.running.progress_grid, identity, network.sha256)
             if digest not in stems:
-                stem = stems[digest] = there.get(digest) or results.stem(cell.labels, digest)
-                found.results[stem] = results.read(folder, stem)
-                if found.results[stem].status != "done":
-                    _add_task(found, cell, stem, seen, network, folder)
+                stem = stems[digest] = existing.get(digest) or results.stem(cell.labels, digest)
+                plan.results[stem] = results.read(folder, stem)
+                if plan.results[stem].status != "done":
+                    _add_task(plan, cell, stem, found, network, folder)
+                    _add_remark(plan, networks.describe(run.network, run.instead_of, missing))
         except (StyleError, OSError) as error:
             stem = stems.setdefault(digest, results.stem(cell.labels, digest))
-            found.results[stem] = Result("failed", explain(error))
-        found.cells.append(cell)
-        found.stems.append(stems[digest])
-    return found
+            plan.results[stem] = Result("failed", explain(error))
+        plan.cells.append(cell)
+        plan.stems.append(stems[digest])
+    return plan
 
 
-def _read(path: Path) -> tuple[str, np.ndarray]:
-    """An image's digest and pixels."""
+def _read_image(path: Path) -> tuple[str, np.ndarray]:
+    """The SHA-256 of an image's pixels, and the pixels."""
     with silent_stderr():  # which libtiff writes to
         pixels = images.read(path)
     return states.fingerprint(pixels), pixels
 
 
-def _add_task(
-    found: Plan,
-    cell: Cell,
-    stem: str,
-    seen: list[tuple[str, Path, str, np.ndarray]],
-    network: vgg.Network,
-    folder: Path,
-) -> None:
-    """Add a cell's run, which is to be made, of images that are seen as (flag, path, digest, pixels)."""
-    run = cell.run
-    content, initial = (
-        next(((image, pixels) for flag, _, image, pixels in seen if flag == wanted), (None, None))
-        for wanted in ("content", "initial")
-    )
-    styles = [(image, pixels) for flag, _, image, pixels in seen if flag == "styles"]
-    paintings = [pixels for _, pixels in styles]
-    names = {layer.name for layer in network.layers}
+def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]:
+    """A run's settings as they are for its network, and layers that it lacks. Raises NetworkError."""
+    layers = {layer.name for layer in network.layers}
+    fixed = recipes.TYPES.keys() - run.droppable
     try:
-        settings, lacking = recipes.without_missing(run.settings, names, recipes.TYPES.keys() - run.droppable)
-        settings = stylize.settled(content[1], paintings, network, settings, initial[1])
-        operations, memory = stylize.demand(content[1], paintings, network, settings)
+        return recipes.for_network(run.settings, run.vgg16, layers, fixed)
     except NetworkError as error:
         raise NetworkError(f"{run.network}: {error}") from None
-    identities = [(flag, os.path.abspath(path), image) for flag, path, image, _ in seen]
-    name = networks.name(run.network)
+
+
+def _add_task(
+    plan: Plan, cell: Cell, stem: str, found: Sequence[NamedImage], network: vgg.Network, folder: Path
+) -> None:
+    """Add the task of a cell's run to the plan. Raises NetworkError, and what runs.resolve() raises."""
+    of, name = cell.run, networks.name(cell.run.network)
+    try:
+        run = resolve(Images.named((image.flag, image.pixels) for image in found), network, of.settings)
+    except NetworkError as error:
+        raise NetworkError(f"{of.network}: {error}") from None
     if not name.isprintable():
         raise NetworkError(f"{name!r} cannot stand in a recipe; rename the network's file")
-    used = dataclasses.replace(run.running, network=name, network_sha256=network.sha256, progress_grid=False)
-    found.tasks[stem] = Task(
+    used = dataclasses.replace(of.running, network=name, network_sha256=network.sha256, progress_grid=False)
+    identities = [(image.flag, os.path.abspath(image.path), image.sha256) for image in found]
+    saved = states.Saved(recipes.to_table(run.settings, used), identities)
+    plan.tasks[stem] = Task(
         stem=stem,
         label=cell.label,
-        settings=settings,
+        settings=run.settings,
         network=network.sha256,
-        content=content[0],
-        styles=tuple(image for image, _ in styles),
-        initial=initial[0],
-        gridded=run.running.progress_grid,
-        operations=operations,
-        memory=memory,
-        saved=_saved(results.state(folder, stem), states.Saved(recipes.to_table(settings, used), identities)),
+        images=tuple((image.flag, image.sha256) for image in found),
+        grid=of.running.progress_grid,
+        pixels=sum(scale.pixels for scale in run.scales),
+        memory=memory_needed(run),
+        saved=_continued(results.state(folder, stem), saved),
     )
-    found.pixels.update({image: pixels for *_, image, pixels in seen})
-    found.networks[network.sha256] = str(run.network)
-    remark = networks.describe(run.network, run.instead_of, lacking)
-    if remark not in found.remarks:
-        found.remarks.append(remark)
+    plan.pixels.update({image.sha256: image.pixels for image in found})
+    plan.networks[network.sha256] = str(of.network)
 
 
-def _saved(path: Path, new: states.Saved) -> states.Saved:
-    """How far a run has come, by its file, or a new one."""
+def _add_remark(plan: Plan, remark: str) -> None:
+    if remark not in plan.remarks:
+        plan.remarks.append(remark)
+
+
+def _continued(path: Path, new: states.Saved) -> states.Saved:
+    """The record of a run that was stopped, if the file has one, or else the new record."""
     try:
-        found = states.read(path)
+        saved = states.read(path)
     except (OSError, StateError):
         return new
-    return dataclasses.replace(found, settings=new.settings, images=new.images)
+    return dataclasses.replace(saved, settings=new.settings, images=new.images)

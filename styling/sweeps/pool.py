@@ -1,7 +1,8 @@
-"""Runs in processes of this machine, some at a time, each with some threads.
+"""Runs in processes of this machine, several at a time.
 
-TensorFlow's threads are settled when it starts, so that a process keeps its number of them; it makes one run
-after the other.
+TensorFlow's number of threads is fixed when it starts, and starting takes seconds. So each process keeps its
+threads, and computes one run after the other. concurrent.futures would not do: there one process that is
+killed, as for want of memory, ends all the others.
 """
 
 import contextlib
@@ -9,154 +10,144 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 import numpy as np
 
-import stylize
 import vgg
+from styling.device import configure
+from styling.memory import free_memory
 from styling.process import silent_stderr
-from styling.sweeps.work import Done, Event, Failed, Lost, Task, caught, share_targets, work
+from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
 
 SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
 SECONDS_TO_STOP = 60
+PROCESS_BYTES = 600 * 2**20  # of TensorFlow itself
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all runs work with.
+    """What every worker needs.
 
-    device, threads: of each process. pixels: images by digest. networks: their files by SHA-256.
-    every: how many iterations there are from one time that a run tells all that it needs to go on to the
-    next; None for a minute.
+    device, threads: of each process. pixels: images by SHA-256. networks: their files by SHA-256.
+    save_iterations: the updates between two checkpoints of a run; None for one a minute.
     """
 
     device: str | None
     threads: int
     pixels: Mapping[str, np.ndarray]
     networks: Mapping[str, str]
-    every: int | None = None
+    save_iterations: int | None = None
 
 
 @dataclass
 class Worker:
-    """A process, this end of its pipe, and what it is at."""
+    """A process, the pipe to it, and the run that it computes."""
 
     process: BaseProcess
     connection: Connection
     task: Task | None = None
 
 
-class Pool:
-    """Processes that make runs, so many at a time."""
+def share_cores(
+    cores: int, runs: int, run_bytes: float, workers: int | None = None, threads: int | None = None
+) -> tuple[int, int]:
+    """How many runs at a time, and how many threads each, unless they are given.
 
-    def __init__(self, setup: Setup, count: int) -> None:
+    Many runs with one thread each are faster than few with many threads. So there are as many runs as cores
+    and memory allow, and the cores that are left over go to their threads. run_bytes: memory of one run.
+    """
+    if workers is None:
+        fit = int(free_memory() // (run_bytes + PROCESS_BYTES))
+        workers = min(cores // (threads or 1), fit, runs)
+    workers = max(min(workers, runs), 1)
+    return workers, threads or max(cores // workers, 1)
+
+
+class Pool:
+    """Processes that compute runs."""
+
+    def __init__(self, setup: Setup, workers: int) -> None:
         self._setup = setup
         self._waiting: deque[Task] = deque()
-        self._kept: dict[str, Any] = {}
-        self._workers = [self._start() for _ in range(count)]
-
-    def share(self, tasks: Sequence[Task]) -> list[Task]:
-        """Compute what several of the runs share; they are told of it, and are to be submitted thereafter."""
-        worker = self._workers[0]
-        try:
-            worker.connection.send(list(tasks))
-            keys, self._kept = worker.connection.recv()
-        except (EOFError, OSError):  # they do without, since each can compute all that it needs
-            self._replace(worker)
-            return list(tasks)
-        return [replace(task, targets=keys[task.stem]) for task in tasks]
+        self._workers = [self._start() for _ in range(workers)]
 
     def submit(self, task: Task) -> None:
-        """Have a run made as soon as there is room."""
+        """Compute a run as soon as a process is free."""
         self._waiting.append(task)
 
     def events(self) -> Iterator[Event]:
-        """What happens, until all that was submitted is at its end; more can be submitted meanwhile."""
+        """The events of all runs that were submitted, until they have ended; more may be submitted then."""
         while busy := self._assign():
             for connection in wait([worker.connection for worker in busy]):
                 worker = next(worker for worker in busy if worker.connection is connection)
-                event = self._receive(worker)
-                if isinstance(event, Done | Failed | Lost):
+                try:
+                    event = connection.recv()
+                except (EOFError, OSError):
+                    event = WorkerLost(worker.task.stem)
+                    self._replace(worker)
+                if isinstance(event, Finished | Failed | WorkerLost):
                     worker.task = None
                 yield event
 
     def stop(self) -> Iterator[Event]:
-        """Have all runs stop where they are, and tell how far they are."""
+        """Stop all runs, and yield their last events, with their checkpoints."""
         self._waiting.clear()
-        open_ends = [worker.connection for worker in self._workers if worker.task]
-        for connection in open_ends:
+        connections = [worker.connection for worker in self._workers if worker.task]
+        for connection in connections:
             with contextlib.suppress(OSError):
                 connection.send(None)
-        until = time.monotonic() + SECONDS_TO_STOP
-        while open_ends and time.monotonic() < until:
-            for connection in wait(open_ends, timeout=1):
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while connections and time.monotonic() < deadline:
+            for connection in wait(connections, timeout=1):
                 try:
                     yield connection.recv()
                 except (EOFError, OSError):
-                    open_ends.remove(connection)
+                    connections.remove(connection)
 
     def close(self) -> None:
         """End all processes."""
         for worker in self._workers:
-            worker.process.kill()
-            worker.process.join()
-            worker.connection.close()
+            self._end(worker)
 
     def _start(self) -> Worker:
         here, there = SPAWN.Pipe()
         process = SPAWN.Process(target=_serve, args=(there, self._setup), daemon=True)
-        with silent_stderr():  # for good, since TensorFlow writes there as soon as it is loaded
+        with silent_stderr():  # the process inherits it, and TensorFlow writes there when it is loaded
             process.start()
-        there.close()  # else nobody would notice that the process has gone
+        there.close()  # else the end of the process would not show at the other end of the pipe
         return Worker(process, here)
 
     def _assign(self) -> list[Worker]:
-        """Give what waits to those that are free, and return those that are at work."""
+        """Give waiting tasks to free workers, and return the workers that are busy."""
         for worker in self._workers:
             if worker.task is None and self._waiting:
                 worker.task = self._waiting.popleft()
-                with contextlib.suppress(OSError):  # it has gone, as will show
-                    kept = {key: self._kept[key] for key in worker.task.targets}
-                    worker.connection.send((worker.task, kept))
+                with contextlib.suppress(OSError):  # events() finds out that the process has ended
+                    worker.connection.send(worker.task)
         return [worker for worker in self._workers if worker.task]
 
-    def _receive(self, worker: Worker) -> Event:
-        try:
-            return worker.connection.recv()
-        except (EOFError, OSError):
-            self._replace(worker)
-            return Lost(worker.task.stem)
-
     def _replace(self, worker: Worker) -> None:
+        self._end(worker)
+        self._workers[self._workers.index(worker)] = self._start()
+
+    def _end(self, worker: Worker) -> None:
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
-        self._workers[self._workers.index(worker)] = self._start()
 
 
 def _serve(connection: Connection, setup: Setup) -> None:
-    """Do what comes down the pipe; the other end's going ends it, too."""
-    configure(setup)
-    load = cache(lambda digest: vgg.load(setup.networks[digest]))
+    """Compute the runs that come through the pipe, until None comes or the other end closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    configure(setup.device, setup.threads, deterministic=True)
+    load = cache(lambda sha256: vgg.load(setup.networks[sha256]))
     with contextlib.suppress(EOFError, OSError):
-        while (job := connection.recv()) is not None:
-            if isinstance(job, list):
-                connection.send(share_targets(job, setup.pixels, load))
-                continue
-            task, kept = job
+        while task := connection.recv():
             network = load(task.network)
-            events = work(task, setup.pixels, network, kept, setup.every, connection.poll)
-            for event in caught(task.stem, events):
+            for event in events_of(task, setup.pixels, network, setup.save_iterations, connection.poll):
                 connection.send(event)
-
-
-def configure(setup: Setup) -> None:
-    """Set a new process up. Ctrl-C reaches it too, but is for the one that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stylize.configure(setup.device, setup.threads, deterministic=True)

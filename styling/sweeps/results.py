@@ -1,16 +1,16 @@
-"""What became of the runs of a sweep, and the files that they leave in its folder.
+"""The results of a sweep's runs, and the files that a sweep writes into its folder.
 
     runs/STEM.png           the picture
-    runs/STEM-grid.png      ten images of the run, where it was asked for them
-    runs/STEM-losses.svg    its losses as a plot, where matplotlib is installed
+    runs/STEM-grid.png      ten images of the run, if it was asked for them
+    runs/STEM-losses.svg    a plot of its losses, if matplotlib is installed
     runs/STEM.toml          its settings, for neural-style --recipe
-    runs/STEM.json          what became of it; a run is done once this says so
-    runs/STEM.state         a run that is not at its end, for neural-style --resume
+    runs/STEM.json          its result; once this file is there, the run is done
+    runs/STEM.state         the state of a run that was stopped, for neural-style --resume
     results.csv             all runs in a table
-    sheet.png, index.html   all pictures at a glance
+    sheet.png, index.html   all pictures
 
-A stem has the labels of the run's first place and a digest of all that decides the picture, so that a run is
-found again where the spec has changed around it.
+A stem consists of the labels of the run's first cell, and a digest of all that decides the picture. By the
+digest a run is found again after the spec has changed in other places.
 """
 
 import csv
@@ -25,18 +25,19 @@ from pathlib import Path
 
 from styling import networks, recipes
 from styling.files import write_whole
-from styling.sweeps.specs import Cell
+from styling.sweeps.specs import IMAGES, Cell
 
 MOST_BYTES = 80  # of the labels in the name of a file
 DIGITS = 10  # of a digest
+RUN_COLUMNS = ("page", "row", "column", "label", "file", "status", "error", "updates", "seconds")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run.
+    """The result of a run.
 
-    status: "done", "failed" or "waiting". error: why it failed, in one line. iterations: updates made.
-    seconds: that they took. names: of the losses. history: rows of (iteration, *losses), the last one of the
+    status: "done", "failed" or "waiting". error: why it failed, in one line. iterations: the updates made.
+    seconds: the time that they took. names: of the losses. history: rows of (iteration, *losses), up to the
     end.
     """
 
@@ -49,13 +50,13 @@ class Result:
 
     @property
     def losses(self) -> dict[str, float]:
-        """The last losses by name; empty where there are none."""
+        """The last losses by name; empty if there are none."""
         return dict(zip(self.names, self.history[-1][1:], strict=True)) if self.history else {}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A cell, the stem of its run's files, and what became of that; cells may share a run."""
+    """A cell, the stem of its run's files, and the run's result; several cells may have the same run."""
 
     cell: Cell
     stem: str
@@ -63,18 +64,18 @@ class Entry:
 
 
 def digest(*parts: object) -> str:
-    """What tells a run from all others: some digits for all that decides it, which must have a fixed repr."""
+    """Digits that identify a run, from all that decides it; each part must have a fixed repr."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
 
 
 def stems(folder: Path) -> dict[str, str]:
-    """The stems that the files of runs have in the folder, by the runs' digests."""
+    """The stems of the runs that the folder has, by their digests."""
     found = (path for path in (folder / "runs").glob("*") if path.suffix in (".json", ".state"))
     return {path.stem[-DIGITS:]: path.stem for path in found}
 
 
 def stem(labels: Sequence[str], digest: str) -> str:
-    """The stem of the files of a run that has none yet."""
+    """The stem for the files of a new run."""
     words = re.sub(r"[^\w.=]+", "-", "--".join(labels)).encode()
     return f"{words[:MOST_BYTES].decode(errors='ignore').strip('-.')}-{digest}".lstrip("-")
 
@@ -85,12 +86,12 @@ def picture(folder: Path, stem: str) -> Path:
 
 
 def state(folder: Path, stem: str) -> Path:
-    """The file of a run that is not at its end."""
+    """The file of the state of a run that has not ended."""
     return folder / "runs" / f"{stem}.state"
 
 
 def read(folder: Path, stem: str) -> Result:
-    """What the folder says of a run; waiting where it says nothing that can be understood."""
+    """A run's result from its file; "waiting" if there is no file, or no valid one."""
     try:
         values = json.loads((folder / "runs" / f"{stem}.json").read_text(encoding="utf-8"))
         history = tuple(tuple(map(float, row)) for row in values["history"])
@@ -106,46 +107,38 @@ def read(folder: Path, stem: str) -> Result:
 
 
 def write(folder: Path, stem: str, result: Result) -> None:
-    """Keep what became of a run. Raises OSError."""
+    """Write the file of a run's result. Raises OSError."""
     text = json.dumps(dataclasses.asdict(result), indent=1)
     write_whole(folder / "runs" / f"{stem}.json", lambda file: file.write(text.encode()))
 
 
 def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
-    """Write results.csv: a line for each cell with what it is, what became of it, and its settings."""
-    rows = [_row(entry) for entry in entries]
-    losses = dict.fromkeys(name for entry in entries for name in entry.result.names)
-    settings = dict.fromkeys(name for row in rows for name in row["settings"])
-    head = ["page", "row", "column", "label", "file", "status", "error", "updates", "seconds"]
+    """Write results.csv: a line for each cell, with its place, its run's result and its settings."""
+    losses = dict.fromkeys(f"{name}_loss" for entry in entries for name in entry.result.names)
+    settings = dict.fromkeys(name for entry in entries for name in settings_of(entry))
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([*head, *(f"{name}_loss" for name in losses), "content", "styles", "initial", *settings])
-    for row in rows:
-        own = (
-            [row["losses"].get(name, "") for name in losses],
-            [row["settings"].get(name, "") for name in settings],
-        )
-        writer.writerow([*row["head"], *own[0], *row["images"], *own[1]])
-    # A name of a file need not be text, and has question marks then, as on the page.
-    whole = text.getvalue().encode(errors="replace")
-    return write_whole(folder / "results.csv", lambda file: file.write(whole))
+    writer = csv.DictWriter(text, [*RUN_COLUMNS, *losses, *IMAGES, *settings], restval="")
+    writer.writeheader()
+    writer.writerows(map(_row, entries))
+    # The name of a file need not be valid text; what is not becomes question marks, as on the page.
+    encoded = text.getvalue().encode(errors="replace")
+    return write_whole(folder / "results.csv", lambda file: file.write(encoded))
 
 
-def _row(entry: Entry) -> dict:
+def _row(entry: Entry) -> dict[str, object]:
     run, result = entry.cell.run, entry.result
-    file = f"runs/{entry.stem}.png" if result.status == "done" else ""
-    place = [index + 1 for index in entry.cell.place]
-    end = [result.iterations, round(result.seconds, 1)] if result.status == "done" else ["", ""]
-    return {
-        "head": [*place, entry.cell.label, file, result.status, result.error, *end],
-        "losses": result.losses,
-        "images": [run.content or "", " ".join(map(str, run.styles)), run.initial or ""],
-        "settings": settings_of(entry),
-    }
+    row = {axis: index + 1 for axis, index in zip(("page", "row", "column"), entry.cell.place, strict=True)}
+    row |= {"label": entry.cell.label, "status": result.status, "error": result.error}
+    if result.status == "done":
+        row |= {"file": f"runs/{entry.stem}.png", "updates": result.iterations}
+        row |= {"seconds": round(result.seconds, 1)}
+    row |= {f"{name}_loss": loss for name, loss in result.losses.items()}
+    row |= {flag: " ".join(str(path) for own, path in run.images if own == flag) for flag in IMAGES}
+    return row | settings_of(entry)
 
 
 def settings_of(entry: Entry) -> dict[str, str]:
-    """The settings of an entry's run by name, as texts."""
+    """The settings of an entry's run by name, as text."""
     run = entry.cell.run
     used = dataclasses.replace(run.running, network=networks.name(run.network))
     table = recipes.to_table(run.settings, used)

@@ -1,24 +1,24 @@
-"""Specs: TOML files that say which runs a sweep is made of; data/figures/ has one for each published figure.
+"""Specs: TOML files that list the runs of a sweep; data/figures/ has one for each published figure.
 
     title = "Style weights"
     recipe = "best"
     content = "photo.jpg"
     styles = ["painting.jpg"]
-    rows = { style_weight = [50, 500, 5000] }       # a setting and its values
+    rows = { style_weight = [50, 500, 5000] }       # a setting with a list of values
 
-    [settings]                                      # of all runs, as a recipe has them
+    [settings]                                      # of all runs, as in a recipe
     width = 256
 
-    [[columns]]                                     # or sets of settings, with labels
+    [[columns]]                                     # or sets of settings with labels
     label = "without tv"
     tv_weight = 0
 
-    [published]                                     # where an image that is not at hand is to be had
+    [published]                                     # where to get images that do not ship
     "painting.jpg" = "https://..."
 
-rows, columns and pages are the axes. What an axis has wins over [settings], and that over the recipe; a flag
-on the command line takes the place of the latter two. Where a table `vgg16` stands within [settings] or a
-set, its weights are for a VGG-16. Nothing here needs TensorFlow.
+rows, columns and pages are the axes. Settings of an axis take precedence over flags, flags over [settings],
+and [settings] over the recipe. A flag for a setting that an axis varies is an error. A table `vgg16` within
+[settings] or a set has weights that apply if the network is a VGG-16. Nothing here needs TensorFlow.
 """
 
 import difflib
@@ -41,17 +41,16 @@ IMAGES = ("content", "styles", "initial")
 TEXTS, TABLES = ("title", "description", "recipe"), ("settings", "published")
 KEYS = (*TEXTS, *IMAGES, *TABLES, *AXES)
 MOST_RUNS = 10_000
-SEED = 1  # where none is named, so that all runs of a sweep have the same noise, today and tomorrow
-NOT_SWEPT = ("device", "threads", "print_iterations", "network_sha256")
+SEED = 1  # by default, so that all runs of a sweep have the same noise each time
+WHOLE_SWEEP = ("device", "threads", "print_iterations", "network_sha256")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Some of what decides a run; of several, the later ones win.
+    """Some of the settings of a run; several layers on each other give all, and the later ones win.
 
-    label: what people call it. recipe: a name or a file. values: by the names of Settings and Running;
-    vgg16: weights that take their place where a VGG-16 paints. images: the names of content, styles and
-    initial, as far as it says something on them.
+    label: for people. recipe: a name or a file. values: by the names of Settings and Running. vgg16: weights
+    that replace those if the network is a VGG-16. images: the names of the content, styles and initial image.
     """
 
     label: str = ""
@@ -62,14 +61,14 @@ class Layer:
 
     @property
     def names(self) -> set[str]:
-        """All that it says something on, by its name in a spec."""
+        """The keys of a spec that the layer sets."""
         return {*self.values, *self.vgg16, *self.images, *(["recipe"] if self.recipe else [])}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a file says. base: what all runs have. axes: what each page, row and column adds to that, by axis.
-    published: where images are to be had, by name."""
+    """A spec. base: the settings of all runs. axes: by axis, what each page, row or column adds to them.
+    published: where to get the images, by name."""
 
     path: Path
     title: str
@@ -81,11 +80,11 @@ class Spec:
 
 @dataclass(frozen=True)
 class Run:
-    """What one run is made of: settings, the network's file, and those of its images.
+    """One run: its settings, the file of its network, and the files of its images.
 
-    vgg16: weights that take the settings' places if the network is a VGG-16, which shows once it is loaded.
-    instead_of: the network that its recipe is for, where that is not here. droppable: settings that are
-    the recipe's or, beside one, the program's.
+    vgg16: weights that replace the settings if the network is a VGG-16, which is known once it is loaded.
+    instead_of: the network that its recipe is for, if this machine does not have it. droppable: settings from
+    the recipe and default settings, of which layers that the network lacks may be dropped.
     """
 
     settings: Settings
@@ -107,7 +106,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Cell:
-    """A place in the sweep, by the indices of its page, row and column, and the run that belongs there."""
+    """The indices of a page, row and column, their labels, and the run that is shown there."""
 
     place: tuple[int, int, int]
     labels: tuple[str, ...]
@@ -115,15 +114,15 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Its labels in words."""
+        """The labels as one text."""
         return ", ".join(self.labels) or "the run"
 
 
 def read(name: str) -> Spec:
-    """The spec of a figure that ships, by its name, or of a TOML file.
+    """The spec in a TOML file, or one that ships, by the name of its figure.
 
-    Raises SettingsError if there is neither, SpecError, which names the file and the key, for what is wrong
-    in it.
+    Raises SettingsError if there is neither, and SpecError, which names the file and the key, for an error in
+    the file.
     """
     path = recipes.locate("spec", name, "figures")
     try:
@@ -136,15 +135,15 @@ def _spec(path: Path, table: dict[str, object]) -> Spec:
     for key in table:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0)
-            where = "; settings belong into [settings]" if key in recipes.TYPES else ""
-            raise SpecError(f"{key!r} is no part of a spec{where or f'; the nearest is {near[0]}'}")
+            where = "; settings belong in [settings]" if key in recipes.TYPES else ""
+            raise SpecError(f"{key!r} is not a key of a spec{where or f'; the nearest is {near[0]}'}")
     for key in TEXTS:
-        _check(key, table.get(key, ""), str, "a text")
+        _check(key, table.get(key, ""), str, "text")
     for key in TABLES:
         _check(key, table.get(key, {}), dict, "a table")
     published = table.get("published", {})
     for name, where in published.items():
-        _check(f"published: {name}", where, str, "a text")
+        _check(f"published: {name}", where, str, "text")
     base = {key: table[key] for key in ("recipe", *IMAGES) if key in table}
     axes = {name: _axis(name, table[name]) if name in table else (Layer(),) for name in AXES}
     return Spec(
@@ -158,7 +157,7 @@ def _spec(path: Path, table: dict[str, object]) -> Spec:
 
 
 def _beside(path: Path, layer: Layer) -> Layer:
-    """The layer with its recipe, if that is a file, found from the spec's folder."""
+    """The layer, with the path of its recipe's file taken from the spec's folder."""
     if layer.recipe is None or not layer.recipe.endswith(".toml"):
         return layer
     return replace(layer, recipe=str(path.parent / layer.recipe))
@@ -166,11 +165,11 @@ def _beside(path: Path, layer: Layer) -> Layer:
 
 def _check(key: str, value: object, kind: type, wanted: str) -> None:
     if not isinstance(value, kind):
-        raise SpecError(f"{key} is {value!r:.60}, where {wanted} is wanted")
+        raise SpecError(f"{key} is {value!r:.60}, but must be {wanted}")
 
 
 def _axis(name: str, value: object) -> tuple[Layer, ...]:
-    """The layers of an axis: of a setting and its values, or of sets of settings with labels."""
+    """The layers of an axis: from a setting with a list of values, or from sets of settings with labels."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, values),) = value.items()
         if key == "label":
@@ -187,20 +186,20 @@ def _axis(name: str, value: object) -> tuple[Layer, ...]:
     if not layers:
         raise SpecError(f"{name} is empty")
     for layer in layers:
-        for key in NOT_SWEPT:
+        for key in WHOLE_SWEEP:
             if key in layer.names:
-                raise SpecError(f"{name} cannot vary {key}, which is of the whole sweep")
+                raise SpecError(f"{name} cannot vary {key}, which is the same for the whole sweep")
     return layers
 
 
 def _layer(where: str, table: dict[str, object]) -> Layer:
     table = dict(table)
     label, recipe = table.pop("label", ""), table.pop("recipe", None)
-    _check(f"{where}: label", label, str, "a text")
+    _check(f"{where}: label", label, str, "text")
     if recipe is not None:
         _check(f"{where}: recipe", recipe, str, "a name or a file")
     if "description" in table:
-        raise SpecError(f"{where}: description is of the whole sweep, and stands at the top")
+        raise SpecError(f"{where}: description is for the whole sweep; put it at the top")
     names = {key: _names(f"{where}: {key}", table.pop(key)) for key in IMAGES if key in table}
     for key in ("content", "initial"):
         if len(names.get(key, ())) > 1:
@@ -221,7 +220,7 @@ def _names(key: str, value: object) -> tuple[str, ...]:
 
 
 def _label(key: str, value: object) -> str:
-    """What people call a value of a setting."""
+    """The label for a value of a setting."""
     if key == "recipe":
         return str(value)
     if key in IMAGES:
@@ -240,7 +239,7 @@ def _shown(value: object) -> str:
 
 
 def image_names(spec: Spec, flags: Layer) -> list[str]:
-    """The names of all images that the runs need, each once. Raises as cells() does."""
+    """The names of all images that the runs need, each once. Raises what cells() raises."""
     named = (_images(layers) for _, layers in _places(spec, flags))
     return list(dict.fromkeys(name for images in named for names in images.values() for name in names))
 
@@ -248,9 +247,8 @@ def image_names(spec: Spec, flags: Layer) -> list[str]:
 def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
     """The sweep's cells: pages, then rows, then columns.
 
-    flags: what the command line says, which takes the place of what all runs have. files: of the images, by
-    their names. Raises SettingsError for a flag that does not go with the rest, SpecError for what is wrong
-    in the spec.
+    flags: the settings from the command line. files: of the images, by name. Raises SettingsError for a flag
+    that contradicts the spec, and SpecError for an error in the spec.
     """
     found, read = [], cache(recipes.read)
     for place, layers in _places(spec, flags):
@@ -266,13 +264,13 @@ def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
 
 
 def _places(spec: Spec, flags: Layer) -> Iterator[tuple[tuple[int, int, int], list[Layer]]]:
-    """The indices of each page, row and column, and what a run has there, the later things winning."""
+    """The indices of each page, row and column, and the layers of the run there, in their order."""
     for axis, layers in spec.axes.items():
         for name in set().union(*(layer.names for layer in layers)) & flags.names:
-            raise SettingsError(name, f"is what the {axis} of {spec.path} are about; leave it out")
+            raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
     count = math.prod(map(len, spec.axes.values()))
     if count > MOST_RUNS:
-        raise SpecError(f"{spec.path}: makes {count} runs, more than {MOST_RUNS}")
+        raise SpecError(f"{spec.path}: has {count} runs, more than {MOST_RUNS}")
     for choices in itertools.product(*map(enumerate, spec.axes.values())):
         place, layers = zip(*choices, strict=True)
         yield place, [spec.base, flags, *layers]
@@ -309,8 +307,10 @@ def _run(
 def find_images(
     names: Iterable[str], spec: Spec, given: Mapping[str, Path], folders: Sequence[Path]
 ) -> dict[str, Path]:
-    """The files of images by their names: as given, or in the folders, beside the spec, or among the images
-    that ship. Raises SpecError, which says where those are to be had that are not there."""
+    """The files of images by name: as given, or in the folders, the spec's folder, or among those that ship.
+
+    Raises SpecError if images are missing, which says where to get them.
+    """
     places = [*folders, spec.path.parent, data_folder()]
     files = {name: given.get(name) or _first(place / name for place in places) for name in names}
     missing = [name for name, path in files.items() if path is None]
@@ -324,4 +324,4 @@ def find_images(
 
 
 def _first(paths: Iterable[Path]) -> Path | None:
-    return next((path for path in paths if os.path.isfile(path)), None)  # which has no objection to any name
+    return next((path for path in paths if os.path.isfile(path)), None)  # unlike Path, accepts any name

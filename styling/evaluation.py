@@ -1,0 +1,79 @@
+"""The objective's losses and gradient, of a whole picture or tile by tile, with the same result.
+
+A tile is seen with what lies around it as far as the network looks (styling/tiles.py).
+"""
+
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from styling.optimizers import Evaluate
+from styling.targets import Features, Parts, added
+
+if TYPE_CHECKING:
+    from stylize import Objective
+
+ZERO = tf.UnconnectedGradients.ZERO
+
+
+def evaluation(objective: "Objective") -> Evaluate:
+    """What maps x [1, H, W, 3] to its losses by name and the gradient of their total."""
+    return _whole(objective) if len(objective.tiling.places) == 1 else _by_tiles(objective)
+
+
+def _whole(objective: "Objective") -> Evaluate:
+    @tf.function(autograph=False)
+    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            terms = objective(x)
+        # A single pixel's smoothness does not depend on the image, and has a gradient of 0.
+        return terms, tape.gradient(terms["total"], x, unconnected_gradients=ZERO)
+
+    return evaluate
+
+
+def _by_tiles(objective: "Objective") -> Evaluate:
+    """Over the tiles twice: for the statistics, and, once the terms' gradients for those are known, for x."""
+    tiling = objective.tiling
+    places = [tf.constant(place) for place in tiling.places]
+
+    def maps(window: tf.Tensor, place: tf.Tensor) -> tuple[Features, Parts]:
+        return tiling.features(objective.network, window, objective.layers, objective.pooling, place)
+
+    @tf.function(autograph=False)
+    def statistics(x: tf.Tensor, place: tf.Tensor) -> dict[str, Any]:
+        return objective.statistics(*maps(tiling.cut(x, place), place))
+
+    @tf.function(autograph=False)
+    def compare(found: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            tape.watch(found)
+            terms = objective.compared(found)
+            total = sum(terms.values())
+        return terms, tape.gradient(total, tf.nest.flatten(found), unconnected_gradients=ZERO)
+
+    @tf.function(autograph=False)
+    def descend(
+        x: tf.Tensor, place: tf.Tensor, content: Features, upstream: list[tf.Tensor]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        window = tiling.cut(x, place)
+        with tf.GradientTape() as tape:
+            tape.watch(window)
+            features, parts = maps(window, place)
+            terms = objective.local(window, features, content, parts, tiling.part(place))
+            sources = [*terms.values(), *tf.nest.flatten(objective.statistics(features, parts))]
+        seeds = [*(tf.ones_like(term) for term in terms.values()), *upstream]
+        return terms, tape.gradient(sources, window, output_gradients=seeds, unconnected_gradients=ZERO)
+
+    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        compared, upstream = compare(reduce(added, (statistics(x, place) for place in places)))
+        gradient, local = tf.Variable(tf.zeros_like(x)), None
+        for i, place in enumerate(places):
+            terms, share = descend(x, place, objective.content[i], upstream)
+            tiling.add(gradient, share, place)
+            local = terms if local is None else added(local, terms)
+        return objective.ordered(local, compared), gradient.value()
+
+    return evaluate

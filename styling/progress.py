@@ -1,0 +1,69 @@
+"""Where a run stands: what stylize() yields after each update."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from styling.errors import DivergedError
+from styling.runs import Scale
+from styling.states import State
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after `iteration` updates; nothing is copied from the device unasked.
+
+    scales: the run's, of which state.scale is the index of the one at hand.
+    """
+
+    state: State = field(repr=False)
+    scales: tuple[Scale, ...]
+    _losses: dict[str, tf.Tensor] = field(repr=False)
+    _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
+
+    @property
+    def iteration(self) -> int:
+        """The updates made."""
+        return self.state.iteration
+
+    @property
+    def pixels_left(self) -> int:
+        """The pixels of all updates that are still to be made, as Scale.pixels counts them."""
+        at = self.state.scale
+        here = sum(scale.iterations for scale in self.scales[: at + 1]) - self.iteration
+        later = sum(scale.pixels for scale in self.scales[at + 1 :])
+        return here * math.prod(self.scales[at].size) + later
+
+    def losses(self) -> dict[str, float]:
+        """The weighted losses at this point by name: content, style, tv, total, and others in use."""
+        return {name: float(loss) for name, loss in self._losses.items()}
+
+    def image(self) -> np.ndarray:
+        """The image at this point, float32 [H, W, 3], RGB 0..255."""
+        return self._to_image(self.state.x)
+
+    def result(self) -> np.ndarray:
+        """The picture to keep if the run ended here: of this image and those compared before, the one with
+        the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
+        best, x = self.state.best
+        total = float(self._losses["total"])
+        if math.isfinite(total) and total <= best:
+            return self.image()
+        if math.isfinite(best):
+            return self._to_image(x)
+        raise self._diverged()
+
+    def fallback(self) -> tuple[float, tf.Tensor | None]:
+        """The better of this image and the fallback so far; DivergedError for a loss that is not finite."""
+        total = float(self._losses["total"])
+        if not math.isfinite(total):
+            raise self._diverged()
+        better = self.iteration and total < self.state.fallback[0]
+        return (total, self.state.x) if better else self.state.fallback
+
+    def _diverged(self) -> DivergedError:
+        lowest, x = self.state.fallback
+        return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)
