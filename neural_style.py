@@ -25,7 +25,7 @@ from styling.errors import DivergedError, NetworkError, SettingsError, StateErro
 from styling.flags import build_parser
 from styling.jobs import Job, beside, input_names, output_names, plan
 from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
-from styling.settings import content_size
+from styling.settings import Settings, content_size, sizes_in_use
 
 if TYPE_CHECKING:
     from stylize import Progress
@@ -56,7 +56,7 @@ def paint(job: Job) -> int:
     """Do the job, and return the exit status."""
     options, settings, running = job.options, job.settings, job.running
     with silent_stderr():
-        named = read_images(options)
+        named = read_images(options, settings)
     content, initial = (
         next((image for flag, _, image in named if flag == wanted), None) for wanted in ("content", "initial")
     )
@@ -106,11 +106,18 @@ def paint(job: Job) -> int:
     return follow(run, replace(job, settings=settings), record, line)
 
 
-def read_images(options: argparse.Namespace) -> list[tuple[str, Path, np.ndarray]]:
-    """Every image that the command line names, with its flag and its path. Raises ImageError or OSError."""
-    names = [("content", options.content), *(("styles", path) for path in options.styles)]
-    names.append(("initial", options.initial))
-    return [(flag, path, images.read(path)) for flag, path in names if path]
+def read_images(options: argparse.Namespace, settings: Settings) -> list[tuple[str, Path, np.ndarray]]:
+    """Every image that the command line names, with its flag and its path, and no larger than the settings
+    have use for. Raises ImageError or OSError."""
+    scales = settings.scales_of_styles(len(options.styles))
+    names = [("styles", *each) for each in zip(options.styles, scales, strict=True)]
+    found, model = [], None
+    for flag, path, scale in [("content", options.content, None), *names, ("initial", options.initial, None)]:
+        if path:
+            sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
+            found.append((flag, path, images.read(path, sizes)))
+            model = model or found[0][2].shape[:2]
+    return found
 
 
 def identify(named: Sequence[tuple[str, Path, np.ndarray]]) -> list[tuple[str, str, str]]:
