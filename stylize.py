@@ -198,7 +198,8 @@ def stylize(
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
     The last Progress, after settings.iterations updates or where the optimiser finds no lower loss, has the
-    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
+    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say. Where
+    none of them has a colour, pictures have none either: they are the images that the losses are of, in gray.
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
     is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
     that of a Progress of a run with the same arguments, to go on from; it is yielded first, again. `kept` are
@@ -404,6 +405,8 @@ def _coarse_to_fine(
     """The run: at each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     size = scales[-1].size
     colors = images.resize(content, *size) if settings.preserve_colors else None
+    given = [image for image in (content, *styles, initial) if image is not None]
+    gray = bool(given) and all(images.is_gray(image) for image in given)
     mean = network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     optimizer = _optimizer(settings, bounds)
@@ -411,6 +414,8 @@ def _coarse_to_fine(
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = network.unprocess(_enlarged(x, size))
+        if gray:  # all colours there would be the network's own
+            image = images.to_gray(image)
         return image if colors is None else images.keep_colors(image, colors)
 
     to_progress = partial(Progress, scales=scales, _to_image=to_image)
