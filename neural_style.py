@@ -27,7 +27,7 @@ from styling.images import Images
 from styling.jobs import Job, beside, input_names, output_names, plan, progress_flags
 from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
 from styling.recorder import Recorder
-from styling.settings import Running, content_size
+from styling.settings import Running, content_size, sizes_in_use
 
 if TYPE_CHECKING:
     from styling.runs import Run
@@ -67,9 +67,8 @@ def paint_all(job: Job) -> int:
     made.
     """
     options = job.options
-    shared = read_images([*(("styles", path) for path in options.styles), ("initial", options.initial)])
     if not job.is_batch:
-        named = read_images([("content", job.contents[0])]) + shared
+        named = read_images(job)
         check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
         return paint(job, named, *start(job))
     say = report.print_line if not options.quiet else lambda line: None
@@ -81,7 +80,7 @@ def paint_all(job: Job) -> int:
         say(f"{i} of {count}: {content}")
         one = replace(job, contents=(content,), outputs=(output,))
         try:
-            status = paint(one, read_images([("content", content)]) + shared, running, network)
+            status = paint(one, read_images(one), running, network)
         except (StyleError, OSError) as error:
             complain(f"error: {explain(error)}")
             status = 1
@@ -93,10 +92,24 @@ def paint_all(job: Job) -> int:
     return min(failures, 1)
 
 
-def read_images(names: Sequence[tuple[str, Path | None]]) -> Named:
-    """The images of pairs of a flag and a name, or None for none. Raises ImageError or OSError."""
+def read_images(job: Job) -> Named:
+    """The images of a job for one picture, no larger than its settings have use for.
+
+    Raises ImageError or OSError.
+    """
+    options, settings = job.options, job.settings
+    scales = settings.scales_of_styles(len(options.styles))
+    names = [("content", job.contents[0], None)]
+    names += [("styles", *style) for style in zip(options.styles, scales, strict=True)]
+    names += [("initial", options.initial, None)]
+    found, model = [], None
     with silent_stderr():  # which libtiff writes to
-        return [(flag, path, images.read(path)) for flag, path in names if path]
+        for flag, path, scale in names:
+            if path:
+                sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
+                found.append((flag, path, images.read(path, sizes)))
+                model = model or found[0][2].shape[:2]
+    return found
 
 
 def check_formats(job: Job, given: Images) -> None:

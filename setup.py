@@ -40,10 +40,12 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18; sys_platform == 'linux'"],
         "plot": ["matplotlib>=3.9"],
         "cluster": ["ray>=2.60"],
+        "heif": ["pillow-heif>=1.0"],
         "gallery": ["scikit-image>=0.26"],
         "test": [
             "hypothesis>=6.100",
             "matplotlib>=3.9",
+            "pillow-heif>=1.0",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "ray>=2.60",

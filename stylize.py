@@ -64,7 +64,8 @@ def stylize(
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
     The last Progress, after settings.iterations updates or where the optimiser finds no lower loss, has the
-    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say.
+    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say. Where
+    none of them has a colour, pictures have none either: they are the images that the losses are of, in gray.
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
     is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
     that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
@@ -177,9 +178,12 @@ def _image_maker(run: Run) -> Callable[[tf.Tensor], np.ndarray]:
     size = run.scales[-1].size
     keeps_colors = run.settings.preserve_colors
     colors = images.resize(run.images.content, *size) if keeps_colors else None
+    is_gray = run.images.are_gray
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = run.network.unprocess(_enlarged(x, size))
+        if is_gray:  # all colours there would be the network's own
+            image = images.to_gray(image)
         return image if colors is None else images.keep_colors(image, colors)
 
     return to_image

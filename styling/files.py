@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,10 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], ov
     """Write a file under a temporary name beside it, then rename it, so that no half file is ever seen.
 
     write: called with the open binary file. What it raises is passed on, and nothing is left behind.
-    A link stays, and the file that it points to is replaced; without `overwrite` nothing is, and the file
-    gets another name like it where one is there, even one that came this very moment. Returns the name that
-    it has. Raises OSError, which names `path`, where the file cannot be written.
+    A link stays, and the file that it points to is replaced, by one with the same permissions and, where that
+    may be, owner and group. Without `overwrite` nothing is replaced, and the file gets another name like it
+    where one is there, even one that came this very moment. Returns the name that it has. Raises OSError,
+    which names `path`, where the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -34,9 +36,10 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], ov
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             if not overwrite:
+                os.chmod(temporary, 0o666 & ~_umask())
                 return _rename_to_new(temporary, Path(path))
+            _take_permissions(temporary, target)
             os.replace(temporary, target)
             return Path(path)
         except BaseException:
@@ -63,6 +66,18 @@ def _rename_to_new(temporary: str, path: Path) -> Path:
         os.unlink(temporary)
         return name
     raise AssertionError("there is always a free name")
+
+
+def _take_permissions(temporary: str, target: Path) -> None:
+    """Give the file the permissions, owner and group of the one that it replaces, or those of a new one."""
+    try:
+        old = os.stat(target)
+    except FileNotFoundError:
+        os.chmod(temporary, 0o666 & ~_umask())
+        return
+    with contextlib.suppress(OSError, AttributeError):  # not everybody may, and Windows has no owners
+        os.chown(temporary, old.st_uid, old.st_gid)
+    os.chmod(temporary, stat.S_IMODE(old.st_mode))
 
 
 def check_writable(path: str | os.PathLike) -> None:

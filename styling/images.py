@@ -6,14 +6,17 @@ An image is float32 [H, W, 3], RGB 0..255, sRGB.
 import contextlib
 import io
 import os
+import re
+import struct
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
 
 from styling.errors import ImageError
 from styling.files import write_whole
@@ -32,6 +35,38 @@ NOISE_SCALE = 0.256
 GAP = 6
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
+# Images of more pixels than LARGE are reduced by one of the FACTORS to no less than SPARE times what is
+# needed; those of more than SUSPECT must have a byte for so many pixels (deflate's best is 1032), and memory.
+LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
+SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
+# Pillow's own limits keep healthy images out: 179 megapixels, and 1 MiB for a compressed text or profile.
+Image.MAX_IMAGE_PIXELS = 2**30
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**26
+TEXTS, PROFILE = (b"tEXt", b"zTXt", b"iTXt"), b"iCCP"
+DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
+
+HEIC = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)he[iv][cxms]")
+AVIF = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)avi[fs]")
+RAW = "a camera's raw file", "develop it, and save it as JPEG or PNG"
+EXPORT, FRAME = "export it as PNG", "save one of its frames as PNG"
+# What people pass that is not read here: how such a file begins, what it is, and what to do.
+KINDS = [
+    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
+    for pattern, what, advice in (
+        (rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", "a web page", "save the picture that it shows"),
+        (rb"(\xef\xbb\xbf)?\s*<(svg|.*<svg)", "SVG, a drawing", EXPORT),
+        (rb"%PDF", "a PDF", EXPORT),
+        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript, a drawing", EXPORT),
+        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile, a drawing", EXPORT),
+        (rb"....ftypcrx|II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|IIR[OS]\x08|MMOR|IIU\0|FOVb|\0MRM", *RAW),
+        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", "a video", FRAME),
+        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", "a video", FRAME),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", "save it as PNG or JPEG"),
+        (rb"v/1\x01|#\?RADIANCE", "an image of high dynamic range", "save it as PNG with 16 bits a colour"),
+        (rb"gimp xcf", "GIMP's own XCF", EXPORT),
+        (rb"PK\x03\x04", "an archive, or a document", "save the picture in it as PNG or JPEG"),
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -57,33 +92,44 @@ class Images:
         model = self.content if self.content is not None else next(iter(self.styles), None)
         return (0, 0) if model is None else model.shape[:2]
 
+    @property
+    def are_gray(self) -> bool:
+        """Whether none of the images has a colour; false where there is none."""
+        given = [image for image in (self.content, *self.styles, self.initial) if image is not None]
+        return bool(given) and all(map(is_gray, given))
 
-def read(path: str | os.PathLike) -> np.ndarray:
+
+def read(
+    path: str | os.PathLike, sizes: Callable[[int, int], Sequence[tuple[int, int]]] | None = None
+) -> np.ndarray:
     """Read an image file as people have them.
 
     EXIF orientation is applied, transparent pixels are laid on white, embedded colour profiles are converted
-    to sRGB, gray, palette, CMYK and 16-bit images become RGB, and an animation is its first frame.
-    Raises ImageError for what is no image, truncated, or empty, and OSError for what cannot be opened.
+    to sRGB, gray, palette, CMYK, Lab, 16-bit and floating-point images become RGB, and an animation is its
+    first frame.
+
+    sizes: what a height and width in pixels come to where the image is used: every (height, width) that
+        matters there. An image of more than 2^24 pixels is then read at an eighth, a quarter or a half of its
+        sides, if that leaves 4 times what is needed and comes to the same sizes. Any other is read in full.
+    Raises ImageError for what is no image, truncated, empty, of levels whose meaning is not plain, or too
+    large for the memory at hand, and OSError for what cannot be opened.
     """
     # Not through imageio, whose reader loses a palette's transparency and turns some gray images wrongly.
     # By file, not by name, since Pillow would shear a TIFF that is to be turned by mapping it into memory.
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        head = file.read(4096)
         try:
-            with Image.open(file) as image:
-                _check_covered(image)
-                image.load()
-                # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
-                with contextlib.suppress(Exception):
-                    ImageOps.exif_transpose(image, in_place=True)
-                return _to_rgb(image)
+            _check_kind(head)
+            return _read(file, sizes)
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
         except Image.DecompressionBombError as error:
             raise ImageError(f"{path}: is too large to be read ({error})") from None
         except UnidentifiedImageError:
-            reason = "is no image that can be read" if os.fstat(file.fileno()).st_size else "is empty"
-            raise ImageError(f"{path}: {reason}") from None
+            raise ImageError(f"{path}: {_unidentified(head)}") from None
         except MemoryError:
-            raise ImageError(f"{path}: is too large for the memory at hand") from None
+            raise ImageError(f"{path}: is too large for the memory at hand; make it smaller first") from None
         except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
             raise ImageError(f"{path}: is a damaged image ({_first_line(error)})") from None
 
@@ -134,9 +180,22 @@ def keep_colors(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     return np.clip(content + (image @ LUMA - content @ LUMA)[..., None], 0, 255)
 
 
+def is_gray(image: np.ndarray) -> bool:
+    """Whether no pixel has a colour: red, green and blue within one level of each other, as a conversion
+    between colour spaces may leave them."""
+    red, green, blue = np.moveaxis(image, -1, 0)
+    return abs(red - green).max() <= 1 and abs(green - blue).max() <= 1 and abs(red - blue).max() <= 1
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """The luma (Rec. 601) of an image [H, W, 3] in all three channels, float32."""
+    return np.repeat((image @ LUMA)[..., None], 3, axis=-1)
+
+
 def to_bytes(image: np.ndarray) -> np.ndarray:
     """Round to uint8, clipped to 0..255."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    levels = np.rint(image)
+    return np.clip(levels, 0, 255, out=levels).astype(np.uint8)
 
 
 def check_size(path: str | os.PathLike, height: int, width: int) -> None:
@@ -160,20 +219,149 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     return write_whole(path, lambda file: file.write(encoded), overwrite)
 
 
-def _check_covered(image: Image.Image) -> None:
-    """Raise ValueError for a TIFF with fewer parts than its size asks for, which Pillow fills with black."""
-    if image.format == "TIFF":
-        parts = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
-        if sum(parts) < image.width * image.height:
-            raise ValueError("it has fewer pixels than it says")
+def _check_kind(head: bytes) -> None:
+    """Raise ImageError for a file that begins as one of the kinds do that are not read here."""
+    for pattern, what, advice in KINDS:
+        if pattern.match(head):
+            raise ImageError(f"is {what}; {advice}")
+    if HEIC.match(head):
+        try:
+            import pillow_heif
+        except ImportError:
+            advice = "pip install pillow-heif to have it read, or save it as JPEG or PNG"
+            raise ImageError(f"is HEIC, as phones write it; {advice}") from None
+        pillow_heif.register_heif_opener()
+    elif AVIF.match(head) and not features.check("avif"):
+        raise ImageError("is AVIF, which this Pillow cannot read; pip install --upgrade pillow")
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _unidentified(head: bytes) -> str:
+    """What a file is that Pillow does not know."""
+    if not head:
+        return "is empty"
+    for pattern, what in ((rb"II[*+]\0|MM\0[*+]", "TIFF"), (rb"8BPS", "PSD"), (HEIC, "HEIC"), (AVIF, "AVIF")):
+        if re.match(pattern, head):
+            advice = "save it as PNG, with 8 or 16 bits a colour"
+            return f"is {what}, damaged or of a kind that cannot be read; {advice}"
+    return "is no image that can be read"
+
+
+def _read(file: BinaryIO, sizes: Callable | None) -> np.ndarray:
+    """The image in a file, for a PNG without texts, and then a profile, that would take too much memory."""
+    for dropped in (TEXTS, (*TEXTS, PROFILE)):
+        try:
+            return _decoded(file, sizes)
+        except ValueError as error:
+            if "MAX_TEXT" not in str(error):
+                raise
+        file = _without_chunks(file, dropped)
+    return _decoded(file, sizes)
+
+
+def _without_chunks(file: BinaryIO, kinds: Sequence[bytes]) -> io.BytesIO:
+    """A PNG without its chunks of these kinds."""
+    file.seek(0)
+    data, at = file.read(), 8
+    kept = [data[:at]]
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind not in kinds:
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return io.BytesIO(b"".join(kept))
+
+
+def _decoded(file: BinaryIO, sizes: Callable | None) -> np.ndarray:
+    length = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    with Image.open(file) as image:
+        pixels = image.width * image.height
+        if pixels > max(SUSPECT, PIXELS_PER_BYTE * length):
+            claim = f"it claims {image.width} x {image.height} pixels and has {length} bytes"
+            raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
+        _check_tiff(image)
+        factor = _factor(*_upright(image), sizes)
+        if factor > 1:  # which JPEG decodes to at once
+            image.draft(None, (image.width // factor, image.height // factor))
+        _check_memory(image, sizes)
+        image.load()
+        # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image, sizes)
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """The height and width that an image which is not yet loaded will have, by its EXIF."""
+    turned = False
+    with contextlib.suppress(Exception):  # broken EXIF is as good as none
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+    return image.size if turned else image.size[::-1]
+
+
+def _factor(height: int, width: int, sizes: Callable | None) -> int:
+    """The factor by which an image may be reduced without a loss where it is used, or 1."""
+    if sizes is None or height * width <= LARGE:
+        return 1
+    used = sizes(height, width)
+    high, wide = (max(sides) for sides in zip(*used, strict=True))
+    for factor in FACTORS:
+        small = -(-height // factor), -(-width // factor)
+        if small[0] >= SPARE * high and small[1] >= SPARE * wide and sizes(*small) == used:
+            return factor
+    return 1
+
+
+def _check_memory(image: Image.Image, sizes: Callable | None) -> None:
+    """Raise ImageError if a huge image, as it will be decoded, does not fit into the memory at hand."""
+    pixels = image.width * image.height
+    if pixels > SUSPECT:
+        from styling.memory import GIB, free_memory  # needs TensorFlow, which takes seconds
+
+        # Pillow has 4 bytes a pixel, and as many for other colours; in full, float32 takes 12, and bytes 3.
+        need = pixels * (8 if _factor(*_upright(image), sizes) > 1 else 23)
+        if need > free_memory():
+            claim = f"{image.width} x {image.height} pixels need {need / GIB:.1f} GiB"
+            raise ImageError(f"is too large for the memory at hand: {claim}; make it smaller first")
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Raise ImageError or ValueError for a TIFF that Pillow would read as something that it is not."""
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2
+    preview = tags.get(ExifTags.Base.NewSubfileType, 0) == 1 and ExifTags.Base.SubIFDs in tags
+    if preview or ExifTags.Base.DNGVersion in tags:
+        what, advice = RAW
+        raise ImageError(f"is {what}; {advice}")
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
+    if 2 in tags.get(ExifTags.Base.SampleFormat, (1,)) and bits <= 16:
+        problem = f"holds signed numbers of {bits} bits (mode {image.mode}), and nothing says which is white"
+        raise ImageError(f"{problem}; save it with unsigned ones of 8 or 16 bits")
+    if image.info["compression"] == "raw":  # Pillow takes the bytes of a plane of 16 bits for pixels of 8,
+        misread = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and bits > 8 and len(image.getbands()) > 1
+    else:  # and swaps the bytes of wide numbers that libtiff has swapped already
+        misread = tags.prefix == b"MM" and image.mode in ("F", "I")
+    if misread:
+        raise ImageError("is a TIFF with its bytes in an order that cannot be read; save it as PNG")
+    parts = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
+    if sum(parts) < image.width * image.height:  # Pillow would fill the rest with black
+        raise ValueError("it has fewer pixels than it says")
+
+
+def _to_rgb(image: Image.Image, sizes: Callable | None) -> np.ndarray:
+    if image.mode in ("La", "RGBa"):  # multiplied by its alpha
+        image = image.convert(f"{image.mode[:-1]}A")
     alpha = _alpha(image)
-    colors = _without_alpha(image)
-    if image.info.get("icc_profile"):
-        colors = _to_srgb(colors, image.info["icc_profile"])
-    rgb = np.asarray(colors.convert("RGB"), np.float32)
+    colors = _to_srgb(_without_alpha(image), image.info.get("icc_profile"))
+    if colors.mode != "RGB":
+        colors = colors.convert("RGB")
+    factor = _factor(image.height, image.width, sizes)
+    if factor > 1:  # in 8 bits from here on, as it is large
+        if alpha is not None:
+            colors = Image.composite(colors, Image.new("RGB", image.size, "white"), Image.fromarray(alpha))
+        return np.asarray(colors.reduce(factor), np.float32)
+    rgb = np.asarray(colors, np.float32)
     if alpha is None:
         return rgb
     opacity = alpha[..., None].astype(np.float32) / 255
@@ -181,10 +369,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _alpha(image: Image.Image) -> np.ndarray | None:
-    """The opacity [H, W], 0..255, or None where there is no transparency."""
+    """The opacity, uint8 [H, W], or None where there is no transparency."""
     transparent = image.info.get("transparency")
     if image.mode.startswith("I") and transparent is not None:  # Pillow compares in 8 bits, and misses it
-        return 255 * (np.asarray(image) != transparent)
+        return np.where(np.asarray(image) == transparent, np.uint8(0), np.uint8(255))
     if image.mode in ("LA", "PA", "RGBA") or transparent is not None:
         return np.asarray(image.convert("RGBA").getchannel("A"))
     return None
@@ -192,14 +380,41 @@ def _alpha(image: Image.Image) -> np.ndarray | None:
 
 def _without_alpha(image: Image.Image) -> Image.Image:
     """The image in 8 bits, without alpha or palette, still in the colour space of its profile."""
-    if image.mode.startswith("I"):  # 16 bits, which Pillow may hand over in 32
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_levels(image))
     if image.mode == "LA":
         return image.convert("L")
     return image.convert("RGB") if image.mode in ("P", "PA", "RGBA") else image
 
 
-def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+def _levels(image: Image.Image) -> np.ndarray:
+    """Gray of more than 8 bits, or of floating point, as uint8 [H, W].
+
+    Raises ImageError unless it is plain what is white: 1 for floats that are all from 0 to 1, 65535 for what
+    is declared as 16 bits, or is wider and has no larger number, but some above 255.
+    """
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (16,)))
+    low, high, white = values.min(), values.max(), None
+    if image.mode == "F":
+        white = 1 if low >= 0 and high <= 1 else None  # not for NaN
+    elif image.format in ("PNG", "PPM", "JPEG2000") or (image.format == "TIFF" and bits <= 16):
+        white = 2**bits - 1
+    elif image.mode == "I" and low >= 0 and 255 < high <= 65535:
+        white = 65535
+    if white is None:
+        problem = (
+            f"holds numbers from {low:g} to {high:g} (mode {image.mode}), and nothing says which is white"
+        )
+        raise ImageError(f"{problem}; save it with 8 or 16 bits a colour, or as floats from 0 to 1")
+    levels = DEEP_TO_8_BITS[values] if white == 65535 else (values * (255 / white) + 0.5).astype(np.uint8)
+    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, as Pillow overlooks
+    return 255 - levels if inverted else levels
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if not profile:
+        return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")

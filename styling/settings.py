@@ -441,6 +441,23 @@ def style_size(height: int, width: int, scale: float, content_width: int) -> tup
     return int(height * factor), int(width * factor)
 
 
+def sizes_in_use(
+    height: int,
+    width: int,
+    settings: Settings,
+    scale: float | None = None,
+    model: tuple[int, int] | None = None,
+) -> list[tuple[int, int]]:
+    """The (height, width) in pixels of the picture and, for a style, its own at its scale, where an image of
+    this size is used; for images.read().
+
+    scale: that of a style, else None. model: the size of the image whose shape the picture has, or None for
+    this one.
+    """
+    picture = content_size(*(model or (height, width)), settings)
+    return [picture] if scale is None else [picture, style_size(height, width, scale, picture[1])]
+
+
 @dataclass(frozen=True)
 class Running:
     """What decides where a run computes and what people see of it, and not what is computed.

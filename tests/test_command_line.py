@@ -10,6 +10,7 @@ import sys
 import termios
 import tomllib
 import zlib
+from argparse import Namespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -19,7 +20,9 @@ from conftest import PROGRAM, words
 from networks import MEAN_PIXEL, tiny_layers, write_mat
 from PIL import Image
 
+import neural_style as program
 from styling import __version__
+from styling.settings import Settings
 
 GOOD = words("--content content.png --styles style1.png --network tiny.mat --output out.png")
 # The flags of the program whose command line people know, all of which are to work here.
@@ -560,6 +563,23 @@ def test_the_precision_that_was_the_fastest_is_told_and_saved(neural_style, fold
     second = neural_style(*again, check=0)
     assert (folder / "again.png").read_bytes() == (folder / "out.png").read_bytes()
     assert "bfloat16" not in second.stdout, "it is what was asked for"
+
+
+def test_large_images_are_read_no_larger_than_the_picture_needs(folder):
+    y, x = np.mgrid[:3600, :4800].astype(np.uint8)
+    Image.fromarray(np.stack([x, y, x + y], axis=-1)).save(folder / "large.jpg")
+    large, small = folder / "large.jpg", folder / "content.png"  # 40 x 30 pixels
+    for content, settings, sides in (
+        (large, Settings(width=100), [600, 600, 600]),
+        (large, Settings(max_size=200, style_scales=(2,)), [1200, 2400, 1200]),
+        (large, Settings(), [4800, 4800, 4800]),  # the picture has the size of the content
+        (small, Settings(), [Image.open(small).width, 600, 600]),
+        (None, Settings(width=100), [600, 600]),
+    ):
+        options = Namespace(styles=[large], initial=large)
+        job = Namespace(contents=[content], options=options, settings=settings)
+        found = program.read_images(job)
+        assert [image.shape[1] for _, _, image in found] == sides
 
 
 def test_initial_and_noise_are_blended(neural_style, folder):

@@ -102,6 +102,21 @@ def test_permissions_follow_the_umask(tmp_path, mask):
     assert (tmp_path / "a.png").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o440])
+def test_a_file_that_is_replaced_keeps_its_permissions_and_owner(tmp_path, mode):
+    path, owner = tmp_path / "a.png", (os.getuid(), os.getgid())
+    path.write_bytes(b"old")
+    if owner[0] == 0:  # nobody else may give files away
+        owner = (1234, 5678)
+        os.chown(path, *owner)
+    path.chmod(mode)
+    write_whole(path, lambda file: file.write(b"new"))
+    assert contents(tmp_path) == {"a.png": b"new"}
+    found = path.stat()
+    assert (found.st_mode & 0o7777, found.st_uid, found.st_gid) == (mode, *owner)
+    assert write_whole(path, lambda file: file.write(b"other"), overwrite=False).stat().st_uid == os.getuid()
+
+
 @pytest.mark.parametrize("old", [{}, {"file.png": b"old"}], ids=["dangling", "existing"])
 def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path, old):
     there, here = tmp_path / "there", tmp_path / "here"

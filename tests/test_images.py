@@ -2,7 +2,10 @@
 
 import io
 import struct
+import sys
+import tracemalloc
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ import reference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, features
 
-from styling import images
+from styling import images, memory
 from styling.errors import ImageError
+from styling.settings import Settings, sizes_in_use
 
 pytestmark = pytest.mark.filterwarnings("error")  # they would be further lines on the terminal
 few = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -46,23 +50,43 @@ def png(depth, kind, rows, *chunks, size=None):
     )
 
 
-def tiff(order, samples, values, width):
-    """An uncompressed TIFF of 16 bits a sample and one row; `order` is "<" or ">"."""
-    data = struct.pack(f"{order}{len(values)}H", *values)
-    start = 8 + 2 + 10 * 12 + 4  # header, count of tags, tags, no next page; then bits, then pixels
-    tags = [
-        (256, "H", width), (257, "H", 1), (259, "H", 1), (262, "H", 1 if samples == 1 else 2),
-        (273, "L", start + 8), (277, "H", samples), (278, "H", 1), (279, "L", len(data)), (284, "H", 1),
-    ]  # fmt: skip
-    entries = [
-        (tag, struct.pack(f"{order}HHL", tag, "HL".index(code) + 3, 1) + struct.pack(order + code, value))
-        for tag, code, value in tags
+def tiff(order, samples, values, width, code="H", bits=None, compressed=False, **tags):
+    """A TIFF of one strip and one row; `order` is "<" or ">", `code` how struct packs a value.
+
+    values: numbers, or bytes. tags: further ones by "t" and number, or others' values for some.
+    """
+    data = values if isinstance(values, bytes) else struct.pack(f"{order}{len(values)}{code}", *values)
+    data = zlib.compress(data) if compressed else data
+    bits = bits or 8 * struct.calcsize(f"={code}")
+    found = {
+        256: width, 257: 1, 259: 8 if compressed else 1, 262: 1 if samples == 1 else 2,
+        277: samples, 278: 1, 284: 1, 339: {"f": 3, "d": 3}.get(code, 2 if code.islower() else 1),
+    }  # fmt: skip
+    found |= {int(name[1:]): value for name, value in tags.items()}
+    strips = samples if found[284] == 2 else 1
+    count = len(found) + 3
+    start = 8 + 2 + count * 12 + 4  # header, count of tags, tags, no next page; then bits, strips, pixels
+    arrays = {258: [bits] * samples, 273: [start + 100 + i * (len(data) // strips) for i in range(strips)],
+              279: [len(data) // strips] * strips}  # fmt: skip
+    entries, room = [], b""
+    for tag in sorted([*found, *arrays]):
+        values = arrays.get(tag, [found.get(tag)])
+        packed = struct.pack(f"{order}{len(values)}L", *values)
+        entries.append(struct.pack(f"{order}HHL", tag, 4, len(values)))
+        entries[-1] += packed if len(values) == 1 else struct.pack(f"{order}L", start + len(room))
+        room += packed if len(values) > 1 else b""
+    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HLH", 42, 8, count)
+    return head + b"".join(entries) + bytes(4) + room.ljust(100, b"\0") + data
+
+
+def fits(**cards):
+    """The header of a FITS file."""
+    lines = [
+        "SIMPLE  =                    T",
+        *(f"{name:8}= {value:20}" for name, value in cards.items()),
+        "END",
     ]
-    bits = struct.pack(f"{order}L", start) if samples > 1 else struct.pack(f"{order}H", 16)
-    entries.append((258, struct.pack(f"{order}HHL", 258, 3, samples) + bits))
-    directory = b"".join(entry.ljust(12, b"\0") for _, entry in sorted(entries))
-    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HLH", 42, 8, len(entries))
-    return head + directory + bytes(4) + struct.pack(f"{order}4H", *[16] * 4) + data
+    return "".join(line.ljust(80) for line in lines).ljust(2880).encode()
 
 
 def profile(space, device_class, **tags):
@@ -124,6 +148,11 @@ def cmyk(kind, **options):
     return encoded(Image.fromarray(inks.astype(np.uint8), "CMYK"), kind, **options)
 
 
+def assert_one_line_about(path, error):
+    assert str(error.value).startswith(f"{path}: ")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def words(*values):
     return struct.pack(f">{len(values)}H", *values)
 
@@ -173,10 +202,38 @@ COLOURS = {
         png(16, 0, [words(1000, 1001, 65535)], (b"tRNS", words(1000))),
         everything, [white, [1001 / 257] * 3, white], 0.5,
     ),
-    "32 bits, TIFF": (
-        encoded(Image.fromarray(np.int32([[-257, 25700, 65535, 10**6]])), "TIFF"),
-        everything, [[v] * 3 for v in (0, 100, 255, 255)], 0,
+    **{
+        f"{name}, TIFF, {order}": (
+            tiff(order, 1, values, 3, code, **options), everything, [[v] * 3 for v in expected], 0.5,
+        )
+        for order in "<>"
+        for name, code, values, expected, options in (
+            ("16 bits in 32", "i", [0, 25700, 65535], [0, 100, 255], {}),
+            ("floats", "f", [0, 0.4, 1], [0, 102, 255], {}),
+            ("white is 0", "B", [0, 55, 255], [255, 200, 0], {"t262": 0}),
+            ("floats, white is 0", "f", [0, 0.4, 1], [255, 153, 0], {"t262": 0}),
+        )
+    },
+    "16 bits in unsigned 32, TIFF": (tiff("<", 1, [0, 65535], 2, "I"), everything, [black, white], 0),
+    "floats, TIFF, compressed": (
+        tiff("<", 1, [0, 0.4, 1], 3, "f", compressed=True), everything, [[v] * 3 for v in (0, 102, 255)], 0,
     ),
+    "16 bits, white is 0, TIFF": (
+        tiff("<", 1, [0, 25700, 65535], 3, t262=0), everything, [[v] * 3 for v in (255, 155, 0)], 0,
+    ),
+    "12 bits, TIFF": (  # 0, 2048, 4095, 16
+        tiff("<", 1, bytes.fromhex("000800fff010"), 4, bits=12), everything,
+        [[v] * 3 for v in (0, 127.5, 255, 1)], 0.51,
+    ),
+    "RGB, multiplied by alpha, TIFF": (
+        tiff("<", 4, [0, 100, 0, 128], 1, "B", t338=1), everything, [[127, 227, 127]], 1,
+    ),
+    # Lab of sRGB's red is 54.3, 80.8, 69.9 for D50.
+    "Lab, TIFF": (
+        encoded(Image.merge("LAB", [Image.new("L", (1, 1), v) for v in (138, 209, 198)]), "TIFF"),
+        everything, [[255, 0, 0]], 8,
+    ),
+    "16 bits, PGM": (b"P5 2 1 65535 " + words(25700, 65535), everything, [[100] * 3, white], 0),
     "16 bits, RGB, PNG": (png(16, 2, [words(*DEEP)]), everything, np.reshape(DEEP, (2, 3)) / 257, 1),
     "16 bits, RGBA, PNG": (
         png(16, 6, [words(0, 51400, 0, 32896, 257, 514, 771, 65535)]), everything, [half, [1, 2, 3]], 0.5,
@@ -194,6 +251,18 @@ COLOURS = {
 }  # fmt: skip
 
 
+if int(Image.__version__.split(".")[0]) >= 13:  # before, Pillow refused these
+    COLOURS["gray, multiplied by alpha, TIFF"] = (
+        tiff("<", 2, [100, 255, 64, 128], 2, "B", t262=1, t338=1), everything, [[100] * 3, [191] * 3], 1,
+    )  # fmt: skip
+    COLOURS["YCbCr, TIFF"] = (
+        encoded(Image.new("YCbCr", (1, 1), (76, 85, 255)), "TIFF"),
+        everything,
+        [[255, 0, 0]],
+        2,
+    )
+
+
 @pytest.mark.parametrize("name", COLOURS)
 def test_an_image_of_every_kind_becomes_rgb_on_white(tmp_path, name):
     data, pixels, expected, tolerance = COLOURS[name]
@@ -204,6 +273,37 @@ def test_an_image_of_every_kind_becomes_rgb_on_white(tmp_path, name):
 
 def test_a_cmyk_jpeg_has_the_marker_by_which_its_inks_are_inverted():
     assert b"Adobe" in COLOURS["CMYK, JPEG"][0]
+
+
+# Numbers of which nothing says what is black and white, and bytes that Pillow would take for others.
+UNCLEAR = {
+    "32 bits, all below 256": (tiff("<", 1, [0, 255], 2, "i"), "from 0 to 255 .*mode I"),
+    "32 bits, negative": (tiff("<", 1, [-257, 25700], 2, "i"), "from -257 .*mode I"),
+    "32 bits, large": (tiff("<", 1, [0, 10**6], 2, "i"), "mode I"),
+    "32 bits, unsigned": (tiff("<", 1, [0, 2**32 - 1], 2, "I"), "mode I"),
+    "16 bits, signed": (tiff("<", 1, [0, 32767], 2, "h"), "signed numbers of 16 bits .*mode I"),
+    "8 bits, signed": (tiff("<", 1, [0, 127], 2, "b"), "signed numbers of 8 bits .*mode L"),
+    "floats to 255": (tiff("<", 1, [0, 255], 2, "f"), "from 0 to 255 .*mode F"),
+    "floats below 0": (tiff("<", 1, [-0.5, 1], 2, "f"), "mode F"),
+    "NaN": (tiff("<", 1, [0, np.nan, 1], 3, "f"), "mode F"),
+    "infinity": (tiff("<", 1, [0, np.inf], 2, "f"), "mode F"),
+    "FITS, 16 bits": (fits(BITPIX=16, NAXIS=2, NAXIS1=2, NAXIS2=1) + bytes(2880), "mode I;16"),
+    "RGB floats": (tiff("<", 3, [0, 0.5, 1], 1, "f"), "TIFF"),
+    "double floats": (tiff("<", 1, [0, 0.5, 1], 3, "d"), "TIFF"),
+    "compressed floats, Motorola": (tiff(">", 1, [0, 1], 2, "f", compressed=True), "order"),
+    "compressed 32 bits, Motorola": (tiff(">", 1, [0, 65535], 2, "i", compressed=True), "order"),
+    "16 bits, by planes": (tiff("<", 3, [0, 1, 2, 3, 4, 5], 2, t284=2), "order"),
+    "a preview": (tiff("<", 1, [0, 1], 2, "B", t254=1, t330=8), "raw file"),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_numbers_without_a_plain_meaning_are_refused(tmp_path, name):
+    data, problem = UNCLEAR[name]
+    with pytest.raises(ImageError, match=problem) as error:
+        read(tmp_path, data)
+    assert_one_line_about(tmp_path / "image.bin", error)
+    assert "save it" in str(error.value)
 
 
 # EXIF 2.3: an orientation names the sides at which the stored row 0 and column 0 (abc, ad) are seen.
@@ -296,6 +396,76 @@ def test_a_profile_that_is_broken_or_of_other_inks_is_as_good_as_none(tmp_path):
         np.testing.assert_array_equal(found[0], COLOUR, err_msg=f"{len(broken)} bytes")
 
 
+MIB = 2**20
+NOISE = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
+TURNED_LARGE = profile(
+    b"RGB ", b"mntr", wtpt=WHITE, rTRC=GAMMA, gTRC=GAMMA, bTRC=GAMMA,
+    rXYZ=xyz(0.38515, 0.71687, 0.09708), gXYZ=xyz(0.14307, 0.06061, 0.7141),
+    bXYZ=xyz(0.43607, 0.22249, 0.01392), priv=b"data" + bytes(4) + bytes(3 * MIB),
+)  # fmt: skip
+XMP = b'<x:xmpmeta tiff:Orientation="6"/>' + b" " * (3 * MIB)
+PIXELS = [bytes([*COLOUR[0], *COLOUR[1]])]
+
+
+def itxt(text, key=b"XML:com.adobe.xmp"):
+    return b"iTXt", key + b"\0\1\0\0\0" + zlib.compress(text)
+
+
+def ztxt(size):
+    return b"zTXt", b"workflow\0\0" + zlib.compress(bytes(size))
+
+
+@pytest.mark.parametrize("chunk", [itxt(XMP[40:]), ztxt(3 * MIB), (b"tEXt", b"workflow\0" + b"x" * 70 * MIB)])
+def test_long_texts_keep_no_png_out(tmp_path, chunk):
+    np.testing.assert_array_equal(read(tmp_path, png(8, 2, PIXELS, chunk))[0], COLOUR)
+
+
+def test_long_metadata_of_a_png_is_still_heeded(tmp_path):
+    large = (b"iCCP", b"x\0\0" + zlib.compress(TURNED_LARGE))
+    found = read(tmp_path, png(8, 2, PIXELS, large, itxt(XMP)))
+    assert found.shape == (2, 1, 3)  # turned
+    np.testing.assert_allclose(found[:, 0], SWAPPED, atol=1.5)
+
+
+@pytest.mark.parametrize("bombs", [[ztxt(200 * MIB)] * 3, [ztxt(30 * MIB)] * 20])
+def test_texts_and_profiles_that_would_fill_the_memory_are_left_out(tmp_path, bombs):
+    data = png(8, 2, PIXELS, ICCP["rgb"], *bombs)
+    tracemalloc.start()
+    try:
+        found = read(tmp_path, data)
+        assert tracemalloc.get_traced_memory()[1] < 400 * MIB
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(found[0], SWAPPED, atol=1.5)
+    profile_bomb = (b"iCCP", b"x\0\0" + zlib.compress(bytes(200 * MIB)))
+    np.testing.assert_array_equal(read(tmp_path, png(8, 2, PIXELS, profile_bomb))[0], COLOUR)
+
+
+def with_long_metadata(kind):
+    if kind == "JPEG":
+        data = encoded(NOISE, "JPEG", quality=95)
+        long = [
+            struct.pack(">BBH", 255, code, 65535) + b"Photoshop 3.0\0".ljust(65533) for code in (0xED, 0xFE)
+        ]
+        return data[:2] + b"".join(long) * 40 + data[2:]
+    options = {
+        "TIFF": {"tiffinfo": {700: XMP[40:]}},
+        "WEBP": {"xmp": XMP[40:], "lossless": True},
+        "GIF": {"comment": XMP[40:]},
+    }[kind]
+    return encoded(NOISE, kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "WEBP", "GIF"])
+def test_long_metadata_keep_no_image_out(tmp_path, kind):
+    data = with_long_metadata(kind)
+    assert len(data) > 3 * MIB
+    bare = read(
+        tmp_path, encoded(NOISE, kind, **{"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(kind, {}))
+    )
+    np.testing.assert_array_equal(read(tmp_path, data), bare)
+
+
 FRAMES = [Image.new("RGB", (12, 9), colour) for colour in ((10, 20, 30), (200, 100, 0))]
 
 
@@ -307,7 +477,6 @@ def test_the_first_frame_of_several_is_read(tmp_path, kind):
     np.testing.assert_array_equal(read(tmp_path, data), np.full((9, 12, 3), [10, 20, 30]))
 
 
-NOISE = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
 WHOLE = {
     "PNG": encoded(NOISE, "PNG"),
     "JPEG": encoded(NOISE, "JPEG"),
@@ -318,11 +487,6 @@ WHOLE = {
     "TIFF, deflate": encoded(NOISE, "TIFF", compression="tiff_deflate"),
     "BMP": encoded(NOISE, "BMP"),
 }
-
-
-def assert_one_line_about(path, error):
-    assert str(error.value).startswith(f"{path}: ")
-    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", WHOLE)
@@ -359,6 +523,7 @@ UNUSABLE = {
     "no height": (png(8, 2, [b""], size=(4, 0)), "no image"),
     # Said before anything is decoded, for which these bytes would be too few.
     "absurd size": (png(8, 2, [b""], size=(60000, 60000)), "too large"),
+    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "too large to be believed"),
     "absurd width": (png(8, 2, [b""], size=(2**31 - 1, 1)), "too large"),
 }
 
@@ -369,6 +534,131 @@ def test_what_holds_no_usable_image_is_refused_in_one_line(tmp_path, name):
     path = tmp_path / "picture.png"
     path.write_bytes(data)
     with pytest.raises(ImageError, match=problem) as error:
+        images.read(path)
+    assert_one_line_about(path, error)
+
+
+def box(brands):
+    return struct.pack(">L", 8 + len(brands)) + b"ftyp" + brands + bytes(100)
+
+
+# How files begin that people take for images, and what is said of them.
+FOREIGN = {
+    "SVG": (
+        b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/2000/svg">',
+        "SVG.*export",
+    ),
+    "bare SVG": (b"\xef\xbb\xbf <svg>", "SVG.*export"),
+    "web page": (b"\n<!DOCTYPE html><html>", "web page"),
+    "PDF": (b"%PDF-1.7\n", "PDF.*export"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript.*export"),
+    "Canon raw": (b"II*\0\x10\0\0\0CR\2\0", "raw file; develop"),
+    "Canon raw, new": (box(b"crx \0\0\0\1crx isom"), "raw file; develop"),
+    "Fujifilm raw": (b"FUJIFILMCCD-RAW 0201", "raw file; develop"),
+    "Adobe raw": (tiff("<", 1, [0, 1], 2, "B", t50706=4), "raw file; develop"),
+    "MP4": (box(b"isom\0\0\2\0isomiso2avc1mp41"), "video.*frame"),
+    "QuickTime": (box(b"qt  \0\0\0\0qt  "), "video.*frame"),
+    "Matroska": (b"\x1aE\xdf\xa3" + bytes(40), "video.*frame"),
+    "AVI": (b"RIFF\0\0\0\0AVI LIST", "video.*frame"),
+    "MPEG": (b"\0\0\1\xb3\x16\0\xf0\xc4", "video.*frame"),
+    "JPEG XL": (b"\xff\x0a\x7f\x0a", "JPEG XL.*save it"),
+    "OpenEXR": (b"v/1\1\2\0\0\0", "high dynamic range.*save it"),
+    "GIMP": (b"gimp xcf v011\0", "XCF.*export"),
+    "zip": (b"PK\3\4\x14\0", "archive"),
+    "Photoshop, 16 bits": (b"8BPS\0\1" + bytes(6) + struct.pack(">HLLHH", 3, 1, 1, 16, 3), "PSD.*save it"),
+    "HEIC, damaged": (box(b"heic\0\0\0\0mif1heic"), "HEIC.*save it"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_known_but_not_read_is_named_with_what_to_do(tmp_path, name):
+    data, problem = FOREIGN[name]
+    with pytest.raises(ImageError, match=problem) as error:
+        read(tmp_path, data + bytes(200))
+    assert_one_line_about(tmp_path / "image.bin", error)
+
+
+@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"heix\0\0\0\0", b"mif1\0\0\0\0mif1miafheic"])
+def test_heic_without_its_reader_is_named_with_what_to_install(tmp_path, monkeypatch, brands):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    with pytest.raises(ImageError, match=r"HEIC.*pip install pillow-heif.*JPEG") as error:
+        read(tmp_path, box(brands))
+    assert_one_line_about(tmp_path / "image.bin", error)
+
+
+def test_heic_is_read_whatever_its_name(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    y, x = np.mgrid[:40, :64]
+    smooth = np.stack([2 * x + 60, 4 * y + 40, 200 - x - y], axis=-1).astype(np.uint8)
+    heif = pillow_heif.from_pillow(Image.fromarray(smooth))
+    heif.save(tmp_path / "made.heic", quality=95)
+    found = read(tmp_path, (tmp_path / "made.heic").read_bytes())
+    np.testing.assert_allclose(found, smooth, atol=6)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read(tmp_path):
+    flat = np.full((16, 24, 3), [200, 100, 50], np.uint8)
+    np.testing.assert_allclose(read(tmp_path, encoded(flat, "AVIF", quality=95)), flat, atol=4)
+
+
+# Large images
+def smooth_noise(width, height):
+    coarse = np.random.default_rng(8).integers(0, 256, (height // 256, width // 256, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def of_width(width):
+    return lambda high, wide: [(high * width // wide, width)]
+
+
+@pytest.mark.parametrize("kind, mode", [("JPEG", "RGB"), ("TIFF", "RGBA")])
+def test_a_large_image_is_read_as_small_as_is_enough_and_looks_the_same(tmp_path, kind, mode):
+    image, exif, path = smooth_noise(4608, 3840), Image.Exif(), tmp_path / "large"
+    exif[0x0112] = 6
+    if mode == "RGBA":
+        image.putalpha(image.getchannel("R"))
+    image.save(path, kind, quality=95, exif=exif)
+    full = images.read(path)
+    assert full.shape == (4608, 3840, 3)
+    for width, factor in ((120, 8), (121, 4), (480, 2), (481, 1)):
+        found = images.read(path, of_width(width))
+        assert found.shape == (4608 // factor, 3840 // factor, 3) and found.dtype == np.float32
+        if factor == 8:
+            same = images.resize(found, 144, 120) - images.resize(full, 144, 120)
+            assert abs(same).mean() < 0.5 and abs(same).max() < 4
+    np.testing.assert_array_equal(found, full)
+
+
+@pytest.mark.parametrize("size", [(5001, 4003), (4099, 4099), (16411, 1031)])
+def test_a_large_image_comes_to_the_size_that_the_full_one_would_have(tmp_path, size):
+    smooth_noise(*size).save(tmp_path / "large.jpg")
+    for run in (Settings(width=97), Settings(max_size=203), Settings(width=130), Settings(width=6000)):
+        sizes = partial(sizes_in_use, settings=run, scale=0.7)
+        found = images.read(tmp_path / "large.jpg", sizes)
+        assert sizes(*found.shape[:2]) == sizes(*size[::-1])
+        assert (found.shape[1] < size[0]) == (run.width != 6000)
+
+
+def test_an_ordinary_image_is_read_in_full(tmp_path):
+    path = tmp_path / "photo.jpg"
+    smooth_noise(4000, 3000).save(path)
+    np.testing.assert_array_equal(images.read(path, of_width(10)), images.read(path))
+
+
+def test_a_photograph_of_200_megapixels_is_read(tmp_path):
+    Image.new("L", (16320, 12240), 90).save(tmp_path / "large.jpg")
+    assert (images.read(tmp_path / "large.jpg", of_width(400)) == 90).all()
+
+
+def test_what_would_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)  # a container with 500 MB free
+    for name, text in (("memory.max", "600000000"), ("memory.current", "100000000")):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "memory.stat").write_text("inactive_file 0\nactive_file 0\n")
+    path = tmp_path / "large.png"
+    path.write_bytes(png(8, 0, [b""], (b"tEXt", b"a\0" + bytes(200_000)), size=(12000, 12000)))
+    with pytest.raises(ImageError, match=r"too large for the memory at hand.*GiB.*smaller") as error:
         images.read(path)
     assert_one_line_about(path, error)
 
@@ -487,6 +777,21 @@ def test_keep_colors_takes_luma_from_one_and_chroma_from_the_other(image, conten
     found = images.keep_colors(image, content) @ ycbcr.T
     np.testing.assert_allclose(found[..., 0], (image @ ycbcr.T)[..., 0], atol=1e-3)
     np.testing.assert_allclose(found[..., 1:], (content @ ycbcr.T)[..., 1:], atol=1e-3)
+
+
+def test_gray_is_what_has_no_colour_but_for_rounding():
+    gray = np.float32([[[7, 7, 7], [200, 201, 200]]])
+    assert images.is_gray(gray)
+    for colour in ([7, 7, 9], [9, 7, 7], [6, 7, 8]):
+        assert not images.is_gray(np.float32([[[7, 7, 7], colour]]))
+
+
+@few
+@given(pictures(0, 255))
+def test_a_picture_in_gray_keeps_its_luma(image):
+    found = images.to_gray(image)
+    assert found.dtype == np.float32 and images.is_gray(found)
+    np.testing.assert_allclose(found[..., 1], image @ [0.299, 0.587, 0.114], atol=1e-3)
 
 
 def test_to_bytes_rounds_and_clips():

@@ -82,7 +82,7 @@ def test_a_long_run_says_once_what_it_takes_and_how_it_would_be_shorter(
 
 
 def test_a_short_run_is_not_said_to_be_long(monkeypatch, capsys):
-    reporter = report.Reporter(LONG, None, recording=False, quiet=False)
+    reporter = report.Reporter(LONG, None, quiet=False)
     for progress in Run(SCALES, monkeypatch):
         reporter(progress)
     lines = capsys.readouterr().out.splitlines()

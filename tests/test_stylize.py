@@ -410,6 +410,7 @@ def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
     # Cubic interpolation overshoots beside the edges of black and white.
     content = np.kron(np.indices((4, 5)).sum(axis=0)[..., None] % 2 * 255, np.ones((8, 8, 3)))
     content = content.astype(np.float32)
+    content[..., 2] = 0  # without a colour, the image would be shown in gray
     run = Settings(iterations=4, style_weight=0, tv_weight=0, content_layers=("relu1_1",), clip=True)
     run = dataclasses.replace(run, scales=(0.5, 1), scale_shares=(1, 3), optimizer=optimizer)
     *_, first, _, _, last = stylize(content, [], network, run, initial=255 - content)
@@ -548,6 +549,21 @@ def test_keeping_colors_at_every_scale(network):
     kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
     for plain, step in zip(stylize(content, [style], network, run), kept, strict=True):
         assert np.allclose(step.image(), reference.keep_colors(plain.image(), content), atol=1e-2)
+
+
+def test_a_run_of_images_without_colour_gives_a_picture_without(network):
+    gray, other = (images.to_gray(random_image(16, 20, seed)) for seed in (1, 2))
+    colourful = random_image(16, 20, 3)
+    run = Settings(iterations=3, seed=1)
+    *_, last = stylize(gray, [other], network, run)
+    luma = network.unprocess(last.state.x) @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(last.result(), np.stack([luma] * 3, axis=-1), atol=1e-3)
+    for content, style, initial in (
+        (colourful, other, None),
+        (gray, colourful, None),
+        (gray, other, colourful),
+    ):
+        assert not images.is_gray(next(stylize(content, [style], network, run, initial)).image())
 
 
 def test_sizes_and_scales(network):
