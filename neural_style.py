@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from styling import images, networks, paths, recipes, report, states
+from styling import images, limits, networks, paths, recipes, report, states
 from styling.errors import DivergedError, NetworkError, SettingsError, StateError, StyleError
 from styling.flags import build_parser
 from styling.jobs import Job, beside, input_names, output_names, plan
@@ -68,7 +68,11 @@ def paint(job: Job) -> int:
     for name in (options.output, options.checkpoint_output):
         if name is not None:
             images.check_size(name, *content_size(*shape, settings))
+    limits.check_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault(
+        "KERAS_HOME", os.devnull
+    )  # or TensorFlow makes a folder for Keras, even without a home
     with silent_stderr():
         import stylize
         import vgg

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import tomli_w
 
-from styling import checks, flags, jobs, paths, recipes, report
+from styling import checks, flags, jobs, limits, paths, recipes, report
 from styling.errors import DivergedError, RecipeError, SettingsError, StyleError
 from styling.files import check_writable, write_whole
 from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
@@ -112,7 +112,11 @@ def sweep(options: argparse.Namespace) -> int:
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
     asked = cells[0].run.running
+    limits.check_tensorflow()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault(
+        "KERAS_HOME", os.devnull
+    )  # or TensorFlow makes a folder for Keras, even without a home
     with silent_stderr():
         import stylize
         from styling.sweeps import planning
