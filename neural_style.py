@@ -25,7 +25,7 @@ from styling.errors import DivergedError, NetworkError, SettingsError, StateErro
 from styling.flags import build_parser
 from styling.images import Images
 from styling.jobs import Job, beside, input_names, output_names, plan, progress_flags
-from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
+from styling.process import explain, loading_tensorflow, silent_stderr, stopped, terminable, uninterrupted
 from styling.recorder import Recorder
 from styling.settings import Running, content_size, sizes_in_use
 
@@ -121,8 +121,7 @@ def check_formats(job: Job, given: Images) -> None:
 
 def start(job: Job) -> tuple[Running, "Network"]:
     """Load TensorFlow and the network; returns the device and threads as they are, and the network."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_stderr():
+    with loading_tensorflow():
         import vgg
         from styling.device import configure
 

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from styling import matconvnet, winograd
-from styling.errors import NetworkError
+from styling import foreign, matconvnet, winograd
+from styling.errors import MemoryLimitError, NetworkError
 from styling.files import cache_folder, write_whole
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 # A file that needs more memory than its size allows for, or more time, is damaged.
 MOST_TIMES_SIZE, LEAST_BYTES, MOST_SECONDS = 16, 2**28, 300
 SAMPLES, SAMPLE_BYTES = 64, 4096
@@ -243,24 +243,26 @@ def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Ne
     """The network in a MatConvNet .mat file, of either layout (www.vlfeat.org/matconvnet/pretrained).
 
     The convolutions are kept in `folder` (the user's cache folder by default) and read from there next
-    time, unless the file has changed. A cache that is damaged or cannot be written is done without.
-    Raises NetworkError if the file is no such network, FileNotFoundError if there is none.
+    time, unless the file has changed. A cache that is damaged, or cannot be, is done without.
+    Raises NetworkError if the file is no such network, FileNotFoundError if there is none, MemoryLimitError
+    if memory runs out.
     """
-    path = Path(path).resolve()
-    cache = (
-        Path(folder or cache_folder()) / f"network-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.npz"
-    )
+    path, folder = Path(path).resolve(), folder or cache_folder()
+    cache = folder and Path(folder, f"network-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.npz")
     try:
         key = _key(path)
-        arrays = _read_cache(cache, key)
+        arrays = _read_cache(cache, key) if cache else None
         if arrays is None:
             with np.errstate(all="ignore"):  # what becomes infinite is found
                 arrays = _read_mat(path)
             arrays |= {"sha256": np.array(_sha256(path))}
-            _write_cache(cache, key, arrays)
+            if cache:
+                _write_cache(cache, key, arrays)
+        return _network(arrays)
     except NetworkError as error:
         raise NetworkError(f"{path}: {error}") from None
-    return _network(arrays)
+    except MemoryError:
+        raise MemoryLimitError(f"{path}: memory ran out as the network was read") from None
 
 
 def _network(arrays: dict[str, np.ndarray]) -> Network:
@@ -279,20 +281,21 @@ def _network(arrays: dict[str, np.ndarray]) -> Network:
 
 def _read_mat(path: Path) -> dict[str, np.ndarray]:
     """The file's layer names, mean pixel, and each convolution's kernel and bias, as arrays by name."""
+    foreign.check_is_mat(path)
     contents = _contents(path)
-    if not contents["averageImage"].size:
+    average = contents["averageImage"].astype(np.float32)
+    if not average.size:
         raise NetworkError("has an averageImage without pixels")
     try:
-        arrays = {
-            "layers": contents["layers"],
-            "mean_pixel": contents["averageImage"].astype(np.float32).mean(axis=(0, 1)).reshape(3),
-        }
+        # It is an image [H, W, 3], or its mean pixel alone, in whatever shape.
+        mean_pixel = (average if average.size == 3 else average.mean(axis=(0, 1))).reshape(3)
+        arrays = {"layers": contents["layers"], "mean_pixel": mean_pixel}
         for name in arrays["layers"].tolist():
+            _check_fields(name, contents)
             if name.startswith("conv"):
                 kernel, bias = contents[f"{name}/kernel"], contents[f"{name}/bias"]
                 arrays[f"{name}/kernel"] = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3), np.float32)
                 arrays[f"{name}/bias"] = np.asarray(bias, np.float32).reshape(-1)
-                _check_geometry(name, contents)
     except ValueError as error:
         raise NetworkError(f"holds no MatConvNet network (its arrays have odd shapes: {error})") from None
     _check(arrays)
@@ -320,12 +323,19 @@ def _contents(path: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def _check_geometry(name: str, arrays: dict[str, np.ndarray]) -> None:
-    wanted = {"stride": 1, "dilate": 1, "pad": arrays[f"{name}/kernel"].shape[0] // 2}
-    for field in matconvnet.GEOMETRY:
-        values = arrays.get(f"{name}/{field}")
-        if values is not None and not (values == wanted[field]).all():
-            raise NetworkError(f"{name} has a {field} of {values.tolist()}, where {wanted[field]} is wanted")
+def _check_fields(name: str, contents: dict[str, np.ndarray]) -> None:
+    """Raise NetworkError if a layer computes what none here does."""
+    kind = name[:4]
+    if kind == "conv":
+        wanted = {"stride": 1, "dilate": 1, "pad": contents[f"{name}/kernel"].shape[0] // 2}
+    else:
+        wanted = {"pool": 2, "stride": 2, "pad": 0, "leak": 0}
+    for field in matconvnet.FIELDS[kind]:
+        values = contents.get(f"{name}/{field}", np.array([])).ravel().tolist()
+        # A row and a column more at the end, as Caffe pools, is what rounding sizes up comes to.
+        rounds_up = (kind, field, values) == ("pool", "pad", [0, 1, 0, 1])
+        if not (rounds_up or all(value == wanted[field] for value in values)):
+            raise NetworkError(f"{name} has a {field} of {values}, where {wanted[field]} is wanted")
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

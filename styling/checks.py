@@ -3,6 +3,7 @@
 None passes everywhere, since it stands for a default.
 """
 
+import difflib
 import itertools
 import math
 import re
@@ -12,6 +13,11 @@ from collections.abc import Sequence
 from styling.errors import SettingsError
 
 Layers = tuple[str, ...] | dict[str, float]
+
+# VGG-19 has all layers of VGG-16 as well. A convolution of low rank is two, as conv1_2a and conv1_2b.
+PLACES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
+POOLS = [f"pool{block}" for block in range(1, 6)]
+VGG_LAYERS = [f"{kind}{place}" for kind in ("conv", "relu") for place in PLACES] + POOLS
 
 
 def count(name: str, value: int | None, low: int = 1, high: int | None = None) -> None:
@@ -82,13 +88,18 @@ def one_each(name: str, values: Sequence[float] | None, wanted: int, of: str = "
 
 
 def layers(name: str, value: Layers | None) -> None:
-    """Layers by different names, or names and weights."""
+    """Layers of a VGG by different names, or names and weights."""
     if isinstance(value, str) or (value is not None and not value):
         raise SettingsError(name, f"{value!r} is no tuple of names and no dict of names and weights")
     if isinstance(value, dict):
         weights(name, tuple(value.values()))
     elif value is not None and len(set(value)) < len(value):
         raise SettingsError(name, "a layer is named twice")
+    for layer in value or ():
+        if layer not in VGG_LAYERS and re.sub("(conv.*)[a-z]", r"\1", layer) not in VGG_LAYERS:
+            near = difflib.get_close_matches(layer.lower(), VGG_LAYERS, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ", which has relu1_1 to relu5_4 and others"
+            raise SettingsError(name, f"{layer!r} is no layer of a VGG{hint}")
 
 
 def shifts(name: str, values: Sequence[int]) -> None:

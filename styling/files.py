@@ -12,9 +12,14 @@ from typing import BinaryIO
 import platformdirs
 
 
-def cache_folder() -> Path:
-    """The program's folder in the user's cache folder; it need not exist yet."""
-    return Path(platformdirs.user_cache_dir("neural-style"))
+def cache_folder() -> Path | None:
+    """The program's folder in the user's cache folder, which need not exist yet; None for a user without a
+    home."""
+    try:
+        folder = Path(platformdirs.user_cache_dir("neural-style"))
+    except RuntimeError:  # in older versions of platformdirs, a folder that is named ~
+        return None
+    return folder if folder.is_absolute() else None
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], overwrite: bool = True) -> Path:

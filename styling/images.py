@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, Unidentifie
 
 from styling.errors import ImageError
 from styling.files import write_whole
+from styling.limits import free_memory
 
 # Ending: the name people know, the options for writing, the longest side that the format can hold.
 FORMATS = {
@@ -316,12 +317,10 @@ def _check_memory(image: Image.Image, sizes: Callable | None) -> None:
     """Raise ImageError if a huge image, as it will be decoded, does not fit into the memory at hand."""
     pixels = image.width * image.height
     if pixels > SUSPECT:
-        from styling.memory import GIB, free_memory  # needs TensorFlow, which takes seconds
-
         # Pillow has 4 bytes a pixel, and as many for other colours; in full, float32 takes 12, and bytes 3.
         need = pixels * (8 if _factor(*_upright(image), sizes) > 1 else 23)
         if need > free_memory():
-            claim = f"{image.width} x {image.height} pixels need {need / GIB:.1f} GiB"
+            claim = f"{image.width} x {image.height} pixels need {need / 2**30:.1f} GiB"
             raise ImageError(f"is too large for the memory at hand: {claim}; make it smaller first")
 
 

@@ -4,8 +4,8 @@
 
 vgg.py runs it as a process of its own, since scipy's reader crashes over some damaged files, and believes the
 sizes that they claim: BYTES is the memory that it may take. Arrays are as in the file: `layers`, the names up
-to the fully connected ones, `averageImage`, and NAME/FIELD of each convolution, with `kernel` and `bias` for
-its weights. What is wrong goes to stderr in a line, with exit status 1.
+to the fully connected ones, `averageImage`, and NAME/FIELD of each layer, with `kernel` and `bias` for a
+convolution's weights. What is wrong goes to stderr in a line, with exit status 1.
 """
 
 import contextlib
@@ -17,7 +17,11 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.io
 
-GEOMETRY = ("stride", "pad", "dilate")
+# What a layer of each type may say of how it computes.
+FIELDS = {"conv": ("stride", "pad", "dilate"), "relu": ("leak",), "pool": ("pool", "stride", "pad")}
+# A VGG's names. The letter is of convolutions in a row, as conv1_2a and conv1_2b, with no ReLU between them.
+NAMES = re.compile(r"(conv)\d+_\d+[a-z]?|(relu)\d+_\d+|(pool)\d+")
+PASSED_OVER = "dropout", "softmax"  # they do nothing to features
 
 
 def main() -> None:
@@ -27,7 +31,7 @@ def main() -> None:
     try:
         arrays = dict(network(load(path)))
     except MemoryError:
-        sys.exit("is damaged: it claims to hold far more than it has bytes")
+        sys.exit("is damaged, or memory ran out: it claims to hold more than there is room for")
     np.savez(sys.stdout.buffer, **arrays)
 
 
@@ -37,48 +41,74 @@ def limit_memory(more: int) -> None:
         import resource
 
         with open("/proc/self/statm") as file:
-            used = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
-        resource.setrlimit(resource.RLIMIT_AS, (used + more, used + more))
+            most = more + int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+        old = resource.getrlimit(resource.RLIMIT_AS)
+        most = min([most, *(limit for limit in old if limit != resource.RLIM_INFINITY)])  # none is raised
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def load(path: str) -> dict[str, np.ndarray]:
     """The file's variables; ends the program where it is no .mat file that scipy reads."""
     try:
-        return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta"])
+        return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta", "net"])
     except MemoryError:
         raise
-    except NotImplementedError:
-        sys.exit("is a MATLAB 7.3 (HDF5) file; save it with MATLAB's save -v7")
     except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies
-        sys.exit(f"is truncated or no .mat file ({' '.join(str(error).split()) or type(error).__name__})")
+        sys.exit(f"is truncated or damaged ({' '.join(str(error).split()) or type(error).__name__})")
 
 
 def network(contents: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """The network's arrays by name; ends the program where there is none."""
     try:
-        layers = [struct(cell) for cell in contents["layers"].flat]
+        if "layers" not in contents and "net" in contents:  # VGG-Face's file has all in a struct
+            contents = struct(contents["net"])
+        if "block" in (contents["layers"].dtype.names or ()):
+            sys.exit("is a DagNN; a SimpleNN is wanted, as MatConvNet's VGG-19 and VGG-16 are")
         normalization = contents.get("normalization")
         if normalization is None:
             normalization = struct(contents["meta"])["normalization"]
         yield "averageImage", plain(struct(normalization)["averageImage"])
         names = []
-        for layer in layers:
-            name = str(layer["name"].item())
-            # The fully connected layers begin at the first name that is not block_index's. The letter is of
-            # convolutions in a row, as conv1_2a and conv1_2b, with no ReLU between them.
-            if not re.fullmatch(r"conv\d+_\d+[a-z]?|relu\d+_\d+|pool\d+", name):
-                break
+        for layer in vgg_layers([struct(cell) for cell in contents["layers"].flat]):
+            name, kind = text(layer, "name"), text(layer, "type")
             names.append(name)
-            if name.startswith("conv"):
-                kernel, bias = layer["weights"].flat
+            if kind == "conv":
+                # MatConvNet had its weights in two fields before it had them in one.
+                parts = layer["weights"].flat if "weights" in layer else (layer["filters"], layer["biases"])
+                kernel, bias = parts
                 yield f"{name}/kernel", plain(kernel)
                 yield f"{name}/bias", plain(bias)
-                for field in GEOMETRY:
-                    if field in layer:
-                        yield f"{name}/{field}", plain(layer[field])
+            for field in FIELDS[kind]:
+                if field in layer:
+                    yield f"{name}/{field}", plain(layer[field])
         yield "layers", np.array(names, str)
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         sys.exit(f"holds no MatConvNet network (reading it failed at {error!r})")
+
+
+def vgg_layers(layers: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+    """The layers before the fully connected ones; ends the program where others are among them."""
+    layers = [layer for layer in layers if text(layer, "type") not in PASSED_OVER]
+    understood = [is_vgg(layer) for layer in layers]
+    end = understood.index(False) if False in understood else len(layers)
+    # The fully connected layers come after a pooling. A convolution that neither a ReLU nor another follows
+    # on, or more of a VGG further down, shows that what is between them is a part of the network.
+    if end < len(layers) and (any(understood[end:]) or not end or text(layers[end - 1], "type") == "conv"):
+        place = f"after {text(layers[end - 1], 'name')}" if end else "its first"
+        layer = f"{text(layers[end], 'name')} (of type {text(layers[end], 'type')}), {place}"
+        sys.exit(f"has a layer that is not understood, {layer}; a plain VGG-19 or VGG-16 is wanted")
+    return layers[:end]
+
+
+def is_vgg(layer: dict[str, np.ndarray]) -> bool:
+    """Whether this is a convolution, ReLU or pooling that is named as VGG's are, by its block and number."""
+    named = NAMES.fullmatch(text(layer, "name"))
+    return named is not None and text(layer, "type") in named.groups()
+
+
+def text(layer: dict[str, np.ndarray], field: str) -> str:
+    """A field's text, empty where there is none."""
+    return str(layer[field].item()) if field in layer and layer[field].size == 1 else ""
 
 
 def struct(value: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,20 +5,18 @@ import contextlib
 import ctypes
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import tensorflow as tf
 
 from styling.errors import MemoryLimitError, StyleError
+from styling.limits import free_memory, total_memory
 from styling.optimizers import RECORDS
 from styling.tiles import tiling
 
 if TYPE_CHECKING:
     from vgg import Layer
 
-CGROUP = Path("/sys/fs/cgroup")
 GIB = 2**30
 # Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: a
 # step holds at its peak 1.6 times the outputs of all convolutions, 240 bytes a pixel, and a fixed amount.
@@ -113,25 +111,6 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
         elif layer.kind == "pool":
             share /= 4
     return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
-
-
-def total_memory() -> float:
-    """Bytes that this machine has, or its container where that is less."""
-    total = psutil.virtual_memory().total
-    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
-        total = min(total, int((CGROUP / "memory.max").read_text()))
-    return total
-
-
-def free_memory() -> float:
-    """Bytes that this process can still have: what is free here, or in its container where that is less."""
-    free = psutil.virtual_memory().available
-    with contextlib.suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
-        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        kinds = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
-        # What was read from files lately counts as used, but makes room when it is wanted.
-        free = min(free, limit - used + int(kinds["inactive_file"]) + int(kinds["active_file"]))
-    return free
 
 
 @contextlib.contextmanager

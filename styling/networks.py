@@ -33,7 +33,8 @@ def find(network: str | None = None) -> Path:
     if path is None:
         advice = "neural-style --download fetches it"
         if network == "vgg16":
-            advice = f"put {FILES[network]} into the working directory or {cache_folder()}"
+            places = ["the working directory", *map(str, filter(None, [cache_folder()]))]
+            advice = f"put {FILES[network]} into {' or '.join(places)}"
         raise SettingsError("network", f"the published {network} is not here; {advice}")
     return path
 
@@ -70,24 +71,31 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
     """Fetch the published network (550 MB) into a folder, the user's cache folder by default.
 
     A broken connection is tried again; the file is in place only once it is whole and its SHA-256 is right.
-    Raises DownloadError if that fails, OSError if the folder cannot be written.
+    Raises DownloadError if that fails, or there is no folder that can be written.
     """
+    folder = folder or cache_folder()
+    by_hand = f"fetch {url} by hand into the working directory"
+    if folder is None:
+        raise DownloadError(f"there is no home folder to keep the network in; set HOME, or {by_hand}")
     import pooch  # only here, since it takes longer to import than a usage error may take to answer
     import requests
 
     pooch.get_logger().setLevel(logging.ERROR)
     bar = sys.stderr.isatty()
     fetcher = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**20, timeout=SECONDS_OF_SILENCE)
-    folder = folder or cache_folder()
     shelf = pooch.create(
         folder, base_url="", registry={PUBLISHED: sha256}, urls={PUBLISHED: url}, retry_if_failed=TRIES - 1
     )
     try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         return Path(shelf.fetch(PUBLISHED, downloader=fetcher))
     except requests.RequestException as error:
         reason = "no connection, or a broken one" if isinstance(error, requests.ConnectionError) else error
         problem = f"{url} could not be fetched ({reason})"
         raise DownloadError(f"{problem}; try again, or fetch it by hand into {folder}") from None
+    except OSError as error:
+        reason = error.strerror or "Permission denied"  # pooch's own text says more than one line holds
+        raise DownloadError(f"{folder} cannot be written ({reason}); mend that, or {by_hand}") from None
     except ValueError:  # pooch's word for a wrong hash
         raise DownloadError(
             f"{url} gave a file that is not the published one (its SHA-256 differs)"
@@ -105,5 +113,6 @@ def data_folder() -> Path:
 def _present(network: str) -> Path | None:
     if network == "small":
         return data_folder() / SMALL
-    paths = [folder / FILES[network] for folder in (Path(), data_folder(), cache_folder())]
-    return next((path for path in paths if path.is_file()), None)
+    folders = filter(None, (Path(), data_folder(), cache_folder()))
+    paths = (folder / FILES[network] for folder in folders)
+    return next((path for path in paths if os.path.isfile(path)), None)  # False where one may not look

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from styling import limits
+
 # What stops a run: a request to end, and a terminal that is closed, which not every system tells.
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -64,6 +66,16 @@ def silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def loading_tensorflow() -> Iterator[None]:
+    """Load TensorFlow without a word of its own. Raises MemoryLimitError where there is no room for it."""
+    limits.check_tensorflow()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_HOME", os.devnull)  # else a folder for Keras is made, even without a home
+    with silent_stderr():
+        yield
 
 
 def explain(error: Exception) -> str:

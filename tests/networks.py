@@ -50,41 +50,48 @@ def network_of(layers):
     return vgg.Network(tuple(tensors), MEAN_PIXEL, "")
 
 
-def write_mat(path, layers, layout="new", fully_connected=True, compress=False, pads=None):
+def write_mat(
+    path, layers, layout="new", fully_connected=True, compress=False, fields=None, average=None, older=False
+):
     """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`.
 
-    pads: by a convolution's name, where they do not fit its kernel.
+    fields: by a layer's name, fields in place of its own or beside them. average: the averageImage. older: as
+    VGG-Face's file is, all in a struct and weights in two fields.
     """
-    cells = [_layer(*layer, layout, (pads or {}).get(layer[0])) for layer in layers]
+    cells = [_layer(*layer, layout, older, (fields or {}).get(layer[0], {})) for layer in layers]
     if fully_connected:
         kernel = np.ones((2, 2, layers[-2][2].shape[3] if layers[-2][2] is not None else 1, 2), np.float32)
         cells += [
-            _layer("fc6", "conv", kernel, np.zeros(2, np.float32), layout),
+            _layer("fc6", "conv", kernel, np.zeros(2, np.float32), layout, older, {}),
             _struct(name="prob", type="softmax"),
         ]
-    if layout == "old":
+    if average is None and layout == "old":
         around = np.random.default_rng(1).normal(0, 9, (4, 4, 3)).astype(np.float32)
         average = MEAN_PIXEL + around - around.mean(axis=(0, 1))
-        contents = {"normalization": _struct(averageImage=average, border=np.zeros((1, 2)))}
-    else:
-        normalization = _struct(averageImage=MEAN_PIXEL.reshape(1, 1, 3), border=np.zeros((1, 2)))
+    normalization = _struct(
+        averageImage=MEAN_PIXEL.reshape(1, 1, 3) if average is None else average, border=np.zeros((1, 2))
+    )
+    contents = {"normalization": normalization}
+    if layout == "new":
         contents = {"meta": _struct(inputSize=np.ones((1, 3)), normalization=normalization)}
-    scipy.io.savemat(path, contents | {"layers": _cell(cells)}, do_compression=compress)
+    contents |= {"layers": _cell(cells)}
+    scipy.io.savemat(path, {"net": _struct(**contents)} if older else contents, do_compression=compress)
     return path
 
 
-def _layer(name, kind, kernel, bias, layout, pad=None):
-    if kind != "conv":
-        return (
-            _struct(type=kind, name=name)
-            if layout == "old"
-            else _struct(name=name, type=kind, weights=_cell([]))
+def _layer(name, kind, kernel, bias, layout, older, fields):
+    parts = {"type": kind, "name": name}
+    if kind == "conv":
+        weights = kernel.transpose(1, 0, 2, 3), bias.reshape((1, -1) if layout == "old" else (-1, 1))
+        parts |= (
+            dict(zip(("filters", "biases"), weights, strict=True)) if older else {"weights": _cell(weights)}
         )
-    weights = _cell([kernel.transpose(1, 0, 2, 3), bias.reshape((1, -1) if layout == "old" else (-1, 1))])
-    pad = np.full((1, 4), len(kernel) // 2 if pad is None else pad)
-    if layout == "old":
-        return _struct(weights=weights, pad=pad, type=kind, name=name)
-    return _struct(name=name, type=kind, weights=weights, size=np.array([kernel.shape], float), pad=pad)
+        parts |= {"pad": np.full((1, 4), len(kernel) // 2)}
+    elif layout == "new":
+        parts |= {"weights": _cell([])}
+    if kind == "conv" and layout == "new":
+        parts |= {"size": np.array([kernel.shape], float)}
+    return _struct(**parts | fields)
 
 
 def _struct(**fields):

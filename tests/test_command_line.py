@@ -164,6 +164,8 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
         ("--content-layers relu4_2=1 relu5_2", "relu5_2"),
         ("--style-layers relu1_1 relu2_1=1", "relu1_1"),
         ("--content-layers relu4_2 relu4_2", "--content-layers"),
+        ("--content-layers relu9_9", "--content-layers"),
+        ("--style-layers relu4_1=1 Relu4-2=2", "did you mean relu4_2?"),
         ("--style-layers relu1_1=1 relu1_1=2", "relu1_1"),
         ("--content-layers relu4_2=1 --content-weight-blend 0.5", "--content-layers"),
         ("--style-layers relu1_1=1 --style-layer-weight-exp 2", "--style-layers"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, features
 
-from styling import images, memory
+from styling import images, limits
 from styling.errors import ImageError
 from styling.settings import Settings, sizes_in_use
 
@@ -652,7 +652,7 @@ def test_a_photograph_of_200_megapixels_is_read(tmp_path):
 
 
 def test_what_would_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)  # a container with 500 MB free
+    monkeypatch.setattr(limits, "_groups", lambda: [tmp_path])  # a container with 500 MB free
     for name, text in (("memory.max", "600000000"), ("memory.current", "100000000")):
         (tmp_path / name).write_text(text)
     (tmp_path / "memory.stat").write_text("inactive_file 0\nactive_file 0\n")

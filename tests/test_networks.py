@@ -103,6 +103,12 @@ def test_a_server_that_is_not_there_is_named(tmp_path, monkeypatch):
         networks.download(url, SHA256, tmp_path)
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadError, match=r"file/networks cannot be written .*by hand into the working"):
+        networks.download(folder=tmp_path / "file" / "networks")
+
+
 def test_where_a_network_is_found(tmp_path, monkeypatch, cache_folder):
     monkeypatch.chdir(tmp_path)
     assert networks.find() == networks.find("small") == networks.data_folder() / networks.SMALL

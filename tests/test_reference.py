@@ -42,11 +42,11 @@ def problem(seed, pooling, **weights):
     x, content = rng.normal(0, 50, (2, *SHAPE))
     styles = [rng.normal(0, 50, (6, 9, 3)), rng.normal(0, 50, (3, 4, 3))]
     rest = {
-        "content_layers": {"relu1_2": 0.3, "pool2": 0.9, "absent": 0},
+        "content_layers": {"relu1_2": 0.3, "pool2": 0.9, "conv1_1a": 0},
         "style_layers": {"relu1_1": 0.2, "conv1_2": 0.5, "relu2_1": 0.7},
-        "shift_layers": {"relu1_1": 0.6, "relu2_1": 0.3, "absent": 0},
+        "shift_layers": {"relu1_1": 0.6, "relu2_1": 0.3, "conv1_1a": 0},
         "shifts": [1, 2, 4, 6],  # 4 and 6 do not fit everywhere
-        "histogram_layers": {"conv1_1": 0.4, "relu2_1": 0.8, "absent": 0},
+        "histogram_layers": {"conv1_1": 0.4, "relu2_1": 0.8, "conv1_1a": 0},
         "blend": [0.25, 0.75],
         "pooling": pooling,
     }

@@ -376,7 +376,7 @@ iterations = 60
 label = "fine"
 [[columns]]
 label = "lacking"
-style_layers = ["relu9_9"]
+style_layers = ["conv1_2a"]
 [[columns]]
 label = "damaged"
 content = "broken.png"
@@ -398,7 +398,7 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, here):
     write(folder, FAILING.replace("漢字", 70 * "漢字"))
     stdout, stderr = here("spec.toml", *OUT, check=1)
     errors = {
-        "lacking": "tiny.mat: the network has no layer relu9_9",
+        "lacking": "tiny.mat: the network has no layer conv1_2a",
         "damaged": "broken.png: is no image",
         "diverging": "the loss became NaN or infinite",
     }

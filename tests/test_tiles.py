@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from networks import VGG16, VGG19, low_rank_layers, write_mat
 
 import vgg
-from styling import memory, runs, tiles
+from styling import limits, memory, runs, tiles
 from styling.errors import MemoryLimitError, SettingsError
 from styling.evaluation import evaluation
 from styling.images import Images
@@ -163,7 +163,7 @@ def test_the_histogram_needs_the_whole():
 
 def container(folder, monkeypatch, total, used=0):
     """A container with so much memory, and so much of it used."""
-    monkeypatch.setattr(memory, "CGROUP", folder)
+    monkeypatch.setattr(limits, "_groups", lambda: [folder])
     files = {"max": total, "current": used, "stat": "active_file 0\ninactive_file 0"}
     for name, text in files.items():
         (folder / f"memory.{name}").write_text(f"{text}\n")

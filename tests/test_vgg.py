@@ -2,11 +2,17 @@
 
 import copy
 import dataclasses
+import gzip
 import hashlib
+import io
 import os
+import pickle
 import shutil
+import struct
 import sys
+import zipfile
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import reference
@@ -17,7 +23,8 @@ from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, low_rank_layers, network_of, tiny_layers, write_mat
 
 import vgg
-from styling.errors import NetworkError
+from styling import files, networks
+from styling.errors import DownloadError, NetworkError, SettingsError
 
 
 @pytest.mark.parametrize("layout", ["old", "new"])
@@ -30,6 +37,31 @@ def test_reads_every_layout_depth_and_width(tmp_path, layout, convolutions):
     for read, (_, _, kernel, bias) in zip(network.layers, layers, strict=True):
         if read.kind == "conv":
             assert np.array_equal(read.kernel, kernel) and np.array_equal(read.bias, bias)
+
+
+@pytest.mark.parametrize("layout", ["old", "new"])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1), (1, 1, 3)])
+def test_a_mean_pixel_is_read_in_any_shape(tmp_path, layout, shape):
+    average = MEAN_PIXEL.reshape(shape)
+    network = vgg.load(write_mat(tmp_path / "tiny.mat", tiny_layers(), layout, average=average))
+    assert np.array_equal(network.mean_pixel, MEAN_PIXEL)
+
+
+@pytest.mark.parametrize("layout", ["old", "new"])
+def test_an_older_file_is_read_as_a_newer_one(tmp_path, layout):
+    layers = tiny_layers(VGG16)
+    network = vgg.load(write_mat(tmp_path / "face.mat", layers, layout, older=True))
+    assert [layer.name for layer in network.layers] == [layer[0] for layer in layers]
+    assert np.allclose(network.mean_pixel, MEAN_PIXEL)
+    assert np.array_equal(kernel_of(network), layers[0][2])
+
+
+def test_dropout_and_caffes_padding_of_poolings_change_nothing(tmp_path):
+    layers = tiny_layers()
+    pads = {f"pool{block}": {"pad": np.array([[0, 1, 0, 1]]), "method": "max"} for block in range(1, 6)}
+    between = [*layers[:6], ("dropout1", "dropout", None, None), *layers[6:]]
+    network = vgg.load(write_mat(tmp_path / "tiny.mat", between, fields=pads))
+    assert [layer.name for layer in network.layers] == [layer[0] for layer in layers]
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
@@ -303,17 +335,73 @@ HDF5 = (
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (lambda whole: b"", "truncated or no"),
-        (lambda whole: b"no network\n" * 50, "truncated or no"),
-        (lambda whole: whole[:9000], "truncated or no"),
+        (lambda whole: b"", "is empty"),
+        (lambda whole: b"no network\n" * 50, "is no .mat file;"),
+        (lambda whole: whole[:9000], "is truncated"),
+        (lambda whole: whole[:100], "is truncated"),
         (lambda whole: whole[:128], "no MatConvNet network"),
         (lambda whole: HDF5, "save -v7"),
     ],
-    ids=["empty", "text", "half", "header", "hdf5"],
+    ids=["empty", "text", "half", "half a header", "header", "hdf5"],
 )
 def test_a_damaged_file_is_refused(refused, network_file, content, problem):
     refused.path.write_bytes(content(network_file.read_bytes()))
     refused(problem)
+
+
+def varint(number):
+    return bytes([number % 128 + 128]) + varint(number // 128) if number > 127 else bytes([number])
+
+
+def message(*fields):
+    """Texts by number as Protocol Buffers write them, which Caffe's models are."""
+    return b"".join(varint(number << 3 | 2) + varint(len(text)) + text for number, text in fields)
+
+
+def zipped(*names):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 99)
+    return file.getvalue()
+
+
+def made(write):
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\n<!DOCTYPE html>\n<html><title>404", "a web page.*fetch it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(900), "an HDF5 file, as Keras"),
+        (zipped("config.json", "model.weights.h5"), "a Keras file"),
+        (zipped("vgg19/data.pkl", "vgg19/version"), "a PyTorch file"),
+        (pickle.dumps(0x1950A86A20F9469CFC6C, 2), "a Python pickle, as PyTorch"),
+        (struct.pack("<iii", 4, 1, 3) + b"V 1" + struct.pack("<i", 13) + b"nn.Sequential", "a Torch .t7"),
+        (message((1, b"VGG_ILSVRC_19_layers"), (2, b"conv1_1" * 40)), "a Caffe model"),
+        (message((1, b"VGG_ILSVRC_19_layers"), (100, b"conv1_1" * 40)), "a Caffe model"),
+        (bytes(999) + bytes.fromhex("57fb808b247547db"), "a TensorFlow checkpoint"),
+        (made(lambda file: np.savez(file, a=np.eye(3))), "a NumPy .npz file"),
+        (zipped("imagenet-vgg-verydeep-19.mat"), "a zip archive; unpack it"),
+        (gzip.compress(b"x" * 99), "an archive; unpack it"),
+        (made(lambda file: iio.imwrite(file, np.zeros((9, 9, 3), np.uint8), extension=".jpg")), "an image"),
+    ],
+)
+def test_another_programs_file_is_called_what_it_is_and_not_damaged(refused, content, problem):
+    refused.path.write_bytes(content)
+    refused(f"is no .mat file but {problem}" if "lfs" not in problem else problem)
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_a_dagnn_is_called_one(refused, within):
+    parts = np.zeros((1, 2), [("name", object), ("block", object)])
+    contents = {"vars": {"name": "input"}, "params": {"name": "conv1_1f"}, "layers": parts}
+    scipy.io.savemat(refused.path, {"net": contents} if within else contents)
+    refused("is a DagNN; a SimpleNN is wanted")
 
 
 def test_a_file_of_something_else_is_refused(refused):
@@ -342,8 +430,40 @@ def test_a_convolution_that_changes_the_size_or_is_of_another_is_refused(refused
         else layer
         for layer in tiny_layers()
     ]
-    write_mat(refused.path, layers, pads={name: pad})
+    write_mat(refused.path, layers, fields={name: {"pad": np.full((1, 4), pad)}})
     refused(problem)
+
+
+@pytest.mark.parametrize(
+    ("layer", "field", "value"),
+    [
+        ("relu2_1", "leak", 0.1),
+        ("pool1", "pool", [[3.0, 3.0]]),
+        ("pool1", "stride", 1),
+        ("pool1", "pad", [[1.0, 1, 1, 1]]),
+        ("conv2_1", "stride", [[2.0, 2.0]]),
+        ("conv2_1", "dilate", 2),
+    ],
+)
+def test_a_layer_that_computes_something_else_is_refused(refused, layer, field, value):
+    write_mat(refused.path, tiny_layers(), fields={layer: {field: np.array(value)}})
+    refused(f"{layer} has a {field} of .*, where . is wanted")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "problem"),
+    [
+        (1, "bnorm", r"odd \(of type bnorm\), after conv1_1;"),
+        (5, "lrn", r"odd \(of type lrn\), after pool1;"),
+        (0, "conv", r"odd \(of type conv\), its first;"),
+        (len(tiny_layers()) - 2, "custom", r"odd \(of type custom\), after conv5_4;"),
+    ],
+)
+def test_the_first_layer_that_is_not_understood_is_named(refused, place, kind, problem):
+    layers = tiny_layers()
+    weights = layers[0][2:] if kind == "conv" else (None, None)
+    write_mat(refused.path, [*layers[:place], ("odd", kind, *weights), *layers[place:]])
+    refused(f"not understood, {problem}")
 
 
 def test_weights_that_are_no_numbers_are_refused(refused):
@@ -430,6 +550,21 @@ def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder, same
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not np.array_equal(kernel_of(vgg.load(path)), kernel_of(before))
     assert only_file(cache_folder), "one cache a path, however often the file changes"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells a home by itself")
+def test_without_a_home_there_is_no_cache_and_nothing_else_is_missing(tmp_path, network_file, monkeypatch):
+    for variable in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.setenv(variable, "relative")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # a user whom the system does not know
+    monkeypatch.chdir(tmp_path)
+    assert files.cache_folder() is None
+    assert vgg.load(network_file).layers and networks.find("small").is_file()
+    with pytest.raises(SettingsError, match=r"put .*16.mat into the working directory$"):
+        networks.find("vgg16")
+    with pytest.raises(DownloadError, match=r"no home .*by hand into the working directory$"):
+        networks.download()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, network_file):

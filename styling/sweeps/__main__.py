@@ -21,7 +21,7 @@ import tomli_w
 from styling import checks, flags, jobs, paths, recipes, report
 from styling.errors import RecipeError, SettingsError, StyleError
 from styling.files import check_writable, write_whole
-from styling.process import explain, silent_stderr, stopped, terminable, uninterrupted
+from styling.process import explain, loading_tensorflow, stopped, terminable, uninterrupted
 from styling.sweeps import specs
 from styling.sweeps.specs import Cell, Layer, Spec
 
@@ -119,8 +119,7 @@ def sweep(options: argparse.Namespace) -> int:
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
     asked = cells[0].run.running
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with silent_stderr():
+    with loading_tensorflow():
         from styling.device import configure
         from styling.sweeps import planning
 

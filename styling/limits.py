@@ -1,0 +1,95 @@
+"""What memory this process may have: of the machine's, of its control groups' and by its own limits."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from styling.errors import MemoryLimitError
+
+PROC = Path("/proc/self")
+# By the version of control groups, the files of a limit and of what counts against it, and what begins the
+# names in memory.stat. Above memory.high a process is not killed but hardly runs.
+GROUP_FILES = (
+    ("memory.max", "memory.current", ""),
+    ("memory.high", "memory.current", ""),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
+MIB = 2**20
+# What TensorFlow takes until it is ready to compute, and 100 MiB for a network, by the limit that it counts
+# against: address space and data, as in ulimit -v and -d, and memory itself. Measured with TensorFlow 2.21;
+# each processor adds the stacks of two threads to the former.
+TENSORFLOW_MIB = {"v": 1550, "d": 380, "": 320}
+STACKS_MIB = 16
+
+
+def total_memory() -> int:
+    """Bytes that this machine has, or that this process may have where that is less."""
+    return min([psutil.virtual_memory().total, *(limit for limit, _ in _limits())])
+
+
+def free_memory() -> int:
+    """Bytes that this process can still have: what is free here, or in its limits where that is less."""
+    free = [limit - used for limit, used in _limits()]
+    return max(min([psutil.virtual_memory().available, *free]), 0)
+
+
+def check_tensorflow() -> None:
+    """Raise MemoryLimitError if there is no room to load TensorFlow.
+
+    Loading it would end in any of several errors, or in none that can be caught.
+    """
+    left = {letter: limit - used for letter, (limit, used) in _own().items()} | {"": free_memory()}
+    for letter, free in left.items():
+        need = TENSORFLOW_MIB[letter] + (STACKS_MIB * (psutil.cpu_count() or 1) if letter else 0)
+        if free < need * MIB:
+            where = f"left by ulimit -{letter}: raise that" if letter else "free: close other programs"
+            room = f"{max(free, 0) // MIB} are {where}"
+            raise MemoryLimitError(f"TensorFlow needs about {need} MiB of memory to load, and {room}")
+
+
+def _limits() -> Iterator[tuple[int, int]]:
+    """Each limit on this process's memory, and the bytes that count against it already."""
+    yield from _own().values()
+    for group in _groups():
+        for limit_file, used_file, prefix in GROUP_FILES:
+            with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or no limit ("max")
+                limit, used = (int((group / name).read_text()) for name in (limit_file, used_file))
+                kinds = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                # What was read from files lately counts as used, but makes room when it is wanted.
+                cached = sum(int(kinds[f"{prefix}{state}_file"]) for state in ("active", "inactive"))
+                yield limit, used - cached
+
+
+def _own() -> dict[str, tuple[int, int]]:
+    """The limits that this process has from its shell, by their letters in ulimit, and what counts against
+    each."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return {}
+    used = psutil.Process().memory_info()
+    limits = {"v": (resource.getrlimit(resource.RLIMIT_AS)[0], used.vms)}
+    if hasattr(used, "data"):  # Linux
+        limits["d"] = resource.getrlimit(resource.RLIMIT_DATA)[0], used.data
+    return {key: limit for key, limit in limits.items() if limit[0] != resource.RLIM_INFINITY}
+
+
+def _groups() -> Iterator[Path]:
+    """The folders of the control groups that limit this process's memory: its own, and those around it."""
+    paths = {}
+    with contextlib.suppress(OSError):  # only Linux has them
+        for line in (PROC / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            paths |= dict.fromkeys(controllers.split(","), PurePosixPath(path))  # version 2 names none
+        for line in (PROC / "mountinfo").read_text().splitlines():
+            mount, system = (part.split() for part in line.split(" - ", 1))
+            root, point, kind, options = *mount[3:5], system[0], system[-1].split(",")
+            controller = {"cgroup2": "", "cgroup": "memory"}.get(kind)
+            if controller not in paths or (kind == "cgroup" and "memory" not in options):
+                continue
+            # A container sees its own group as the root, but may be told its path from outside.
+            path = paths[controller]
+            inner = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
+            yield from (Path(point, folder) for folder in (inner, *inner.parents))
