@@ -64,7 +64,10 @@ def cells(name, network):
     spec, flags = specs.read(name), Layer(values={"network": network})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [Path()])
     found = specs.cells(spec, flags, {key: ROOT / key for key in files})
-    settings = [recipes.for_network(cell.run.settings, cell.run.vgg16, KNOWN[network]) for cell in found]
+    settings = [
+        recipes.for_network(cell.run.settings, cell.run.vgg16, KNOWN[network], recipes.TYPES)[0]
+        for cell in found
+    ]
     return [
         replace(cell, run=replace(cell.run, settings=own)) for cell, own in zip(found, settings, strict=True)
     ]

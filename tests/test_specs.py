@@ -170,7 +170,7 @@ def test_of_the_weights_for_a_vgg16_later_ones_win(folder, flags, weights):
     names = ("shift_weight", "style_weight", "tv_weight", "content_weight")
     settings = cell.run.settings
     assert tuple(getattr(settings, name) for name in names) == (1, 2, flags.get("tv_weight", 1), 1)
-    of_vgg16 = recipes.for_network(settings, cell.run.vgg16, ["relu3_3"])
+    of_vgg16 = recipes.for_network(settings, cell.run.vgg16, ["relu3_3"], recipes.TYPES)[0]
     assert tuple(getattr(of_vgg16, name) for name in names) == weights
 
 
