@@ -44,7 +44,9 @@ def check_tensorflow() -> None:
     for letter, free in left.items():
         need = TENSORFLOW_MIB[letter] + (STACKS_MIB * (psutil.cpu_count() or 1) if letter else 0)
         if free < need * MIB:
-            where = f"left by ulimit -{letter}: raise that" if letter else "free: close other programs"
+            where = "free: raise the container's limit, or close other programs"
+            if letter:
+                where = f"left by ulimit -{letter}: raise that"
             room = f"{max(free, 0) // MIB} are {where}"
             raise MemoryLimitError(f"TensorFlow needs about {need} MiB of memory to load, and {room}")
 
