@@ -212,10 +212,12 @@ def finished(process, status=0):
     return stdout if status == 0 else stderr
 
 
-LONG = words("--iterations 1000 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
+LONG = words("--iterations 400 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
     for name in ("broken", "unbroken"):
         (tmp_path / name).mkdir()
@@ -275,38 +277,43 @@ def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, t
     assert killed == (tmp_path / "b.png").read_bytes()
 
 
-def test_what_goes_with_a_saved_run_and_what_does_not(begin, tmp_path, image_files):
-    finished(begin(*words("--iterations 4 --seed 1 --save-state progress.txt --output a.png")))
-    (tmp_path / "run.state").write_bytes((tmp_path / "progress.txt").read_bytes())
+def test_what_goes_with_a_saved_run_and_what_does_not(neural_style, network_file, tmp_path, image_files):
+    content, style, other = image_files
+    inputs = ["--content", content, "--styles", style, "--network", network_file]
+    first = words("--iterations 4 --seed 1 --save-state c-progress.txt --output a.png")
+    neural_style(*inputs, *first, check=0)
+    (tmp_path / "run.state").write_bytes((tmp_path / "c-progress.txt").read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for arguments, status, word in (
         ("--style-weight 9", 2, "--style-weight"),
         ("--max-size 20", 2, "--max-size"),
         ("--iterations 3", 2, "--iterations"),
         ("--recipe best", 2, "--recipe"),
-        (f"--content {image_files[1]}", 1, "style1.png"),
-        (f"--styles {image_files[1]} {image_files[2]}", 2, "--styles"),
-        (f"--initial {image_files[2]}", 2, "--initial"),
-        ("--resume progress.txt --progress-write --overwrite", 2, "--progress-write"),
+        (f"--content {style}", 1, "style1.png"),
+        (f"--styles {style} {other}", 2, "--styles"),
+        (f"--initial {other}", 2, "--initial"),
+        ("--resume c-progress.txt --progress-write --overwrite", 2, "--progress-write"),
     ):
-        line = finished(
-            begin("--resume", "run.state", "--output", "c.png", *words(arguments), images=False), status
-        )
+        line = neural_style(*words(f"--resume run.state --output c.png {arguments}"), check=status).stderr
         assert line.count("\n") == 1 and word in line
         assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
-    finished(begin("--resume", "run.state", "--output", "b.png", "--iterations", 6, images=False))
-    finished(begin(*words("--iterations 6 --seed 1 --output c.png")))
-    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+    neural_style(*words("--resume run.state --output b.png --iterations 6"), check=0)
+    neural_style(*inputs, *words("--iterations 6 --seed 1 --output d.png"), check=0)
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "d.png").read_bytes()
 
 
 def start(folder):
     """Everything that a run can write, as made by an earlier one, by the name of its file."""
-    for name in ("a.png", "c2.png", "c4.png", "progress.txt", "progress.png", "progress-grid.png", "a.state"):
+    progress = ("a-progress.txt", "a-progress.png", "a-progress-grid.png")
+    for name in ("a.png", "c2.png", "c4.png", *progress, "a.state"):
         (folder / name).write_bytes(f"the old {name}".encode())
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("limit", [0, 1000, 5000, 40_000])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("limit", [0, pytest.param(1000, marks=SLOW), 5000, pytest.param(40_000, marks=SLOW)])
 def test_a_full_disk_at_any_write_loses_nothing_and_ends_in_a_line(begin, tmp_path, limit):
     (tmp_path / "run").mkdir()
     before = start(tmp_path / "run")
