@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stylize import Progress
     from vgg import Network
 
+LARGE, SMALLER = 2**22, 1024  # pixels of a picture whose size nobody named; the width that is proposed then
 Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
 
 
@@ -180,6 +181,10 @@ def describe(job: Job, run: "Run", lacking: list[str]) -> str:
         line += (
             f"; in tiles of {run.settings.tile} pixels, since the whole needs more than half of the memory"
         )
+    height, width = run.scales[-1].size
+    if width * height > LARGE and not (run.settings.width or run.settings.max_size):
+        line += f"; {width} x {height} pixels, as it comes: --width {SMALLER} would be"
+        line += f" {(width / SMALLER) ** 2:.0f} times as fast"
     if run.settings.precision == "bfloat16" and job.settings.precision == "fastest":
         line += "; in bfloat16, since this processor is faster with it"
     return line
