@@ -203,6 +203,15 @@ def test_no_label_touches_a_picture(tmp_path, label):
     page.write(tmp_path, spec, entries)
 
 
+def test_an_empty_label_leaves_the_others_over_their_columns(tmp_path):
+    text = GRID.split("rows")[0] + '[[columns]]\nlabel = "first"\n[[columns]]\nlabel = ""\nseed = 2\n'
+    spec, entries = make(tmp_path, text, shape=(60, 200))
+    [path] = sheet.write(tmp_path, spec, entries)
+    top, _, left, right, _ = region(path, COLORS[0])
+    dark = np.argwhere((iio.imread(path) < 128).any(axis=2)[top - 30 : top - 5])  # right above the pictures
+    assert left <= dark[:, 1].min() <= dark[:, 1].max() <= right
+
+
 def test_text_is_spelled_as_well_as_the_font_can(monkeypatch):
     monkeypatch.setattr(sheet, "FONTS", ())
     font = sheet.Font.for_texts(["Tübingen"])

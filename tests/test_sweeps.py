@@ -643,6 +643,7 @@ def refused(here, arguments, status, parts):
         ("spec.toml --output out --recipe bets", 2, ["--recipe", "did you mean best"]),
         ("spec.toml --output out --network lost.mat", 2, ["--network", "lost.mat"]),
         ("spec.toml --output out --content lost.png", 2, ["--content", "lost.png"]),
+        ("spec.toml --output out --content content.png style1.png", 2, ["--content", "several"]),
         ("spec.toml --output out --image content.png", 2, ["--image", "NAME=FILE"]),
         ("spec.toml --output out --image content.png=", 2, ["--image", "NAME=FILE"]),
         ("spec.toml --output out --image content.png=lost.png", 2, ["--image", "lost.png"]),

@@ -153,6 +153,8 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
         own = getattr(options, flag)
         if own:
             own = [own] if flag == "initial" else own
+            if flag == "content" and len(own) > 1:
+                raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
             for path in own:
                 paths.check_input(flag, path)
             found = {os.path.abspath(path): path for path in own}  # no spec uses such names
@@ -185,11 +187,8 @@ def read_pair(pair: str) -> tuple[str, Path]:
 
 def check_folder(folder: Path) -> None:
     """Raise SettingsError unless a sweep can be written there."""
+    paths.check_folder("output", folder)
     try:
-        if folder.exists() and not folder.is_dir():
-            raise SettingsError("output", f"{folder} is a file, not a folder")
-        if not folder.parent.is_dir():
-            raise SettingsError("output", f"there is no folder {folder.parent}; create it first")
         check_writable(folder / "sweep.toml" if folder.exists() else folder)
     except OSError as error:
         raise SettingsError("output", f"{folder} cannot be written: {error.strerror}") from None

@@ -25,7 +25,7 @@ SIDE, LEAST_SIDE = 320, 24  # of a picture, at most, in pixels; smaller pictures
 MOST_PIXELS = 60_000_000  # of a sheet, about; pictures are smaller where there are very many
 EMPTY_CELL, LEAST_CELL = (240, 180), (128, 72)  # without pictures; with pictures, since errors need room
 THUMBNAIL_SIDE, THUMBNAIL_HEIGHT, MOST_SOURCES = 144, 72, 6
-MARGIN, LEAST_WIDTH = 36, 320
+MARGIN, HEAD_SPACE, LEAST_WIDTH = 36, 28, 320
 MOST_LINES, MOST_LETTERS = 8, 1000  # of a label
 LEAST_LETTERS = 4  # of a line
 WHITE, INK, GREY, PALE = "#ffffff", "#1f1f1f", "#666666", "#f1efee"
@@ -154,20 +154,23 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> lis
     return lines
 
 
-def _join(blocks: Iterable[Image.Image], gap: int, down: bool = False, align: float = 0.5) -> Image.Image:
-    """Images beside each other, or below each other if `down`; empty ones are left out.
+def _join(
+    blocks: Iterable[Image.Image], gap: int, down: bool = False, align: float = 0.5, margin: int = 0
+) -> Image.Image:
+    """Images beside each other, or below each other if `down`, with a gap between and a margin around them.
 
     align: across that direction, from 0 (top or left) to 1 (bottom or right).
     """
-    blocks = [block for block in blocks if block.width and block.height]
     along, across = (1, 0) if down else (0, 1)
+    blocks = [block for block in blocks if block.size[along]]
     size = [0, 0]
     size[along] = sum(block.size[along] + gap for block in blocks) - gap if blocks else 0
     size[across] = max((block.size[across] for block in blocks), default=0)
-    joined, position = Image.new("RGB", tuple(size), WHITE), 0
+    joined, position = Image.new("RGB", tuple(pixels + 2 * margin for pixels in size), WHITE), margin
     for block in blocks:
         corner = [0, 0]
-        corner[along], corner[across] = position, round(align * (size[across] - block.size[across]))
+        corner[along] = position
+        corner[across] = margin + round(align * (size[across] - block.size[across]))
         joined.paste(block, tuple(corner))
         position += block.size[along] + gap
     return joined
@@ -187,7 +190,14 @@ def _sheet(folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> Ima
     rows, columns = spec.axes["rows"], spec.axes["columns"]
     texts = [spec.title, describe(of_page[page]), *(entry.result.error for entry in entries)]
     font = Font.for_texts([*texts, *(layer.label for axis in spec.axes.values() for layer in axis)])
-    cell, side = _cell_size(folder, entries, len(rows), len(columns))
+    stems = {entry.stem for entry in entries if entry.result.status == "done"}
+    sizes = [size for stem in stems if (size := picture_size(picture(folder, stem)))]
+    side, cell = SIDE, _cell_size(sizes, SIDE)
+    # A row and a column more, and a tenth, for labels and gaps.
+    shrink = math.sqrt(MOST_PIXELS / (1.1 * math.prod(cell) * (len(rows) + 1) * (len(columns) + 1)))
+    if shrink < 1:
+        side = max(int(max(cell) * shrink), LEAST_SIDE)
+        cell = _cell_size(sizes, side)
     text_size, gap = min(max(cell[0] // 14, 11), 20), max(side // 27, 3)
 
     def label(text: str, pairs: Sequence[tuple[str, Path]], width: int, align: float) -> Image.Image:
@@ -199,36 +209,24 @@ def _sheet(folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> Ima
     row_width = max(image.width for image in row_labels)
     row_labels = [_pad(image, row_width, align=1) for image in row_labels]
     column_labels = [label(layer.label, of_columns[j], cell[0], 0.5) for j, layer in enumerate(columns)]
-    corner = Image.new("RGB", (row_width, max(image.height for image in column_labels)), WHITE)
-    lines = [_join([corner, *(_pad(image, cell[0]) for image in column_labels)], gap, align=1)]
+    column_labels = [_pad(image, cell[0]) for image in column_labels]
+    lines = [_join([Image.new("RGB", (row_width, 1), WHITE), *column_labels], gap, align=1)]
     at = {entry.cell.place[1:]: entry for entry in entries}
     for i, row_label in enumerate(row_labels):
         cells = [_cell(folder, at[i, j], font, text_size, cell, side) for j in range(len(columns))]
         lines.append(_join([row_label, *cells], gap))
-    table = _join(lines, gap, down=True, align=1)
-    head = _head(font, spec, page, of_page[page], max(table.width, LEAST_WIDTH), text_size)
-    sheet = _join([head, table], 28, down=True, align=0)
-    return _pad(sheet, sheet.width + 2 * MARGIN, sheet.height + 2 * MARGIN)
+    head = _head(font, spec, page, of_page[page], max(lines[-1].width, LEAST_WIDTH), text_size)
+    space = Image.new("RGB", (1, HEAD_SPACE - 2 * gap), WHITE)
+    return _join([head, space, *lines], gap, down=True, align=0, margin=MARGIN)
 
 
-def _cell_size(
-    folder: Path, entries: Sequence[Entry], rows: int, columns: int
-) -> tuple[tuple[int, int], int]:
-    """The width and height of all cells, and the longer side to which their pictures are shrunk."""
-    stems = {entry.stem for entry in entries if entry.result.status == "done"}
-    sizes = [size for stem in stems if (size := picture_size(picture(folder, stem)))]
-    side = SIDE
-    for _ in range(2):  # as large as pictures may be, then as large as the sheet allows
-        shrunk = [[pixels * min(side / max(size), 1) for pixels in size] for size in sizes]
-        least = (
-            [min(pixels, side) for pixels in LEAST_CELL] if sizes else [a * side // SIDE for a in EMPTY_CELL]
-        )
-        cell = tuple(int(max(pixels)) for pixels in zip(least, *shrunk, strict=True))
-        fits = math.sqrt(MOST_PIXELS / (1.1 * math.prod(cell) * (rows + 1) * (columns + 1)))
-        if fits >= 1:
-            break
-        side = max(int(min(side, max(cell)) * fits), LEAST_SIDE)
-    return cell, side
+def _cell_size(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
+    """The size of a cell for pictures of these sizes, shrunk to a side, and for some text."""
+    if not sizes:
+        return tuple(pixels * side // SIDE for pixels in EMPTY_CELL)
+    shrunk = [[int(pixels * min(side / max(size), 1)) for pixels in size] for size in sizes]
+    least = [min(pixels, side) for pixels in LEAST_CELL]
+    return tuple(map(max, zip(least, *shrunk, strict=True)))
 
 
 def _thumbnails(pairs: Sequence[tuple[str, Path]], width: int, height: int) -> Image.Image:
