@@ -7,6 +7,7 @@ what is wrong on the command line or with the names on it, 1 for what is found i
 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
+import argparse
 import math
 import os
 import sys
@@ -21,11 +22,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from styling import images, networks, paths, recipes, report, states
-from styling.errors import DivergedError, NetworkError, SettingsError, StateError, StyleError
+from styling.errors import DivergedError, NetworkError, StateError, StyleError
 from styling.flags import build_parser
 from styling.images import Images
 from styling.jobs import Job, beside, input_names, output_names, plan, progress_flags
-from styling.process import explain, loading_tensorflow, silent_stderr, stopped, terminable, uninterrupted
+from styling.process import explain, loading_tensorflow, run_command, silent_stderr, stopped, uninterrupted
 from styling.recorder import Recorder
 from styling.settings import Running, content_size, sizes_in_use
 
@@ -40,25 +41,16 @@ Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be printable to be written to
-    try:
-        parser = build_parser()
-        options = parser.parse_args(arguments)
-        try:
-            job = plan(options)
-            if job.is_batch:
-                options.output.mkdir(exist_ok=True)
-            paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume)
-            return paint_all(job)
-        except SettingsError as error:
-            parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
-    except (StyleError, OSError) as error:
-        complain(f"error: {explain(error)}")
-        return 1
-    except KeyboardInterrupt as stop:
-        complain("interrupted")
-        return stopped(stop)
+    return run_command(build_parser(), work, arguments)
+
+
+def work(options: argparse.Namespace) -> int:
+    """Do what the command line asks for, once it is sure that all names on it will do."""
+    job = plan(options)
+    if job.is_batch:
+        options.output.mkdir(exist_ok=True)
+    paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume)
+    return paint_all(job)
 
 
 def paint_all(job: Job) -> int:
@@ -245,15 +237,14 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str) -> int:
         file = StateFile(options.save_state, options.overwrite or options.save_state == options.resume)
     status, progress = 0, None
     try:
-        with terminable():
-            for progress in progresses:
-                reporter(progress)
-                recorder(progress)
-                writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
-                if writes and not save_checkpoint(progress, job):
-                    status = 1
-                if file and recorder.is_save_due(progress.iteration):
-                    file.save(progress, recorder)
+        for progress in progresses:
+            reporter(progress)
+            recorder(progress)
+            writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
+            if writes and not save_checkpoint(progress, job):
+                status = 1
+            if file and recorder.is_save_due(progress.iteration):
+                file.save(progress, recorder)
         ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
         if progress.iteration < settings.iterations:
             ending += f", as {settings.optimizer} finds no lower"

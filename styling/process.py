@@ -1,13 +1,15 @@
 """A command as a process: what stops it, what it says of errors, and what libraries may not say."""
 
+import argparse
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from styling import limits
+from styling.errors import SettingsError, StyleError
 
 # What stops a run: a request to end, and a terminal that is closed, which not every system tells.
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -76,6 +78,35 @@ def loading_tensorflow() -> Iterator[None]:
     os.environ.setdefault("KERAS_HOME", os.devnull)  # else a folder for Keras is made, even without a home
     with silent_stderr():
         yield
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], int],
+    arguments: Sequence[str] | None,
+    after_interruption: str = "",
+) -> int:
+    """Parse a command line and do its work; what goes wrong becomes one line on stderr and an exit status.
+
+    work: raises SettingsError for what is wrong with a flag, StyleError or OSError for what else is wrong.
+    after_interruption: what is said after Ctrl-C.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be printable to be written to
+    try:
+        options = parser.parse_args(arguments)
+        with terminable():
+            return work(options)
+    except SettingsError as error:
+        flag = f"--{error.name.replace('_', '-')}"
+        name = flag if flag in parser._option_string_actions else error.name.upper()
+        parser.error(f"argument {name}: {error.problem}")
+    except (StyleError, OSError) as error:
+        problem, status = f"error: {explain(error)}", 1
+    except KeyboardInterrupt as stop:
+        problem, status = "; ".join(filter(None, ("interrupted", after_interruption))), stopped(stop)
+    print(f"{parser.prog}: {problem}", file=sys.stderr)
+    return status
 
 
 def explain(error: Exception) -> str:

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from styling import checks, flags, jobs, paths, recipes, report
-from styling.errors import RecipeError, SettingsError, StyleError
+from styling.errors import RecipeError, SettingsError
 from styling.files import check_writable, write_whole
-from styling.process import explain, loading_tensorflow, stopped, terminable, uninterrupted
+from styling.process import loading_tensorflow, run_command, uninterrupted
 from styling.sweeps import specs
 from styling.sweeps.specs import Cell, Layer, Spec
 
@@ -91,23 +91,7 @@ def build_parser() -> flags.Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be printable
-    try:
-        parser = build_parser()
-        options = parser.parse_args(arguments)
-        try:
-            with terminable():
-                return sweep(options)
-        except SettingsError as error:
-            name = "SPEC" if error.name == "spec" else f"--{error.name.replace('_', '-')}"
-            parser.error(f"argument {name}: {error.problem}")
-    except (StyleError, OSError) as error:
-        print(f"neural-style-sweep: error: {explain(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("neural-style-sweep: interrupted; the same command continues the sweep", file=sys.stderr)
-        return stopped(stop)
+    return run_command(build_parser(), sweep, arguments, "the same command continues the sweep")
 
 
 def sweep(options: argparse.Namespace) -> int:
