@@ -208,7 +208,7 @@ class StateFile:
         finally:
             recorder.was_saved(time.monotonic() - began)
         if path != self.path:
-            complain(f"{self.path} has come to be there; the run is saved in {path}")
+            complain(f"{self.path} was written by another program meanwhile; the run is saved in {path}")
         self.path, self.overwrite, self.saved = path, True, progress.iteration
         return True
 

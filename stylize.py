@@ -25,13 +25,13 @@ from functools import partial, reduce
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from styling import images, losses, optimizers, runs, targets, tiles
 from styling.evaluation import evaluation
 from styling.images import Images
 from styling.memory import device_errors
 from styling.progress import Progress
+from styling.quiet import tf
 from styling.runs import Run, Scale, in_precision
 from styling.settings import Settings
 from styling.states import NOTHING, State

@@ -21,11 +21,11 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from styling import foreign, matconvnet, winograd
 from styling.errors import MemoryLimitError, NetworkError
 from styling.files import cache_folder, write_whole
+from styling.quiet import tf
 
 CACHE_FORMAT = 3
 # A file that needs more memory than its size allows for, or more time, is damaged.

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import tensorflow as tf
-
 from styling.errors import SettingsError
 from styling.memory import share_one_heap
+from styling.quiet import tf
 
 
 def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> str:

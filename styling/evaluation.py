@@ -6,9 +6,8 @@ A tile is seen with what lies around it as far as the network looks (styling/til
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
 from styling.optimizers import Evaluate
+from styling.quiet import tf
 from styling.targets import Features, Parts, added
 
 if TYPE_CHECKING:

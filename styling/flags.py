@@ -209,7 +209,7 @@ def add_files(group: argparse._ArgumentGroup, flag: str, text: str, metavar: str
 
 def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flag for a recipe."""
-    text = "settings of a published procedure, or of a .toml file; flags beside it win"
+    text = "settings of a published procedure, or of a .toml file; a flag replaces its value"
     groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
 
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-import tensorflow as tf
+from styling.quiet import tf
 
 AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
 RANGE = 255  # of a pixel's values

@@ -7,11 +7,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import tensorflow as tf
-
 from styling.errors import MemoryLimitError, StyleError
 from styling.limits import free_memory, total_memory
 from styling.optimizers import RECORDS
+from styling.quiet import tf
 from styling.tiles import tiling
 
 if TYPE_CHECKING:

@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.optimize
-import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
 from styling.errors import StateError
+from styling.quiet import tf
 
 Evaluate = Callable[[tf.Tensor], tuple[dict[str, tf.Tensor], tf.Tensor]]
 Bounds = tuple[tf.Tensor, tf.Tensor] | None

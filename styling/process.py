@@ -56,11 +56,14 @@ def uninterrupted() -> contextlib.AbstractContextManager:
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
     """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
-    if sys.stderr is None:  # closed by whoever started the program
+    kept = None
+    if sys.stderr is not None:  # closed by whoever started the program
+        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # no terminal, as of a program with windows
+            kept = os.dup(2)
+    if kept is None:
         yield
         return
-    sys.stderr.flush()
-    kept = os.dup(2)
     with open(os.devnull, "wb") as sink:
         os.dup2(sink.fileno(), 2)
     try:
@@ -74,7 +77,6 @@ def silent_stderr() -> Iterator[None]:
 def loading_tensorflow() -> Iterator[None]:
     """Load TensorFlow without a word of its own. Raises MemoryLimitError where there is no room for it."""
     limits.check_tensorflow()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_HOME", os.devnull)  # else a folder for Keras is made, even without a home
     with silent_stderr():
         yield

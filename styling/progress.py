@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import tensorflow as tf
 
 from styling.errors import DivergedError
+from styling.quiet import tf
 from styling.runs import Scale
 from styling.states import State
 

@@ -277,8 +277,8 @@ class Settings:
     precision: str = search(
         "float32",
         "of the network's convolutions; bfloat16 rounds more and is faster on processors that have it "
-        "(avx512_bf16, amx_bf16), which fastest finds out; not for long runs of lbfgs-b, whose line searches "
-        "know nothing of rounding",
+        "(avx512_bf16, amx_bf16); fastest takes it there; not for long runs of lbfgs-b, whose line search "
+        "expects exact losses",
         choices=("float32", "bfloat16", "fastest"),
     )
     seed: int | None = search(

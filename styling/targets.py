@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 import vgg
 from styling import losses, tiles
+from styling.quiet import tf
 from styling.settings import Settings
 from vgg import Network
 

@@ -17,10 +17,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from styling.errors import StyleError
 from styling.losses import Part
+from styling.quiet import tf
 
 if TYPE_CHECKING:
     from vgg import Layer, Network

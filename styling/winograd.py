@@ -9,7 +9,8 @@ and infinity, whose rounding errors are smaller than those of the usual 0, +-1, 
 import functools
 
 import numpy as np
-import tensorflow as tf
+
+from styling.quiet import tf
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile along each axis
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity

@@ -13,6 +13,7 @@ from networks import VGG16, network_of, tiny_layers
 from styling.errors import SettingsError
 from styling.settings import STYLE_LAYERS, Running, Settings, content_size, style_size
 
+A, B, C, D = "relu1_2", "relu2_2", "relu3_2", "relu3_3"  # none of them a default
 WRONG = [
     ("iterations", {"iterations": 0}),
     ("iterations", {"iterations": 1.5}),
@@ -220,7 +221,7 @@ def test_without_shares_the_scales_have_equal_ones(iterations, count):
 
 @given(st.floats(1e-3, 1e3), st.integers(1, 8))
 def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
-    names = tuple(f"relu{k}" for k in range(count))
+    names = tuple(f"relu{1 + k // 2}_{1 + k % 2}" for k in range(count))
     weights = Settings(style_layers=names, style_layer_weight_exp=exponent).layer_weights("style")
     assert math.isclose(sum(weights.values()), 1)
     values = list(weights.values())
@@ -232,27 +233,27 @@ def test_layer_weights_by_the_rules():
     assert Settings().layer_weights("content") == {"relu4_2": 1}
     assert Settings(content_weight_blend=0.25).layer_weights("content") == {"relu4_2": 0.25, "relu5_2": 0.75}
     assert Settings(content_weight_blend=0).layer_weights("content") == {"relu5_2": 1}
-    assert Settings(content_layers=("a", "b")).layer_weights("content") == {"a": 0.5, "b": 0.5}
-    assert Settings(content_layers={"a": 3, "b": 0}).layer_weights("content") == {"a": 3}
+    assert Settings(content_layers=(A, B)).layer_weights("content") == {A: 0.5, B: 0.5}
+    assert Settings(content_layers={A: 3, B: 0}).layer_weights("content") == {A: 3}
     assert Settings().layer_weights("style") == dict.fromkeys(STYLE_LAYERS, 0.2)
     assert Settings(style_layer_weight_exp=0).layer_weights("style") == {"relu1_1": 1}
     assert Settings(style_layer_weight_exp=1e30).layer_weights("style")["relu5_1"] == 1
-    assert Settings(style_layers={"a": 2, "b": 6}).layer_weights("style") == {"a": 2, "b": 6}
+    assert Settings(style_layers={A: 2, B: 6}).layer_weights("style") == {A: 2, B: 6}
     assert Settings(style_weight=0).layer_weights("style") == {}
     assert Settings(content_weight=0).layer_weights("content") == {}
 
 
 def test_the_layers_of_further_losses_by_the_rules():
     assert Settings().layer_weights("shift") == Settings().layer_weights("histogram") == {}
-    shifted = Settings(shift_weight=1, style_layers=("a", "b"), style_layer_weight_exp=3, style_weight=0)
-    assert shifted.layer_weights("shift") == {"a": 0.25, "b": 0.75} and shifted.layers() >= {"a", "b"}
-    own = Settings(shift_weight=1, shift_layers=("c", "d"), style_layer_weight_exp=3)
-    assert own.layer_weights("shift") == {"c": 0.5, "d": 0.5}
-    assert own.layers() == {"c", "d", *STYLE_LAYERS, "relu4_2"}
-    histogram = Settings(histogram_weight=1, style_layers=("a", "b"))
+    shifted = Settings(shift_weight=1, style_layers=(A, B), style_layer_weight_exp=3, style_weight=0)
+    assert shifted.layer_weights("shift") == {A: 0.25, B: 0.75} and shifted.layers() >= {A, B}
+    own = Settings(shift_weight=1, shift_layers=(C, D), style_layer_weight_exp=3)
+    assert own.layer_weights("shift") == {C: 0.5, D: 0.5}
+    assert own.layers() == {C, D, *STYLE_LAYERS, "relu4_2"}
+    histogram = Settings(histogram_weight=1, style_layers=(A, B))
     assert histogram.layer_weights("histogram") == {"relu1_1": 0.5, "relu4_1": 0.5}
-    named = Settings(histogram_weight=1, histogram_layers={"a": 3, "b": 0})
-    assert named.layer_weights("histogram") == {"a": 3}
+    named = Settings(histogram_weight=1, histogram_layers={A: 3, B: 0})
+    assert named.layer_weights("histogram") == {A: 3}
 
 
 def test_losses_have_the_further_terms_only_with_a_weight():
