@@ -18,6 +18,7 @@ def answer(command, **arguments):
     return json.loads(result.stdout)
 
 
+@pytest.mark.slow
 def test_the_yardstick_is_where_its_recipe_ends_and_another_is_timed_until_it_is_as_low(
     neural_style, network_file, image_files
 ):

@@ -61,6 +61,7 @@ def test_what_an_optimizer_remembers_counts(network_file, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.slow
 def test_the_estimate_is_near_what_a_process_takes(quarter, precision):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", MEASURE, quarter, precision]

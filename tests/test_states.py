@@ -216,12 +216,15 @@ LONG = words("--iterations 400 --seed 3 --threads 1 --progress-write --print-ite
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+    "number",
+    [signal.SIGINT, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP))],
 )
 def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
     for name in ("broken", "unbroken"):
         (tmp_path / name).mkdir()
-    optimizer = ["--optimizer", "lbfgs"] if number == signal.SIGINT else words("--scales 0.5 1 --width 200")
+    optimizer = words(
+        f"--scales 0.5 1 --width 200 --optimizer {'lbfgs' if number == signal.SIGINT else 'adam'}"
+    )
     process = begin(*LONG, *optimizer, "--output", "broken/a.png", "--save-state", "run.state")
     assert any(line.startswith("iteration 40 ") for line in process.stdout)
     process.send_signal(number)
@@ -259,7 +262,7 @@ SHORT = words("--iterations 300 --seed 3 --threads 1")
 
 
 def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path):
-    killed = killed_run(begin, tmp_path, [5, 5, None], *SHORT)
+    killed = killed_run(begin, tmp_path, [6, None], *SHORT)
     finished(begin(*SHORT, "--output", "b.png"))
     assert killed == (tmp_path / "b.png").read_bytes()
 

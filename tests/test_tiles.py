@@ -22,6 +22,7 @@ from stylize import build_objective, stylize
 from vgg import Layer
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
+SLOW = ("fine layers", "coarse layers", "shifts alone", "sums", "no style", "max")  # variants of the others
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
@@ -38,7 +39,13 @@ TERMS = {
 }
 
 
-@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
+@pytest.mark.parametrize(
+    "terms",
+    [
+        pytest.param(terms, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, terms in TERMS.items()
+    ],
+)
 @settings(deadline=None, max_examples=3, derandomize=True)
 @given(st.data())
 def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, data):

@@ -36,7 +36,7 @@ def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
 
     options = options_of(case)
     content, initial, *styles = (
-        images.read(shared / path) for path in (options.content, options.initial, *options.styles)
+        images.read(shared / path) for path in (*options.content, options.initial, *options.styles)
     )
     expected = {losses["updates"]: losses["total"] for losses in case["losses"]}
     deviations = {}
