@@ -152,7 +152,7 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     for flag in specs.IMAGES:
         own = getattr(options, flag)
         if own:
-            own = [own] if flag == "initial" else own
+            own = own if isinstance(own, list) else [own]
             for path in own:
                 paths.check_input(flag, path)
             found = {os.path.abspath(path): path for path in own}  # no spec uses such names
