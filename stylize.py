@@ -357,7 +357,7 @@ class Objective:
     def compared(self, statistics: dict[str, Any]) -> dict[str, tf.Tensor]:
         """The other terms, by name, from the whole picture's statistics."""
         return {
-            name: reduce(tf.add, map(StyleTerm.loss, terms, statistics[name]), tf.zeros([]))
+            name: reduce(tf.add, map(StyleTerm.loss, terms, statistics[name]))
             for name, terms in self.terms.items()
         }
 
@@ -470,7 +470,7 @@ def _style_terms(
         return {name: term.within(guides) for name, term in terms.items()}
 
     found = {name: [] for name in terms}
-    for region in layout.regions:
+    for region in layout.regions or (masks.Region(None, {}),):
         wanted = {name: [] for name in terms}
         for i, share in region.shares.items():
             if not (share and layers):

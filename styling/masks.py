@@ -62,11 +62,10 @@ def checked(images: Images) -> Images:
     )
     if images.content_mask is not None and _checked(images.content_mask) is None:
         raise ImageError("the content mask is white all over, which leaves nothing to paint")
-    none = (None,) * count
     return replace(
         images,
-        style_masks=() if masks == none else masks,
-        style_guides=() if guides == none else guides,
+        style_masks=() if all(mask is None for mask in masks) else masks,
+        style_guides=() if all(guide is None for guide in guides) else guides,
     )
 
 

@@ -229,8 +229,8 @@ class Settings:
     colors: str | None = minimised(
         None,
         "colours of the picture: the painting's (style); the content's, with the luma of the result "
-        "(content); the painting's once they are matched to the content's, by mean and covariance (matched) or "
-        "channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
+        "(content); the painting's once they are matched to the content's, by mean and covariance (matched) "
+        "or channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
         choices=COLORS,
         unset="style",
     )
