@@ -100,7 +100,7 @@ def guided(
 
 def guide_sizes(statistic: Callable[..., Any], guide: tf.Tensor) -> Any:
     """What the statistic counts of a guide, as a share of all, without shifts that leave none of it."""
-    sizes = statistic(guide)
+    sizes = tf.nest.map_structure(tf.squeeze, statistic(guide))
     if isinstance(sizes, dict):
         positions = math.prod(guide.shape)
         return {key: size for key, size in sizes.items() if float(size) * positions >= 1}
