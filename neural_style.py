@@ -172,7 +172,8 @@ def check_same_images(
     """Raise StateError unless a run goes on with the images, by identify(), that it began with."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
-            raise StateError(f"{name}: is not the image that --{flag} had in the run of {path}, {old_name}")
+            own = f"--{flag.replace('_', '-')}"
+            raise StateError(f"{name}: is not the image that {own} had in the run of {path}, {old_name}")
 
 
 def describe(job: Job, run: "Run", lacking: list[str]) -> str:
