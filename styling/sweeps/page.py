@@ -135,5 +135,10 @@ def _command(entry: Entry) -> str:
     run = entry.cell.run
     words = [["neural-style"], ["--recipe", f"runs/{entry.stem}.toml"]]
     for flag in dict.fromkeys(flag for flag, _ in run.images):
-        words.append([f"--{flag.replace('_', '-')}", *(os.path.abspath(path) for name, path in run.images if name == flag)])
+        words.append(
+            [
+                f"--{flag.replace('_', '-')}",
+                *(os.path.abspath(path) for name, path in run.images if name == flag),
+            ]
+        )
     return " \\\n  ".join(map(shlex.join, [*words, ["--output", f"{entry.stem}.png"]]))
