@@ -25,7 +25,7 @@ from styling import images, networks, paths, recipes, report, states
 from styling.errors import DivergedError, NetworkError, StateError, StyleError
 from styling.flags import build_parser
 from styling.images import Images
-from styling.jobs import Job, beside, input_names, output_names, plan, progress_flags
+from styling.jobs import Job, beside, input_names, named_images, output_names, plan, progress_flags
 from styling.process import explain, loading_tensorflow, run_command, silent_stderr, stopped, uninterrupted
 from styling.recorder import Recorder
 from styling.settings import Running, content_size, sizes_in_use
@@ -95,6 +95,7 @@ def read_images(job: Job) -> Named:
     names = [("content", job.contents[0], None)]
     names += [("styles", *style) for style in zip(options.styles, scales, strict=True)]
     names += [("initial", options.initial, None)]
+    masks = [(flag, path) for flag, path in named_images(options) if flag in images.MASKS]
     found, model = [], None
     with silent_stderr():  # which libtiff writes to
         for flag, path, scale in names:
@@ -102,6 +103,7 @@ def read_images(job: Job) -> Named:
                 sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
                 found.append((flag, path, images.read(path, sizes)))
                 model = model or found[0][2].shape[:2]
+        found += [(flag, path, images.read_mask(path)) for flag, path in masks]
     return found
 
 
@@ -163,7 +165,8 @@ def check_same_images(
     """Raise StateError unless a run goes on with the images, by identify(), that it began with."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
-            raise StateError(f"{name}: is not the image that --{flag} had in the run of {path}, {old_name}")
+            own = f"--{flag.replace('_', '-')}"
+            raise StateError(f"{name}: is not the image that {own} had in the run of {path}, {old_name}")
 
 
 def describe(job: Job, run: "Run", lacking: list[str]) -> str:
@@ -179,7 +182,7 @@ def describe(job: Job, run: "Run", lacking: list[str]) -> str:
         line += f" {(width / SMALLER) ** 2:.0f} times as fast"
     if run.settings.precision == "bfloat16" and job.settings.precision == "fastest":
         line += "; in bfloat16, since this processor is faster with it"
-    return line
+    return "; ".join((line, *run.remarks))
 
 
 @dataclass

@@ -19,7 +19,7 @@ setup(
     packages=["styling", "styling.sweeps", "styling.data"],
     package_dir={"styling.data": "data"},
     package_data={
-        "styling.data": ["*.mat", "*.jpg", "*.html", "recipes/*.toml", "figures/*.toml", "README.md"]
+        "styling.data": ["*.mat", "*.jpg", "*.png", "*.html", "recipes/*.toml", "figures/*.toml", "README.md"]
     },
     install_requires=[
         "imageio>=2.34",

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from styling import images, losses, optimizers, runs, targets, tiles
+from styling import colors, images, losses, masks, optimizers, runs, targets, tiles
 from styling.evaluation import evaluation
 from styling.images import Images
 from styling.memory import device_errors
@@ -47,9 +47,13 @@ def paint(
     network: Network,
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
+    **masks: Any,
 ) -> np.ndarray:
-    """The picture that stylize() comes to, float32 [H, W, 3], RGB 0..255; raises what that raises."""
-    last = deque(stylize(content, styles, network, settings, initial), maxlen=1).pop()
+    """The picture that stylize() comes to, float32 [H, W, 3], RGB 0..255; raises what that raises.
+
+    masks: style_masks, style_guides and content_mask.
+    """
+    last = deque(stylize(content, styles, network, settings, initial, **masks), maxlen=1).pop()
     return last.result()
 
 
@@ -60,6 +64,9 @@ def stylize(
     settings: Settings | None = None,
     initial: np.ndarray | None = None,
     state: State | None = None,
+    style_masks: Sequence[np.ndarray | None] = (),
+    style_guides: Sequence[np.ndarray | None] = (),
+    content_mask: np.ndarray | None = None,
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
@@ -69,6 +76,9 @@ def stylize(
     `initial` is an image to start from; the content where the settings ask for less than pure noise and there
     is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
     that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
+    style_masks, style_guides: where each style paints the picture, and the part of its painting that it is
+    taken from, [H, W], from 0 to 1, of any size; None for all of it, and one for all styles. content_mask:
+    what stays as in the content.
 
     Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
     that is no image or would be resized to nothing, NetworkError for layers that the network lacks,
@@ -76,9 +86,8 @@ def stylize(
     DivergedError when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError
     for what else TensorFlow reports.
     """
-    return follow(
-        runs.resolve(Images(content, tuple(styles), initial), network, settings or Settings()), state
-    )
+    given = Images(content, tuple(styles), initial, tuple(style_masks), tuple(style_guides), content_mask)
+    return follow(runs.resolve(given, network, settings or Settings()), state)
 
 
 def follow(run: Run, state: State | None = None) -> Iterator[Progress]:
@@ -94,7 +103,8 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
     """At each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
-    to_progress = partial(Progress, scales=run.scales, _to_image=_image_maker(run))
+    given = colors.prepared(run.images, settings.coloring)
+    to_progress = partial(Progress, scales=run.scales, _to_image=_image_maker(run, given.are_gray))
     ends = itertools.accumulate(scale.iterations for scale in run.scales)
     for index, (scale, end) in enumerate(zip(run.scales, ends, strict=True)):
         last = scale is run.scales[-1]
@@ -103,14 +113,16 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            own = resized(run.images, scale)
-            objective = build_objective(own.content, own.styles, run.network, settings, scale.size)
+            own, layout = resized(given, scale), masks.layout(given, settings, scale)
+            objective = build_objective(own.content, own.styles, run.network, settings, scale.size, layout)
             if begins:
                 x = (
                     _enlarged(state.x, scale.size)
                     if state
                     else _start(own, run.network, settings, scale.size)
                 )
+                if objective.painted is not None:
+                    x = tf.where(objective.painted, x, run.network.preprocess(own.content))
                 fallback = state.fallback if state else NOTHING  # losses of other scales compare only roughly
                 state = State(done, index, done, optimizers.clip(x, bounds), fallback=fallback)
             steps = _steps(objective, settings, state, bounds)
@@ -173,30 +185,39 @@ def _start(own: Images, network: Network, settings: Settings, size: tuple[int, i
     return x
 
 
-def _image_maker(run: Run) -> Callable[[tf.Tensor], np.ndarray]:
-    """What turns an x of any scale into an image of the result's size, with the colours that are wanted."""
-    size = run.scales[-1].size
-    keeps_colors = run.settings.preserve_colors
-    colors = images.resize(run.images.content, *size) if keeps_colors else None
-    is_gray = run.images.are_gray
+def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
+    """What turns an x of any scale into an image of the result's size, with the colours that are wanted, and
+    the photograph where nothing is painted."""
+    size, settings = run.scales[-1].size, run.settings
+    photo = None if run.images.content is None else images.resize(run.images.content, *size)
+    painted = masks.layout(run.images, settings, run.scales[-1]).painted
+    if painted is not None:
+        painted = masks.feathered(painted, settings.mask_feather)[..., None]
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = run.network.unprocess(_enlarged(x, size))
         if is_gray:  # all colours there would be the network's own
             image = images.to_gray(image)
-        return image if colors is None else images.keep_colors(image, colors)
+        if settings.coloring in ("content", "luminance"):
+            image = images.keep_colors(image, photo)
+        return image if painted is None else photo + painted * (image - photo)
 
     return to_image
 
 
 def resized(given: Images, scale: Scale) -> Images:
-    """The images at a scale."""
+    """The images at a scale; masks as they are."""
     content, initial = (
         None if image is None else images.resize(image, *scale.size)
         for image in (given.content, given.initial)
     )
     styles = zip(given.styles, scale.styles, strict=True)
-    return Images(content, tuple(images.resize(style, *size) for style, size in styles), initial)
+    return replace(
+        given,
+        content=content,
+        styles=tuple(images.resize(style, *size) for style, size in styles),
+        initial=initial,
+    )
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -228,6 +249,7 @@ class StyleTerm:
 
     statistic: feature map -> what is compared; with `part`, what a window adds to that. distance: two of
     those and the target's factors -> a scalar. layers: their weights. targets: of each style with a share.
+    guides: the region that counts, and its sizes, by layer; None for all positions.
     """
 
     weight: float
@@ -235,19 +257,34 @@ class StyleTerm:
     statistic: Callable[..., Any]
     distance: Callable[[Any, Any, Any], tf.Tensor]
     targets: tuple[StyleTarget, ...] = ()
+    guides: dict[str, tuple[tf.Tensor, Any]] | None = None
+
+    def within(self, guides: masks.Guides | None) -> "StyleTerm":
+        """The term in a region, with the layers that count there."""
+        if guides is None:
+            return self
+        layers = {layer: weight for layer, weight in self.layers.items() if layer in guides}
+        sizes = {layer: losses.guide_sizes(self.statistic, guides[layer]) for layer in layers}
+        return replace(self, layers=layers, guides={layer: (guides[layer], sizes[layer]) for layer in layers})
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
         """The statistic of the feature maps by layer, or of the parts that count."""
-        return {
-            layer: self.statistic(features[layer], **({"part": parts[layer]} if parts else {}))
-            for layer in self.layers
-        }
+        found = {}
+        for layer in self.layers:
+            part = {"part": parts[layer]} if parts else {}
+            if self.guides is None:
+                found[layer] = self.statistic(features[layer], **part)
+            else:
+                found[layer] = losses.guided(self.statistic, features[layer], *self.guides[layer], **part)
+        return found
 
     def loss(self, statistics: dict[str, Any]) -> tf.Tensor:
         """The weighted term, a scalar, of the picture's statistics by layer."""
         terms = []
         for layer, weight in self.layers.items():
             for target in self.targets:
+                if layer not in target.statistics:  # for which its guide is too small
+                    continue
                 of_both = statistics[layer], target.statistics[layer]
                 terms.append(target.share * weight * self.distance(*of_both, target.factors[layer]))
         return self.weight * sum(terms, tf.zeros([]))
@@ -258,8 +295,9 @@ class Objective:
     """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
 
     tiling: how a picture is cut. content: target feature maps by layer, of the tiles' windows in turn.
-    content_layers: the factors of the layers' mean squared differences. terms: the terms that compare with
-    the styles, by name.
+    content_layers: the factors of the layers' mean squared differences. content_guides: the weights of their
+    positions, [1, h, w, 1], if these differ. terms: the terms that compare with the styles, by name, one for
+    each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None for none.
     """
 
     network: Network
@@ -268,9 +306,11 @@ class Objective:
     content: Sequence[Features]
     content_layers: dict[str, float]
     content_weight: float
-    terms: dict[str, StyleTerm]
+    content_guides: masks.Guides
+    terms: dict[str, tuple[StyleTerm, ...]]
     tv_weight: float
     tv_reduction: str
+    painted: tf.Tensor | None = None
 
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """x [1, H, W, 3], minus the mean pixel, all in one -> weighted scalars by name, as Settings.losses
@@ -282,7 +322,8 @@ class Objective:
     @property
     def layers(self) -> set[str]:
         """Every layer that is looked at."""
-        return set(self.content_layers).union(*(term.layers for term in self.terms.values()))
+        terms = itertools.chain(*self.terms.values())
+        return set(self.content_layers).union(*(term.layers for term in terms))
 
     def local(
         self,
@@ -298,7 +339,8 @@ class Objective:
         """
         of = parts or dict.fromkeys(self.content_layers)
         terms = [
-            weight * losses.content(features[layer], content[layer], of[layer])
+            weight
+            * losses.content(features[layer], content[layer], of[layer], self.content_guides.get(layer))
             for layer, weight in self.content_layers.items()
         ]
         return {
@@ -308,11 +350,16 @@ class Objective:
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
         """What the other terms compare, by their names; sums over positions as well."""
-        return {name: term.statistics(features, parts) for name, term in self.terms.items()}
+        return {
+            name: [term.statistics(features, parts) for term in terms] for name, terms in self.terms.items()
+        }
 
     def compared(self, statistics: dict[str, Any]) -> dict[str, tf.Tensor]:
         """The other terms, by name, from the whole picture's statistics."""
-        return {name: term.loss(statistics[name]) for name, term in self.terms.items()}
+        return {
+            name: reduce(tf.add, map(StyleTerm.loss, terms, statistics[name]))
+            for name, terms in self.terms.items()
+        }
 
     @staticmethod
     def ordered(local: dict[str, tf.Tensor], compared: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -327,12 +374,13 @@ def build_objective(
     network: Network,
     settings: Settings,
     size: tuple[int, int] | None = None,
+    layout: masks.Layout | None = None,
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    size: (height, width) of the picture; the content's by default. Images larger than settings.tile are
-    looked at by tiles. Raises NetworkError as stylize() does, StyleError where the content's features find no
-    room.
+    size: (height, width) of the picture; the content's by default. layout: how the styles share it out; by
+    default, all of them the whole. Images larger than settings.tile are looked at by tiles. Raises
+    NetworkError as stylize() does, StyleError where the content's features find no room.
     """
     size = size or content.shape[:2]
     if settings.padding == "edge":
@@ -347,6 +395,12 @@ def build_objective(
     maps = None
     if settings.layer_weights("content"):
         maps = targets.content(target, network, tiling, settings)
+    if layout is None:
+        shares = dict(enumerate(settings.style_shares(len(styles))))
+        layout = masks.Layout((masks.Region(None, shares),), (None,) * len(styles))
+    content_guides = {}
+    if layout.content is not None:
+        content_guides = masks.means(layout.content, network, settings.layer_weights("content"))
     return Objective(
         network=network,
         pooling=settings.pooling,
@@ -354,9 +408,11 @@ def build_objective(
         content=maps or [{}] * len(tiling.places),
         content_layers=_content_factors(maps, tiling, network.shapes(*size, settings.layers()), settings),
         content_weight=settings.content_weight,
-        terms=_style_terms(prepared, network, settings, size),
+        content_guides=content_guides,
+        terms=_style_terms(prepared, network, settings, size, layout),
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
+        painted=None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0),
     )
 
 
@@ -388,8 +444,10 @@ def _style_terms(
     network: Network,
     settings: Settings,
     size: tuple[int, int],
-) -> dict[str, StyleTerm]:
-    """The terms that compare with the styles, by name; the style itself also where it has no weight."""
+    layout: masks.Layout,
+) -> dict[str, tuple[StyleTerm, ...]]:
+    """The terms that compare with the styles, by name, for each region; the style itself also where it has no
+    weight."""
     shapes = network.shapes(*size, settings.layers())
     style_layers = {
         name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
@@ -405,13 +463,25 @@ def _style_terms(
         ),
     }
     terms = {name: term for name, term in terms.items() if name in settings.losses}
-    wanted = {name: [] for name in terms}
-    for share, style in zip(settings.style_shares(len(styles)), styles, strict=True):
-        if share and any(term.layers for term in terms.values()):
-            for name, statistics in _statistics(style, network, settings, terms, shapes).items():
+    layers = {layer for term in terms.values() for layer in term.layers}
+
+    def within(mask: np.ndarray | None) -> dict[str, StyleTerm]:
+        guides = masks.guides(mask, network, layers, settings.mask_erosion)
+        return {name: term.within(guides) for name, term in terms.items()}
+
+    found = {name: [] for name in terms}
+    for region in layout.regions or (masks.Region(None, {}),):
+        wanted = {name: [] for name in terms}
+        for i, share in region.shares.items():
+            if not (share and layers):
+                continue
+            of_style = _statistics(styles[i], network, settings, within(layout.guides[i]), shapes)
+            for name, statistics in of_style.items():
                 factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
                 wanted[name].append(StyleTarget(share, statistics, factors))
-    return {name: replace(term, targets=tuple(wanted[name])) for name, term in terms.items()}
+        for name, term in within(region.mask).items():
+            found[name].append(replace(term, targets=tuple(wanted[name])))
+    return {name: tuple(of_regions) for name, of_regions in found.items()}
 
 
 def _statistics(

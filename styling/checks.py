@@ -59,9 +59,9 @@ def number(
         raise SettingsError(name, f"{value} is not a number of {lower}{upper}")
 
 
-def choice(name: str, value: str, choices: Sequence[str]) -> None:
+def choice(name: str, value: str | None, choices: Sequence[str]) -> None:
     """One of the choices."""
-    if value not in choices:
+    if value is not None and value not in choices:
         raise SettingsError(name, f"{value!r} is none of {', '.join(choices)}")
 
 

@@ -18,7 +18,18 @@ ZERO = tf.UnconnectedGradients.ZERO
 
 def evaluation(objective: "Objective") -> Evaluate:
     """What maps x [1, H, W, 3] to its losses by name and the gradient of their total."""
-    return _whole(objective) if len(objective.tiling.places) == 1 else _by_tiles(objective)
+    evaluate = _whole(objective) if len(objective.tiling.places) == 1 else _by_tiles(objective)
+    return evaluate if objective.painted is None else _where(objective.painted, evaluate)
+
+
+def _where(painted: tf.Tensor, evaluate: Evaluate) -> Evaluate:
+    """The same with a gradient of 0 where nothing is painted, so that the picture stays there as it began."""
+
+    def evaluate_there(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        terms, gradient = evaluate(x)
+        return terms, tf.where(painted, gradient, 0.0)
+
+    return evaluate_there
 
 
 def _whole(objective: "Objective") -> Evaluate:

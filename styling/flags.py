@@ -32,6 +32,7 @@ GROUPS = (
     "how it is minimised",
     "running",
 )
+WHITE = "white.png"  # among what ships
 # Lists whose words may be separated by commas as well, and what each word is.
 LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, Layers: str}
 
@@ -200,11 +201,27 @@ def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
     initial_help = "image to start from (default: noise)"
     add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
+    masks_help = (
+        "where each style paints: white; partly: gray; not: black, where the photograph stays; all for "
+    )
+    masks_help += "everywhere, or one mask for all styles"
+    add_files(groups["images and files"], "--style-masks", masks_help, "MASK", mask_file)
+    guides_help = "the part of each painting that its style is taken from, in white; all for all of it"
+    add_files(groups["images and files"], "--style-guides", guides_help, "MASK", mask_file)
+    keep_help = "what stays as in the photograph, in white"
+    add("--content-mask", type=Path, metavar="MASK", default=None, help=keep_help)
 
 
-def add_files(group: argparse._ArgumentGroup, flag: str, text: str, metavar: str) -> None:
+def mask_file(word: str) -> Path:
+    """The file of a mask; `all` is one that is white all over."""
+    return networks.data_folder() / WHITE if word == "all" else Path(word)
+
+
+def add_files(
+    group: argparse._ArgumentGroup, flag: str, text: str, metavar: str, kind: Callable[[str], Path] = Path
+) -> None:
     """A flag for several files; given twice, it adds to them."""
-    group.add_argument(flag, type=Path, nargs="+", action="extend", default=[], metavar=metavar, help=text)
+    group.add_argument(flag, type=kind, nargs="+", action="extend", default=[], metavar=metavar, help=text)
 
 
 def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:

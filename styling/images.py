@@ -11,6 +11,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ FORMATS = {
 }
 NOISE_SCALE = 0.256
 GAP = 6
+MASK_NOISE = 4.5 / 255  # of a mask's white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
 # Images of more pixels than LARGE are reduced by one of the FACTORS to no less than SPARE times what is
@@ -70,22 +72,46 @@ KINDS = [
 ]
 
 
+# The flags that name images, and those that may name several, and those of masks.
+FLAGS = ("content", "styles", "initial", "style_masks", "style_guides", "content_mask")
+LISTS, MASKS = ("styles", "style_masks", "style_guides"), FLAGS[3:]
+
+
 @dataclass(frozen=True)
 class Images:
-    """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size."""
+    """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size; masks float32 [H, W], 0..1.
+
+    style_masks, style_guides: where each style paints the picture, and the part of its painting that it is
+    taken from; None for all of it. One of either is for all styles. content_mask: what stays as it is.
+    """
 
     content: np.ndarray | None = None
     styles: tuple[np.ndarray, ...] = ()
     initial: np.ndarray | None = None
+    style_masks: tuple[np.ndarray | None, ...] = ()
+    style_guides: tuple[np.ndarray | None, ...] = ()
+    content_mask: np.ndarray | None = None
 
     @classmethod
     def named(cls, pairs: Iterable[tuple[str, np.ndarray]]) -> "Images":
-        """The images of pairs of a flag, content, styles or initial, and pixels."""
-        by_flag: dict[str, list[np.ndarray]] = {"content": [], "styles": [], "initial": []}
+        """The images of pairs of one of FLAGS and pixels."""
+        by_flag: dict[str, list[np.ndarray]] = {flag: [] for flag in FLAGS}
         for flag, pixels in pairs:
             by_flag[flag].append(pixels)
-        content, initial = (next(iter(by_flag[flag]), None) for flag in ("content", "initial"))
-        return cls(content, tuple(by_flag["styles"]), initial)
+        return cls(
+            **{
+                flag: tuple(found) if flag in LISTS else next(iter(found), None)
+                for flag, found in by_flag.items()
+            }
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many of each flag there are, as Settings.check_images() is asked about."""
+        return {
+            flag: len(value) if flag in LISTS else int(value is not None)
+            for flag, value in ((flag, getattr(self, flag)) for flag in FLAGS)
+        }
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,6 +141,25 @@ def read(
     Raises ImageError for what is no image, truncated, empty, of levels whose meaning is not plain, or too
     large for the memory at hand, and OSError for what cannot be opened.
     """
+    return _opened(path, partial(_read, sizes=sizes, convert=_to_rgb))
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """Read a mask from an image file, float32 [H, W]: its opacity where some of it is transparent, else its
+    luma, from 0 for black to 1 for white.
+
+    The 4 levels nearest to black and to white are these, as JPEG leaves them. Raises what read() raises, and
+    ImageError for a mask that is black all over.
+    """
+    mask = _opened(path, partial(_read, sizes=None, convert=_to_mask))
+    if not mask.any():
+        raise ImageError(
+            f"{path}: is a mask with nothing in it, black all over; draw in white what it is for"
+        )
+    return mask
+
+
+def _opened(path: str | os.PathLike, reader: Callable[[BinaryIO], np.ndarray]) -> np.ndarray:
     # Not through imageio, whose reader loses a palette's transparency and turns some gray images wrongly.
     # By file, not by name, since Pillow would shear a TIFF that is to be turned by mapping it into memory.
     with open(path, "rb") as file, warnings.catch_warnings():
@@ -122,7 +167,7 @@ def read(
         head = file.read(4096)
         try:
             _check_kind(head)
-            return _read(file, sizes)
+            return reader(file)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
         except Image.DecompressionBombError as error:
@@ -247,16 +292,16 @@ def _unidentified(head: bytes) -> str:
     return "is no image that can be read"
 
 
-def _read(file: BinaryIO, sizes: Callable | None) -> np.ndarray:
+def _read(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.ndarray:
     """The image in a file, for a PNG without texts, and then a profile, that would take too much memory."""
     for dropped in (TEXTS, (*TEXTS, PROFILE)):
         try:
-            return _decoded(file, sizes)
+            return _decoded(file, sizes, convert)
         except ValueError as error:
             if "MAX_TEXT" not in str(error):
                 raise
         file = _without_chunks(file, dropped)
-    return _decoded(file, sizes)
+    return _decoded(file, sizes, convert)
 
 
 def _without_chunks(file: BinaryIO, kinds: Sequence[bytes]) -> io.BytesIO:
@@ -272,7 +317,7 @@ def _without_chunks(file: BinaryIO, kinds: Sequence[bytes]) -> io.BytesIO:
     return io.BytesIO(b"".join(kept))
 
 
-def _decoded(file: BinaryIO, sizes: Callable | None) -> np.ndarray:
+def _decoded(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.ndarray:
     length = file.seek(0, os.SEEK_END)
     file.seek(0)
     with Image.open(file) as image:
@@ -289,7 +334,7 @@ def _decoded(file: BinaryIO, sizes: Callable | None) -> np.ndarray:
         # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image, sizes)
+        return convert(image, sizes)
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
@@ -365,6 +410,15 @@ def _to_rgb(image: Image.Image, sizes: Callable | None) -> np.ndarray:
         return rgb
     opacity = alpha[..., None].astype(np.float32) / 255
     return rgb * opacity + 255 * (1 - opacity)
+
+
+def _to_mask(image: Image.Image, sizes: None) -> np.ndarray:
+    alpha = _alpha(image)
+    if alpha is None or alpha.min() == 255:
+        rgb = _to_rgb(image, sizes)
+        alpha = rgb @ LUMA
+    mask = np.asarray(alpha, np.float32) / 255
+    return np.where(mask < MASK_NOISE, 0, np.where(mask > 1 - MASK_NOISE, 1, mask)).astype(np.float32)
 
 
 def _alpha(image: Image.Image) -> np.ndarray | None:

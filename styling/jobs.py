@@ -16,6 +16,7 @@ from pathlib import Path
 from styling import checks, networks, paths, recipes, states
 from styling.errors import RecipeError, SettingsError, StateError
 from styling.flags import settings_of
+from styling.images import FLAGS, LISTS
 from styling.settings import FIELDS, Running, Settings
 
 
@@ -75,9 +76,11 @@ def plan(options: argparse.Namespace) -> Job:
         running = replace(running, threads=running.threads or cores())
     if options.save_recipe and not str(network.resolve()).isprintable():
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
+    counts = Counter(flag for flag, _ in named_images(options))
+    counts = {flag: counts[flag] for flag in FLAGS}
     try:
         for either in (settings, replace(settings, **vgg16)):
-            either.check_images(bool(options.content), len(options.styles), options.initial is not None)
+            either.check_images(**counts)
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
@@ -141,8 +144,8 @@ def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Rec
     if options.recipe:
         raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
     saved = states.read(path)
-    for flag in ("content", "styles", "initial"):
-        is_list = flag != "initial"
+    for flag in FLAGS:
+        is_list = flag in ("content", *LISTS)
         given = getattr(options, flag)
         count = len(given) if is_list else given is not None
         before = [Path(name) for saved_flag, name, _ in saved.images if saved_flag == flag]
@@ -185,6 +188,13 @@ def check_unchanged(
         raise StateError(f"{path}: its losses are not those of its settings")
 
 
+def named_images(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Every image on the command line, with the flag that names it."""
+    for flag in FLAGS:
+        value = getattr(options, flag)
+        yield from ((flag, path) for path in (value if isinstance(value, list) else filter(None, [value])))
+
+
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -197,10 +207,7 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     for content, _ in job.left:
         if content:
             yield "content", content
-    if options.initial:
-        yield "initial", options.initial
-    for style in options.styles:
-        yield "styles", style
+    yield from ((flag, path) for flag, path in named_images(options) if flag != "content")
     if options.recipe and options.recipe not in recipes.shipped():
         yield "recipe", Path(options.recipe)
     if options.resume and options.resume != options.save_state:

@@ -7,7 +7,7 @@ divisors of other sources, and losses that are relative to their targets, are ha
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from styling.quiet import tf
 
@@ -17,7 +17,7 @@ RANGE = 255  # of a pixel's values
 
 class Part(NamedTuple):
     """What counts of a map that is seen through a window: the window's rows top..bottom and columns
-    left..right, scalars. height, width: of the whole map."""
+    left..right, scalars. height, width: of the whole map. row, column: where the window starts in that."""
 
     top: tf.Tensor
     bottom: tf.Tensor
@@ -25,6 +25,12 @@ class Part(NamedTuple):
     right: tf.Tensor
     height: int
     width: int
+    row: tf.Tensor
+    column: tf.Tensor
+
+    def window(self, x: tf.Tensor, height: int, width: int) -> tf.Tensor:
+        """The window, of this size, of a whole map [1, H, W, C]."""
+        return tf.slice(x, [0, self.row, self.column, 0], [1, height, width, x.shape[-1]])
 
     def core(self, x: tf.Tensor) -> tf.Tensor:
         """The positions that count of a window [1, h, w, C]."""
@@ -38,12 +44,17 @@ class Part(NamedTuple):
         return tf.where((down[:, None] & sideways)[None, :, :, None], x, 0.0)
 
 
-def content(features: tf.Tensor, target: tf.Tensor, part: Part | None = None) -> tf.Tensor:
-    """Mean squared difference of two feature maps (Gatys et al. 2015, eq. 1, as a mean)."""
-    size = _size(features, part)
-    if part is not None:
-        features, target = part.core(features), part.core(target)
-    return tf.reduce_sum(tf.math.squared_difference(features, target)) / size
+def content(
+    features: tf.Tensor, target: tf.Tensor, part: Part | None = None, weights: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Mean squared difference of two feature maps (Gatys et al. 2015, eq. 1, as a mean).
+
+    weights: of the whole map's positions, [1, h, w, 1]; 1 each by default.
+    """
+    difference = tf.math.squared_difference(features, target)
+    if weights is not None:
+        difference *= weights if part is None else part.window(weights, *features.shape[1:3])
+    return tf.reduce_sum(difference if part is None else part.core(difference)) / _size(features, part)
 
 
 def relative_factor(mean_square: float) -> float:
@@ -68,6 +79,32 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         return _correlation(features, features, size), gradient
 
     return symmetric(features if part is None else part.core(features))
+
+
+def guided(
+    statistic: Callable[..., Any], features: tf.Tensor, guide: tf.Tensor, sizes: Any, part: Part | None = None
+) -> Any:
+    """A statistic of the feature map times a guide, [1, h, w, 1] of the whole map (Gatys et al. 2017, eq. 2).
+
+    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of both, which make it the mean over
+    the region that the guide is of.
+    """
+    if part is None:
+        found = statistic(guide * features)
+    else:
+        found = statistic(part.window(guide, *features.shape[1:3]) * features, part=part)
+    if isinstance(sizes, dict):
+        return {key: found[key] / size for key, size in sizes.items()}
+    return found / sizes
+
+
+def guide_sizes(statistic: Callable[..., Any], guide: tf.Tensor) -> Any:
+    """What the statistic counts of a guide, as a share of all, without shifts that leave none of it."""
+    sizes = tf.nest.map_structure(tf.squeeze, statistic(guide))
+    if isinstance(sizes, dict):
+        positions = math.prod(guide.shape)
+        return {key: size for key, size in sizes.items() if float(size) * positions >= 1}
+    return sizes
 
 
 def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:

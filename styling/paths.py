@@ -29,7 +29,7 @@ def check_names(
     taken, folders = {}, {}
     for flag, path in inputs:
         check_input(flag, path)
-        taken[os.path.realpath(path)] = f"is read by --{flag}, and would be lost"
+        taken[os.path.realpath(path)] = f"is read by --{flag.replace('_', '-')}, and would be lost"
     for flag, path in outputs:
         real = os.path.realpath(path)
         if real in taken:

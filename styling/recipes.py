@@ -162,6 +162,8 @@ def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, objec
         (flags.get("optimizer", "lbfgs-b") != "lbfgs-b", ("evaluations",)),
         ("scales" in flags, ("scale_shares",)),
         ("network" in flags, ("network_sha256",)),
+        ("colors" in flags, ("preserve_colors",)),
+        ("preserve_colors" in flags, ("colors",)),
     ):
         if contradicts:
             values = {name: value for name, value in values.items() if name not in rivals}

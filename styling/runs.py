@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from styling import device, memory, optimizers
+from styling import device, masks, memory, optimizers
 from styling.errors import ImageError, SettingsError, StateError
 from styling.images import Images
 from styling.settings import Settings, content_size, style_size
@@ -31,12 +31,14 @@ class Scale:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be computed. settings: with a tile and a precision. scales: in their order."""
+    """What is to be computed. settings: with a tile and a precision. scales: in their order. remarks: what
+    people should know of the masks."""
 
     images: Images
     network: Network
     settings: Settings
     scales: tuple[Scale, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -57,8 +59,9 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     scales = _scales(images, settings)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
-    run = Run(images, network, settings, scales)
+    run = Run(masks.checked(images), network, settings, scales)
     layers = run.layers  # raises for those that the network lacks
+    run = replace(run, remarks=masks.remarks(run))
     for scale in scales:
         check_shifts(network, settings, scale.size)
     if settings.tile is not None:
@@ -109,7 +112,7 @@ def _scales(images: Images, settings: Settings) -> tuple[Scale, ...]:
     A longer side of less than LEAST_SIDE becomes that, or the result's where that is less; scales that come
     to one size are one, with the iterations of all.
     """
-    settings.check_images(images.content is not None, len(images.styles), images.initial is not None)
+    settings.check_images(**images.counts)
     height, width = content_size(*images.shape, settings)
     least = min(LEAST_SIDE / max(height, width), 1)
     scales = []

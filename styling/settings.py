@@ -28,6 +28,7 @@ HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
 WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
 REDUCTIONS = ("mean", "sum", "relative")
+COLORS = ("style", "content", "matched", "matched-histogram", "luminance")
 DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
 MOST_THREADS = 1024
 FEWEST_EVALUATIONS = 5  # fewer can end within the first line search, with nothing found
@@ -225,7 +226,33 @@ class Settings:
     normalize: bool = minimised(
         False, "scale the network's filters to mean activations of 1 over the run's images"
     )
-    preserve_colors: bool = minimised(False, "keep the content's colours")
+    colors: str | None = minimised(
+        None,
+        "colours of the picture: the painting's (style); the content's, with the luma of the result "
+        "(content); the painting's once they are matched to the content's, by mean and covariance (matched) "
+        "or channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
+        choices=COLORS,
+        unset="style",
+    )
+    mask_content_weights: tuple[float, ...] | None = minimised(
+        None,
+        "what the weight of the content is multiplied by where each style paints, with --style-masks",
+        checks.weights,
+        metavar="F",
+        unset="1 each",
+    )
+    mask_erosion: bool = minimised(
+        False,
+        "of masks and guides, count only positions of a layer that see nothing beyond them; else layers take "
+        "them as they are, shrunk",
+    )
+    mask_feather: float = minimised(
+        0.01,
+        "width of the seam within which what is painted fades into what stays, of the longer side",
+        share,
+        metavar="F",
+    )
+    preserve_colors: bool = minimised(False, "another name of --colors content")
 
     iterations: int = search(1000, "updates to make", checks.count, metavar="N")
     optimizer: str = search(
@@ -304,6 +331,8 @@ class Settings:
             raise SettingsError("content_layers", problem)
         if isinstance(self.style_layers, dict) and self.style_layer_weight_exp is not None:
             raise SettingsError("style_layers", "with weights contradict --style-layer-weight-exp")
+        if self.preserve_colors and self.colors not in (None, "content"):
+            raise SettingsError("preserve_colors", f"contradicts --colors {self.colors}; give one of the two")
         if self.tile and self.histogram_weight:
             problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
             raise SettingsError("tile", problem)
@@ -346,9 +375,17 @@ class Settings:
         extra = [name for name in ("shift", "histogram") if getattr(self, f"{name}_weight")]
         return ("content", "style", *extra, "tv", "total")
 
-    def check_images(self, content: bool, styles: int, initial: bool) -> None:
-        """Raise SettingsError unless a run can be made of a content image or none, so many styles, and an
-        initial image or none."""
+    def check_images(
+        self,
+        content: bool,
+        styles: int,
+        initial: bool,
+        style_masks: int = 0,
+        style_guides: int = 0,
+        content_mask: bool = False,
+    ) -> None:
+        """Raise SettingsError unless a run can be made of a content image or none, so many styles, an initial
+        image or none, and so many masks, guides, and a mask of the content or none."""
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
             raise SettingsError(
                 "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
@@ -356,14 +393,35 @@ class Settings:
         from_content = self.noiseblend(initial) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
-        if not content and self.preserve_colors:
-            raise SettingsError("preserve_colors", "goes together with --content, whose colours they are")
+        if not content and self.coloring != "style":
+            flag = "preserve_colors" if self.preserve_colors else "colors"
+            raise SettingsError(flag, "goes together with --content, whose colours they are")
         if not (content or styles or self.height):
             raise SettingsError("height", "is needed, with --width, where there is neither content nor style")
         if content and self.height:
             raise SettingsError("height", "contradicts --content, whose shape the picture has")
         self.scales_of_styles(styles)
         self.style_shares(styles)
+        for name, count in (("style_masks", style_masks), ("style_guides", style_guides)):
+            if count not in (0, 1, styles) or (count and not styles):
+                problem = f"{count} of them given for {styles} style image{'s' * (styles != 1)}"
+                raise SettingsError(name, f"{problem}; give one each, all for a whole one, or one for all")
+        if (style_masks or content_mask) and not content:
+            name = "style_masks" if style_masks else "content_mask"
+            raise SettingsError(name, "goes together with --content, which stays where nothing is painted")
+        if self.mask_content_weights and not style_masks:
+            raise SettingsError("mask_content_weights", "has no effect without --style-masks")
+        checks.one_each("mask_content_weights", self.mask_content_weights, styles)
+        if self.mask_erosion and not (style_masks or style_guides or content_mask):
+            raise SettingsError("mask_erosion", "has no effect without --style-masks or --style-guides")
+        if self.histogram_weight and (style_masks or style_guides or content_mask):
+            problem = "does not go with masks and guides, which its histograms do not follow; give 0"
+            raise SettingsError("histogram_weight", problem)
+
+    @property
+    def coloring(self) -> str:
+        """Which of COLORS the picture has."""
+        return self.colors or ("content" if self.preserve_colors else "style")
 
     def iterations_by_scale(self) -> tuple[int, ...]:
         """The iterations of each of the scales, their sum being all of them."""

@@ -74,7 +74,8 @@ class Tiling:
         """What counts in a tile's window of the image, or of its maps after so many poolings."""
         rows, columns = place[0, level], place[1, level]
         whole = self.rows.sides[level], self.columns.sides[level]
-        return Part(rows[BEGIN], rows[END], columns[BEGIN], columns[END], *whole)
+        starts = rows[START], columns[START]
+        return Part(rows[BEGIN], rows[END], columns[BEGIN], columns[END], *whole, *starts)
 
     def features(
         self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor

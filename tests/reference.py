@@ -374,3 +374,18 @@ def keep_colors(result, content):
     red, blue = y + 1.402 * cr, y + 1.772 * cb
     green = (y - LUMA[0] * red - LUMA[2] * blue) / LUMA[1]  # what is left of the luma
     return np.clip(np.stack([red, green, blue], axis=-1), 0, 255)
+
+
+# Masks and colours
+def shrunk(mask, layers):
+    """{layer: [h, w]}: a mask [H, W], averaged by each pooling on the way to the layer."""
+    found, x = {}, mask[..., None]
+    for name, kind, *_ in layers:
+        x = pool(x, "avg") if kind == "pool" else x
+        found[name] = x[..., 0]
+    return found
+
+
+def guided_gram(F, weights):
+    """[C, C]: the mean over positions of F F^T / C, weighted by weights [h, w]."""
+    return np.einsum("hw,hwi,hwj->ij", weights, F, F) / (weights.sum() * F.shape[-1])

@@ -37,7 +37,8 @@ NEW_FLAGS = words("""--content-layers --style-layers --max-size --seed --device 
     --gram-divisor --normalize --no-normalize --optimizer --evaluations --clip --no-clip --best-of-all
     --no-best-of-all --noise --progress-grid --no-progress-grid --no-preserve-colors --download
     --scales --scale-shares --tile --save-state --save-state-iterations --resume
-    --precision""")
+    --precision --colors --style-masks --style-guides --content-mask --mask-content-weights --mask-erosion
+    --no-mask-erosion --mask-feather""")
 
 
 def good_but(flag, value):

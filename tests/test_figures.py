@@ -13,7 +13,7 @@ from networks import VGG16, tiny_layers, write_mat
 from styling import recipes
 from styling.errors import SpecError
 from styling.networks import FILES
-from styling.settings import STYLE_LAYERS
+from styling.settings import COLORS, STYLE_LAYERS
 from styling.sweeps import specs
 from styling.sweeps.specs import Layer
 
@@ -27,6 +27,7 @@ FIGURES = {
     "cs231n": {"tubingen.jpg", "starry-night.jpg", "the-scream.jpg", "kandinsky.jpg"},
     "tseng2017": {"tubingen.jpg", "starry-night.jpg"},
     "blend": {"golden-gate.jpg", "starry-night.jpg", "the-scream.jpg"},
+    "colors": {"tubingen.jpg", "golden-gate.jpg", "starry-night.jpg", "the-scream.jpg", "kandinsky.jpg"},
 }
 GROWING = [STYLE_LAYERS[: count + 1] for count in range(len(STYLE_LAYERS))]
 NOTHING = Layer()
@@ -248,3 +249,11 @@ def test_blend_goes_from_the_second_style_alone_to_the_first(network):
     ]
     for run in found.values():
         assert images(run) == ("golden-gate.jpg", ["starry-night.jpg", "the-scream.jpg"], None)
+
+
+def test_colors_shows_three_pairs_in_every_colouring(network):
+    found = runs("colors", network)
+    assert len(found) == 15 and len({run.images for run in found.values()}) == 3
+    for images in {run.images for run in found.values()}:
+        of_pair = [run.settings.coloring for run in found.values() if run.images == images]
+        assert of_pair == list(COLORS)

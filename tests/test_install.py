@@ -20,6 +20,7 @@ SHIPPED = (
     "glass.jpg",
     "facets.jpg",
     "watercolour.jpg",
+    "white.png",
     "sweep.html",
 )
 FIND = """

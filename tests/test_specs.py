@@ -94,7 +94,7 @@ def test_a_grid_has_a_cell_for_each_page_row_and_column_in_this_order(folder, ax
 def test_a_spec_without_axes_is_one_run(folder):
     [cell] = cells_of(write(folder, IMAGES))
     assert (cell.place, cell.label) == ((0, 0, 0), "the run")
-    assert cell.run.images == [("content", folder / "content.png"), ("styles", folder / "style.png")]
+    assert list(cell.run.images) == [("content", folder / "content.png"), ("styles", folder / "style.png")]
     assert cell.run.settings.seed is not None, "the same noise in all runs, each time"
 
 

@@ -136,7 +136,7 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     for flag in specs.IMAGES:
         own = getattr(options, flag)
         if own:
-            own = [own] if flag == "initial" else own
+            own = own if isinstance(own, list) else [own]
             if flag == "content" and len(own) > 1:
                 raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
             for path in own:

@@ -110,7 +110,7 @@ def _run(
 ) -> dict[str, object]:
     """A run for the template."""
     stem, run, result, runs = entry.stem, entry.cell.run, entry.result, folder / "runs"
-    images = [("style" if flag == "styles" else flag, path.name) for flag, path in run.images]
+    images = [(sheet.name_of(flag), path.name) for flag, path in run.images]
     network = f"{run.network.name} (for {run.instead_of})" if run.instead_of else run.network.name
     return {
         "stem": stem,
@@ -135,5 +135,10 @@ def _command(entry: Entry) -> str:
     run = entry.cell.run
     words = [["neural-style"], ["--recipe", f"runs/{entry.stem}.toml"]]
     for flag in dict.fromkeys(flag for flag, _ in run.images):
-        words.append([f"--{flag}", *(os.path.abspath(path) for name, path in run.images if name == flag)])
+        words.append(
+            [
+                f"--{flag.replace('_', '-')}",
+                *(os.path.abspath(path) for name, path in run.images if name == flag),
+            ]
+        )
     return " \\\n  ".join(map(shlex.join, [*words, ["--output", f"{entry.stem}.png"]]))

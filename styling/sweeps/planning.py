@@ -12,7 +12,7 @@ import numpy as np
 import vgg
 from styling import images, networks, recipes, states
 from styling.errors import NetworkError, StateError, StyleError
-from styling.images import Images
+from styling.images import MASKS, Images
 from styling.process import explain, silent_stderr
 from styling.runs import memory_needed, resolve
 from styling.settings import Settings
@@ -67,7 +67,7 @@ def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
         # Until its files are read, a run is identified by its parts; a set has no fixed repr.
         digest = results.digest(dataclasses.replace(run, droppable=frozenset()))
         try:
-            found = [NamedImage(flag, path, *read(path)) for flag, path in run.images]
+            found = [NamedImage(flag, path, *read(path, flag in MASKS)) for flag, path in run.images]
             network = load(run.network)
             if run.running.network_sha256 not in (None, network.sha256):
                 raise NetworkError(f"{run.network}: is not the network of the recipe, which has its SHA-256")
@@ -91,10 +91,10 @@ def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
     return plan
 
 
-def _read_image(path: Path) -> tuple[str, np.ndarray]:
-    """The SHA-256 of an image's pixels, and the pixels."""
+def _read_image(path: Path, is_mask: bool) -> tuple[str, np.ndarray]:
+    """The SHA-256 of an image's or a mask's pixels, and the pixels."""
     with silent_stderr():  # which libtiff writes to
-        pixels = images.read(path)
+        pixels = images.read_mask(path) if is_mask else images.read(path)
     return states.fingerprint(pixels), pixels
 
 
@@ -117,6 +117,8 @@ def _add_task(
         run = resolve(Images.named((image.flag, image.pixels) for image in found), network, of.settings)
     except NetworkError as error:
         raise NetworkError(f"{of.network}: {error}") from None
+    for remark in run.remarks:
+        _add_remark(plan, remark)
     if not name.isprintable():
         raise NetworkError(f"{name!r} cannot stand in a recipe; rename the network's file")
     used = dataclasses.replace(of.running, network=name, network_sha256=network.sha256, progress_grid=False)

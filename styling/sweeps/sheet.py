@@ -50,7 +50,7 @@ def write(folder: Path, spec: Spec, entries: Sequence[Entry]) -> list[Path]:
 
 
 def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
-    """The content, style and initial images to show for each page, row and column, by its index, with flags.
+    """The images to show for each page, row and column, by its index, with flags.
 
     Images that all runs of a page share are shown once for the page; else those that all runs of a row share
     beside the row; else those of a column above it.
@@ -72,7 +72,12 @@ def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
 
 def describe(pairs: Iterable[tuple[str, Path]]) -> str:
     """Images with their flags in words."""
-    return ", ".join(f"{'style' if flag == 'styles' else flag} {path.stem}" for flag, path in pairs)
+    return ", ".join(f"{name_of(flag)} {path.stem}" for flag, path in pairs)
+
+
+def name_of(flag: str) -> str:
+    """An image's flag in words, for one image."""
+    return flag.removesuffix("s").replace("_", " ")
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:

@@ -33,11 +33,13 @@ from pathlib import Path
 
 from styling import jobs, recipes
 from styling.errors import RecipeError, SettingsError, SpecError
+from styling.flags import WHITE
+from styling.images import FLAGS as IMAGES
+from styling.images import LISTS, MASKS
 from styling.networks import data_folder
 from styling.settings import Running, Settings
 
 AXES = ("pages", "rows", "columns")
-IMAGES = ("content", "styles", "initial")
 TEXTS, TABLES = ("title", "description", "recipe"), ("settings", "published")
 KEYS = (*TEXTS, *IMAGES, *TABLES, *AXES)
 MOST_RUNS = 10_000
@@ -80,7 +82,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its settings, the file of its network, and the files of its images.
+    """One run: its settings, the file of its network, and its images, each with its flag.
 
     vgg16: weights that replace the settings if the network is a VGG-16, which is known once it is loaded.
     instead_of: the network that its recipe is for, if this machine does not have it. droppable: settings from
@@ -93,15 +95,22 @@ class Run:
     network: Path
     instead_of: str | None
     droppable: frozenset[str]
-    content: Path | None
-    styles: tuple[Path, ...]
-    initial: Path | None
+    images: tuple[tuple[str, Path], ...]
 
     @property
-    def images(self) -> list[tuple[str, Path]]:
-        """Every image with its flag, in the order of the command line."""
-        pairs = [("content", self.content), *(("styles", path) for path in self.styles)]
-        return [(flag, path) for flag, path in (*pairs, ("initial", self.initial)) if path]
+    def content(self) -> Path | None:
+        """The photograph."""
+        return next((path for flag, path in self.images if flag == "content"), None)
+
+    @property
+    def styles(self) -> tuple[Path, ...]:
+        """The paintings."""
+        return tuple(path for flag, path in self.images if flag == "styles")
+
+    @property
+    def initial(self) -> Path | None:
+        """The image to start from."""
+        return next((path for flag, path in self.images if flag == "initial"), None)
 
 
 @dataclass(frozen=True)
@@ -201,7 +210,9 @@ def _layer(where: str, table: dict[str, object]) -> Layer:
     if "description" in table:
         raise SpecError(f"{where}: description is for the whole sweep; put it at the top")
     names = {key: _names(f"{where}: {key}", table.pop(key)) for key in IMAGES if key in table}
-    for key in ("content", "initial"):
+    for key in set(LISTS) & set(MASKS) & names.keys():
+        names[key] = tuple(WHITE if name == "all" else name for name in names[key])
+    for key in set(IMAGES) - set(LISTS):
         if len(names.get(key, ())) > 1:
             raise SpecError(f"{where}: {key} has more than one image")
     try:
@@ -295,13 +306,12 @@ def _run(
         vgg16 = {name: weight for name, weight in vgg16.items() if name not in part.values} | part.vgg16
     values = reduce(recipes.over, (part.values for part in parts), {"seed": SEED})
     settings, running = recipes.build(values)
-    images = {flag: [files[name] for name in names] for flag, names in _images(layers).items()}
-    content, initial = (next(iter(images.get(flag, [])), None) for flag in ("content", "initial"))
-    styles = tuple(images.get("styles", ()))
+    names = _images(layers)
+    images = tuple((flag, files[name]) for flag in IMAGES for name in names.get(flag, ()))
     for either in (settings, replace(settings, **vgg16)):
-        either.check_images(content is not None, len(styles), initial is not None)
+        either.check_images(**{flag: len(names.get(flag, ())) for flag in IMAGES})
     droppable = frozenset(recipes.TYPES.keys() - named.keys() if name else ())
-    return Run(settings, vgg16, running, network, instead_of, droppable, content, styles, initial)
+    return Run(settings, vgg16, running, network, instead_of, droppable, images)
 
 
 def find_images(
