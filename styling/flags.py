@@ -30,6 +30,7 @@ GROUPS = (
     "sizes",
     "what is minimised",
     "how it is minimised",
+    "video",
     "running",
 )
 # Lists whose words may be separated by commas as well, and what each word is.

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import imageio.v3 as iio
 import numpy as np
@@ -70,13 +70,27 @@ KINDS = [
 ]
 
 
+class Warped(NamedTuple):
+    """The painted frame before, as the film's motion has moved it, and where that can be trusted.
+
+    pixels: float32 [H, W, 3], RGB 0..255. trust: float32 [H, W], 0..1. Both are of the picture's size.
+    """
+
+    pixels: np.ndarray
+    trust: np.ndarray
+
+
 @dataclass(frozen=True)
 class Images:
-    """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size."""
+    """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size.
+
+    warped: for a frame of a film, what it is to be like.
+    """
 
     content: np.ndarray | None = None
     styles: tuple[np.ndarray, ...] = ()
     initial: np.ndarray | None = None
+    warped: Warped | None = None
 
     @classmethod
     def named(cls, pairs: Iterable[tuple[str, np.ndarray]]) -> "Images":
