@@ -341,9 +341,9 @@ def build_objective(
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    size: (height, width) of the picture; the content's by default. warped: of that size. Images larger than settings.tile are
-    looked at by tiles. Raises NetworkError as stylize() does, StyleError where the content's features find no
-    room.
+    size: (height, width) of the picture; the content's by default. warped: of that size. Images larger than
+    settings.tile are looked at by tiles. Raises NetworkError as stylize() does, StyleError where the
+    content's features find no room.
     """
     size = size or content.shape[:2]
     if settings.padding == "edge":

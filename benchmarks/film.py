@@ -8,8 +8,6 @@ temporal error is the mean squared difference between a frame and the one before
 moved, in grey levels squared, where both show the same thing.
 """
 
-import argparse
-import statistics
 import time
 from collections import deque
 from dataclasses import replace
@@ -88,7 +86,9 @@ def _edges(mask: np.ndarray) -> np.ndarray:
 def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     places = columns * width - 0.5, rows * height - 0.5
-    return cv2.remap(image, *(p.astype(np.float32) for p in places), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT)
+    return cv2.remap(
+        image, *(p.astype(np.float32) for p in places), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
+    )
 
 
 def paint(frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool) -> dict[str, list]:
@@ -106,14 +106,12 @@ def paint(frames: list[np.ndarray], style: np.ndarray, network, settings, is_fil
             run = films.resolve(content, Images(styles=(style,)), before, network, settings)
         else:
             run = runs.resolve(Images(content, (style,)), network, each)
-        for last in stylize.follow(run):
-            pass
+        last = deque(stylize.follow(run), maxlen=1).pop()
         picture = last.result()
         before.append(films.Frame(content, np.rint(picture)))
         found["pictures"].append(picture)
         found["styles"].append(last.losses()["style"])
         found["seconds"].append(time.monotonic() - began)
-        print(len(found["seconds"]), last.iteration, {k: f"{v:.4g}" for k, v in last.losses().items()}, f"{found['seconds'][-1]:.1f} s", flush=True)
     return found
 
 

@@ -35,11 +35,11 @@ def resolve(
 ) -> Run:
     """The run that paints a frame.
 
-    content: of the size that the picture is to have. given: the styles, and the initial image of a frame that
-    starts afresh. before: frames that are painted, up to the last; what lies behind a cut is not looked at.
-    Raises what runs.resolve() does.
+    content: of the size that the picture is to have, whose colours are not kept yet. given: the styles, and
+    the initial image of a frame that starts afresh. before: frames that are painted, up to the last; what
+    lies behind a cut is not looked at. Raises what runs.resolve() does.
     """
-    settings = replace(settings, width=None, max_size=None)
+    settings = replace(settings, width=None, max_size=None, preserve_colors=False)
     warped = predict(content, before, settings.frames_back)
     if warped is None:
         return runs.resolve(replace(given, content=content), network, settings)

@@ -49,7 +49,8 @@ DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 HEIC = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)he[iv][cxms]")
 AVIF = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)avi[fs]")
 RAW = "a camera's raw file", "develop it, and save it as JPEG or PNG"
-EXPORT, FRAME = "export it as PNG", "save one of its frames as PNG"
+EXPORT = "export it as PNG"
+VIDEO = "a video", "name a video for --output as well, as painted.mp4, or save one of its frames as PNG"
 # What people pass that is not read here: how such a file begins, what it is, and what to do.
 KINDS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
@@ -60,8 +61,8 @@ KINDS = [
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript, a drawing", EXPORT),
         (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile, a drawing", EXPORT),
         (rb"....ftypcrx|II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|IIR[OS]\x08|MMOR|IIU\0|FOVb|\0MRM", *RAW),
-        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", "a video", FRAME),
-        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", "a video", FRAME),
+        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", *VIDEO),
+        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", *VIDEO),
         (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", "save it as PNG or JPEG"),
         (rb"v/1\x01|#\?RADIANCE", "an image of high dynamic range", "save it as PNG with 16 bits a colour"),
         (rb"gimp xcf", "GIMP's own XCF", EXPORT),
@@ -232,6 +233,11 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     check_size(path, *image.shape[:2])
     encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
     return write_whole(path, lambda file: file.write(encoded), overwrite)
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file that begins so is a video."""
+    return any((what, advice) == VIDEO for pattern, what, advice in KINDS if pattern.match(head))
 
 
 def _check_kind(head: bytes) -> None:

@@ -171,9 +171,7 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
     return tf.add_n(terms) if terms else tf.zeros([])
 
 
-def temporal(
-    x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None
-) -> tf.Tensor:
+def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
     """Mean (or sum) of squared differences to the frame before, warped, where that can be trusted.
 
     warped: [1, H, W, 4], the frame like x and, last, how much each pixel counts, 0..1. reduction: as
