@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import av
 
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's names of formats that may move
-NUMBER = re.compile(r"%(0\d)?d")  # in out/%04d.png
+NUMBER = re.compile(r"%(?:0\d)?d")  # in out/%04d.png
 NAMES, RECORD = "%06d.png", "neural-style.toml"  # of the frames in a folder, and of what they are made of
 USUAL_RATE, USUAL_DURATION = 25, 100  # frames a second, and milliseconds, where a file tells nothing
 HD = 720  # rows, from which a video that does not say has the colours of BT.709
@@ -55,7 +55,7 @@ FORMATS = {
     ".mov": Format("mov", *H264),
     ".mkv": Format("matroska", *H264),
     ".webm": Format("webm", "libvpx-vp9", "yuv420p", {"crf": "20", "b": "0", "row-mt": "1"}, "libopus"),
-    ".gif": Format("gif", "gif", "rgb24", {}),
+    ".gif": Format("gif", "gif", "pal8", {}),
     ".webp": Format("webp", "libwebp_anim", "bgra", {"quality": "90"}),
 }
 
@@ -138,17 +138,18 @@ class Clip:
         last = min(found or math.inf, self.span.last)
         return None if math.isinf(last) else max(last - self.span.first + 1, 1)
 
-    def time_base(self) -> Fraction:
-        """The unit of time in which the frames lie, in seconds."""
+    def timing(self) -> tuple[Fraction, Fraction]:
+        """The unit of time in which the frames lie, in seconds, and how many there are a second, on average."""
+        rate = Fraction(self.rate).limit_denominator(1001)
         if self.is_numbered:
-            return 1 / Fraction(self.rate).limit_denominator(1001)
+            return 1 / rate, rate
         if is_picture(self.name):
-            return Fraction(1, 1000)
+            return Fraction(1, 1000), rate
         with self._opened() as (_, stream):
-            return stream.time_base
+            return stream.time_base, stream.average_rate or rate
 
     def _numbered(self) -> Iterator[Frame]:
-        shape = None
+        shape, (unit, _) = None, self.timing()
         for number, path in enumerate(self.files, 1):
             if number < self.span.first:
                 pixels = np.empty((0, 0, 3))  # which nobody looks at
@@ -158,7 +159,7 @@ class Clip:
                 if pixels.shape != shape:
                     sizes = f"{pixels.shape[1]} x {pixels.shape[0]} pixels, the first {shape[1]} x {shape[0]}"
                     raise ImageError(f"{path}: has {sizes}; the images of a film must be of one size")
-            yield Frame(number, (number - 1) * self.time_base(), pixels)
+            yield Frame(number, (number - 1) * unit, pixels)
 
     def _animated(self) -> Iterator[Frame]:
         seconds = Fraction(0)
@@ -204,8 +205,10 @@ class Clip:
                     before = seconds or Fraction(0)
                     wanted = number >= self.span.first
                     yield Frame(number, before, _pixels(frame, stream) if wanted else np.empty((0, 0, 3)))
-            if number < stream.frames and not self.problem:
-                self.problem = f"ends after {number} of its {stream.frames} frames"
+            promised = _count(stream) or 0
+            # Where it is reckoned from the duration, that may be of the sound.
+            if number < (stream.frames or 0.95 * promised - 2) and not self.problem:
+                self.problem = f"ends after {number} of its {promised} frames"
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple["av.container.InputContainer", "av.VideoStream"]]:
@@ -459,16 +462,17 @@ def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Frame]) -
     height, width = first.pixels.shape[:2]
     if form.pixels == "yuv420p":  # whose colours are for 2 x 2 pixels
         height, width = height + height % 2, width + width % 2
-    unit = Fraction(1, 100) if form.container == "gif" else clip.time_base()
+    unit, rate = clip.timing()
+    unit = Fraction(1, 100) if form.container == "gif" else unit
     loops = {} if form.sound else {"loop": "0"}
     with av.open(file, "w", format=form.container, options=loops) as output:
-        stream = output.add_stream(form.codec, options=form.options)
+        stream = output.add_stream(form.codec, rate=rate, options=form.options)
         context = stream.codec_context
         context.width, context.height, context.time_base, context.pix_fmt = width, height, unit, form.pixels
         if form.pixels == "yuv420p":
             context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709
         sound = _Sound(output, form, clip, first.seconds)
-        palettes = _palettes(width, height, unit) if form.container == "gif" else None
+        palettes = _palettes(width, height, unit) if form.pixels == "pal8" else None
         latest, seconds, step = -1, Fraction(0), Fraction(1, USUAL_RATE)
         with contextlib.closing(sound):
             for frame in itertools.chain([first], frames):
@@ -561,7 +565,7 @@ def _to_frame(pixels: np.ndarray, height: int, width: int, form: str) -> "av.Vid
     whole = np.pad(images.to_bytes(pixels), missing, mode="edge")
     frame = av.VideoFrame.from_ndarray(whole, format="rgb24")
     space = Colorspace.ITU709 if form == "yuv420p" else None
-    return frame if form == "rgb24" else frame.reformat(format=form, dst_colorspace=space)
+    return frame if form == "pal8" else frame.reformat(format=form, dst_colorspace=space)
 
 
 def _palettes(width: int, height: int, unit: Fraction) -> "av.filter.Graph":
