@@ -139,7 +139,7 @@ class Clip:
         return None if math.isinf(last) else max(last - self.span.first + 1, 1)
 
     def timing(self) -> tuple[Fraction, Fraction]:
-        """The unit of time in which the frames lie, in seconds, and how many there are a second, on average."""
+        """The unit of time in which the frames lie, in seconds, and how many come a second."""
         rate = Fraction(self.rate).limit_denominator(1001)
         if self.is_numbered:
             return 1 / rate, rate
