@@ -17,6 +17,8 @@ from styling.runs import Run
 from styling.settings import Settings
 from vgg import Network
 
+LEAST_AGREEMENT = 0.3  # of two frames of one scene, as a share of the pixels; of others it is 0.15 at most
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -69,8 +71,9 @@ def predict(content: np.ndarray, before: Sequence[Frame], frames_back: Sequence[
         frame = before[-back]
         there = flow.between(content, frame.content)
         agrees = flow.agreement(there, flow.between(frame.content, content))
-        if flow.is_cut(content, frame.content, there, agrees):
-            continue
+        agrees &= flow.alike(content, flow.warp(frame.content, there))
+        if agrees.mean() < LEAST_AGREEMENT:
+            continue  # a cut
         sure = agrees & ~flow.boundaries(there)
         new = (agrees & ~shown) | (sure & ~trusted)
         pixels[new] = flow.warp(frame.picture, there)[new]

@@ -11,7 +11,7 @@ import numpy as np
 from styling.images import to_bytes
 
 LEAST_SIDE = 16  # pixels, for which DIS finds a flow; a smaller frame is taken as if nothing moved
-CUT_AGREEMENT, CUT_DIFFERENCE = 0.3, 40.0  # share of the pixels; grey levels
+AROUND, MOST_DIFFERENCE = 5, 12.0  # pixels; grey levels
 
 
 def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -58,10 +58,14 @@ def boundaries(flow: np.ndarray) -> np.ndarray:
     return sum(step**2 for step in steps) > 0.01 * np.sum(flow**2, axis=-1) + 0.002
 
 
-def is_cut(here: np.ndarray, there: np.ndarray, flow: np.ndarray, agrees: np.ndarray) -> bool:
-    """Whether two frames show different things: the flows agree hardly anywhere, or lead to other colours."""
-    difference = np.abs(here - warp(there, flow))[agrees]
-    return agrees.mean() < CUT_AGREEMENT or difference.mean() > CUT_DIFFERENCE
+def alike(here: np.ndarray, warped: np.ndarray) -> np.ndarray:
+    """Where a frame and another, warped onto it, have the same colours, or nearly: bool [H, W].
+
+    Ruder et al. do not ask for this. Behind what moves, both flows may agree on being wrong, and what moved
+    would leave a trail of itself.
+    """
+    difference = np.abs(here - warped).mean(axis=-1)
+    return cv2.blur(difference, (AROUND, AROUND)) < MOST_DIFFERENCE
 
 
 def _gradient(values: np.ndarray) -> tuple[np.ndarray, ...]:

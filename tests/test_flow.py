@@ -71,16 +71,13 @@ def test_the_edge_of_what_moves_is_a_boundary_and_nothing_else():
     assert not found[12:18, 18:24].any() and not found[:8].any()
 
 
-def test_another_scene_is_a_cut_and_the_same_moved_is_none():
-    here, other = smooth_image(96, 120), smooth_image(96, 120, seed=1)
-    moved = flow.warp(here, constant_flow(96, 120, 5, 3))
-
-    def is_cut(there):
-        motion = flow.between(here, there)
-        return flow.is_cut(here, there, motion, flow.agreement(motion, flow.between(there, here)))
-
-    assert is_cut(other) and is_cut(255 - here) and is_cut(np.zeros_like(here))
-    assert not is_cut(moved) and not is_cut(here)
+def test_other_colours_are_not_alike_and_small_differences_are():
+    here = smooth_image(40, 50)
+    other = here + np.random.default_rng(0).normal(0, 8, here.shape).astype(np.float32)
+    assert flow.alike(here, other).all()
+    other[10:30, 20:40] += 40
+    found = flow.alike(here, other)
+    assert not found[11:29, 21:39].any() and found[:8].all() and found[:, :18].all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (30, 1), (15, 90)])
