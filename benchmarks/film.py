@@ -8,6 +8,9 @@ temporal error is the mean squared difference between a frame and the one before
 moved, in grey levels squared, where both show the same thing.
 """
 
+import argparse
+import statistics
+import sys
 import time
 from collections import deque
 from dataclasses import replace
@@ -17,6 +20,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 
 
 class Scene:
@@ -124,3 +128,40 @@ def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
         motion, same = scene.motion(t)
         found.append(float(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2)))
     return found
+
+
+def main() -> None:
+    """Paint the clip in both ways, write the pictures, and print what is told of them."""
+    from styling.device import configure
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="a folder for the pictures")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--iterations", type=int, default=None, help="of a frame, instead of the recipe's")
+    parser.add_argument("--network", default="small")
+    parser.add_argument("--style", type=Path, default=ROOT / "data" / "mosaic.jpg")
+    options = parser.parse_args()
+    configure("cpu", None)
+    import vgg
+    from styling import images, networks
+    from styling.settings import Settings
+
+    network = vgg.load(networks.find(options.network))
+    scene = Scene(options.width, options.width * 9 // 16)
+    frames = [scene.frame(t) for t in range(options.frames)]
+    settings = Settings.from_recipe("best", network, seed=1)
+    if options.iterations:
+        settings = replace(settings, frame_iterations=options.iterations)
+    options.output.mkdir(exist_ok=True)
+    print("| | temporal error | style loss | seconds a frame (median) |\n| --- | --- | --- | --- |")
+    for name in ("frame by frame", "film"):
+        found = paint(frames, images.read(options.style), network, settings, name == "film")
+        for i, picture in enumerate(found["pictures"]):
+            images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture)
+        error, style = np.mean(temporal_errors(scene, found["pictures"])), np.mean(found["styles"][1:])
+        print(f"| {name} | {error:.1f} | {style:.4f} | {statistics.median(found['seconds'][1:]):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
