@@ -8,11 +8,13 @@ what is wrong on the command line or with the names on it, 1 for what is found i
 """
 
 import argparse
+import contextlib
 import math
 import os
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,14 +23,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from styling import images, networks, paths, recipes, report, states
+from styling import images, networks, paths, recipes, report, states, video
 from styling.errors import DivergedError, NetworkError, StateError, StyleError
 from styling.flags import build_parser
 from styling.images import Images
 from styling.jobs import Job, beside, input_names, named_images, output_names, plan, progress_flags
 from styling.process import explain, loading_tensorflow, run_command, silent_stderr, stopped, uninterrupted
 from styling.recorder import Recorder
-from styling.settings import Running, content_size, sizes_in_use
+from styling.settings import Running, Settings, content_size, sizes_in_use
 
 if TYPE_CHECKING:
     from styling.runs import Run
@@ -49,7 +51,8 @@ def work(options: argparse.Namespace) -> int:
     job = plan(options)
     if job.is_batch:
         options.output.mkdir(exist_ok=True)
-    paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume)
+    endings = video.FORMATS if job.film else images.FORMATS
+    paths.check_names(input_names(job), output_names(job), options.overwrite, options.resume, endings)
     return paint_all(job)
 
 
@@ -60,6 +63,8 @@ def paint_all(job: Job) -> int:
     made.
     """
     options = job.options
+    if job.film:
+        return paint_film(job, *job.film)
     if not job.is_batch:
         named = read_images(job)
         check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
@@ -85,18 +90,19 @@ def paint_all(job: Job) -> int:
     return min(failures, 1)
 
 
-def read_images(job: Job) -> Named:
+def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     """The images of a job for one picture, no larger than its settings have use for.
 
-    Raises ImageError or OSError.
+    model: the (height, width) that decides the picture's, if that is not an image of the job. Raises
+    ImageError or OSError.
     """
     options, settings = job.options, job.settings
     scales = settings.scales_of_styles(len(options.styles))
-    names = [("content", job.contents[0], None)]
+    names = [("content", content, None) for content in job.contents]
     names += [("styles", *style) for style in zip(options.styles, scales, strict=True)]
     names += [("initial", options.initial, None)]
     masks = [(flag, path) for flag, path in named_images(options) if flag in images.MASKS]
-    found, model = [], None
+    found = []
     with silent_stderr():  # which libtiff writes to
         for flag, path, scale in names:
             if path:
@@ -152,6 +158,74 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
         line += f"; saved the settings in {path}"
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
     return follow(run, job, record, line)
+
+
+def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
+    """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
+    options = job.options
+    say = report.print_line if not options.quiet else lambda line: None
+    with contextlib.closing(clip.frames()) as frames:
+        first = next(frames).pixels
+    named = read_images(job, first.shape[:2])
+    _, network = start(job)
+    layers = {layer.name for layer in network.layers}
+    try:
+        settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
+        settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
+        digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
+        record = {"network": network.sha256, "images": digests}
+        store.begin(record | recipes.to_table(settings, Running()), options.overwrite)
+        say(networks.describe(job.network, job.instead_of, lacking))
+        given = Images.named((flag, pixels) for flag, _, pixels in named)
+        last, stop = paint_frames(clip, store, given, network, settings, options.quiet)
+    except NetworkError as error:
+        raise NetworkError(f"{job.network}: {error}") from None
+    count = last - clip.span.first + 1
+    kept = f"{count} frames are in {store.folder}"
+    if stop is not None:
+        complain(f"interrupted; {kept}, and the same command goes on from there")
+        return stopped(stop)
+    if clip.problem:
+        complain(f"{clip.name}: {clip.problem}; painted as far as it can be read")
+    written = video.write(options.output, clip, store, settings, options.overwrite)
+    if clip.sound_problem:
+        complain(f"{clip.name}: {clip.sound_problem}")
+    say(f"wrote {written}; its {kept}" if written != store.folder else f"wrote {kept}")
+    return 0
+
+
+def paint_frames(
+    clip: video.Clip, store: video.Store, given: Images, network: "Network", settings: Settings, quiet: bool
+) -> tuple[int, KeyboardInterrupt | None]:
+    """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
+    import stylize
+    from styling import films
+
+    last = store.done(clip.span.first)
+    reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
+    before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
+    frame = size = None
+    try:
+        with contextlib.closing(clip.frames()) as frames:
+            for frame in frames:
+                if frame.number <= last - before.maxlen:
+                    continue
+                size = size or content_size(*frame.pixels.shape[:2], settings)
+                content = images.resize(frame.pixels, *size)
+                if frame.number > last:
+                    for progress in stylize.follow(films.resolve(content, given, before, network, settings)):
+                        reporter(progress)
+                    store.write(frame.number, progress.result())
+                    last = frame.number
+                    reporter.is_done()
+                before.append(films.Frame(content, store.read(frame.number)))
+    except KeyboardInterrupt as stop:
+        return last, stop
+    except DivergedError as error:
+        raise StyleError(f"frame {frame.number}: {error}") from None
+    finally:
+        reporter.close()
+    return last, None
 
 
 def identify(named: Named) -> list[tuple[str, str, str]]:

@@ -114,7 +114,9 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
             continue
         with device_errors(*scale.size):
             own, layout = resized(given, scale), masks.layout(given, settings, scale)
-            objective = build_objective(own.content, own.styles, run.network, settings, scale.size, layout)
+            objective = build_objective(
+                own.content, own.styles, run.network, settings, scale.size, layout, own.warped
+            )
             if begins:
                 x = (
                     _enlarged(state.x, scale.size)
@@ -212,12 +214,8 @@ def resized(given: Images, scale: Scale) -> Images:
         for image in (given.content, given.initial)
     )
     styles = zip(given.styles, scale.styles, strict=True)
-    return replace(
-        given,
-        content=content,
-        styles=tuple(images.resize(style, *size) for style, size in styles),
-        initial=initial,
-    )
+    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
+    return replace(given, content=content, styles=resized_styles, initial=initial)
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
@@ -298,6 +296,7 @@ class Objective:
     content_layers: the factors of the layers' mean squared differences. content_guides: the weights of their
     positions, [1, h, w, 1], if these differ. terms: the terms that compare with the styles, by name, one for
     each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None for none.
+    warped: the frame before with its trust, [1, H, W, 4], for a frame of a film.
     """
 
     network: Network
@@ -311,12 +310,14 @@ class Objective:
     tv_weight: float
     tv_reduction: str
     painted: tf.Tensor | None = None
+    temporal_weight: float = 0.0
+    warped: tf.Tensor | None = None
 
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """x [1, H, W, 3], minus the mean pixel, all in one -> weighted scalars by name, as Settings.losses
         has them."""
         features = self.network.features(x, self.layers, self.pooling)
-        local = self.local(x, features, self.content[0])
+        local = self.local(x, features, self.content[0], warped=self.warped)
         return self.ordered(local, self.compared(self.statistics(features)))
 
     @property
@@ -332,10 +333,12 @@ class Objective:
         content: Features,
         parts: Parts | None = None,
         part: losses.Part | None = None,
+        warped: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """The terms that are sums over positions, content and tv, of a picture or a window of it.
+        """The terms that are sums over positions, content, tv and temporal, of a picture or a window of it.
 
-        parts, part: what counts in the window's feature maps and in the window itself.
+        parts, part: what counts in the window's feature maps and in the window itself. warped: the window of
+        self.warped.
         """
         of = parts or dict.fromkeys(self.content_layers)
         terms = [
@@ -343,10 +346,13 @@ class Objective:
             * losses.content(features[layer], content[layer], of[layer], self.content_guides.get(layer))
             for layer, weight in self.content_layers.items()
         ]
-        return {
+        found = {
             "content": self.content_weight * sum(terms, tf.zeros([])),
             "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction, part),
         }
+        if warped is not None:
+            found["temporal"] = self.temporal_weight * losses.temporal(x, warped, self.tv_reduction, part)
+        return found
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
         """What the other terms compare, by their names; sums over positions as well."""
@@ -364,7 +370,7 @@ class Objective:
     @staticmethod
     def ordered(local: dict[str, tf.Tensor], compared: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """All terms in the order of Settings.losses, and their total."""
-        terms = {"content": local["content"], **compared, "tv": local["tv"]}
+        terms = {"content": local["content"]} | compared | local
         return terms | {"total": sum(terms.values())}
 
 
@@ -375,12 +381,13 @@ def build_objective(
     settings: Settings,
     size: tuple[int, int] | None = None,
     layout: masks.Layout | None = None,
+    warped: images.Warped | None = None,
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
     size: (height, width) of the picture; the content's by default. layout: how the styles share it out; by
-    default, all of them the whole. Images larger than settings.tile are looked at by tiles. Raises
-    NetworkError as stylize() does, StyleError where the content's features find no room.
+    default, all of them the whole. warped: of that size. Images larger than settings.tile are looked at by
+    tiles. Raises NetworkError as stylize() does, StyleError where the content's features find no room.
     """
     size = size or content.shape[:2]
     if settings.padding == "edge":
@@ -413,6 +420,8 @@ def build_objective(
         tv_weight=settings.tv_weight,
         tv_reduction=settings.tv_reduction,
         painted=None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0),
+        temporal_weight=settings.temporal_weight,
+        warped=warped and tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1),
     )
 
 

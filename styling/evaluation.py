@@ -72,7 +72,8 @@ def _by_tiles(objective: "Objective") -> Evaluate:
         with tf.GradientTape() as tape:
             tape.watch(window)
             features, parts = maps(window, place)
-            terms = objective.local(window, features, content, parts, tiling.part(place))
+            warped = None if objective.warped is None else tiling.cut(objective.warped, place)
+            terms = objective.local(window, features, content, parts, tiling.part(place), warped)
             sources = [*terms.values(), *tf.nest.flatten(objective.statistics(features, parts))]
         seeds = [*(tf.ones_like(term) for term in terms.values()), *upstream]
         return terms, tape.gradient(sources, window, output_gradients=seeds, unconnected_gradients=ZERO)

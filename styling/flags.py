@@ -30,6 +30,7 @@ GROUPS = (
     "sizes",
     "what is minimised",
     "how it is minimised",
+    "video",
     "running",
 )
 WHITE = "white.png"  # among what ships
@@ -124,10 +125,12 @@ def build_parser() -> Parser:
         type=Path,
         metavar="IMAGE",
         required=True,
-        help="the picture to write: png, jpg, webp, tif or bmp; a folder for several contents",
+        help="the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as "
+        "mp4, mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png",
     )
     add_switch(groups["images and files"], "--overwrite", "replace files that exist")
     add_settings(groups)
+    add_film(groups["video"])
     add("--download", action=Download, nargs=0, help="fetch vgg19, the published network (550 MB), and exit")
     add(
         "--checkpoint-output",
@@ -196,7 +199,10 @@ def new_parser(
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     add = groups["images and files"].add_argument
-    content_help = "the photograph; several, or a folder, are painted one after the other"
+    content_help = (
+        "the photograph; several, or a folder, are painted one after the other; a film, or its frames as a "
+        "folder or as in/%%04d.png, if --output is one"
+    )
     add_files(groups["images and files"], "--content", content_help, "IMAGE")
     add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
     initial_help = "image to start from (default: noise)"
@@ -236,6 +242,14 @@ def add_save_iterations(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--save-state-iterations", type=int, metavar="N", default=None, help=text)
 
 
+def add_film(group: argparse._ArgumentGroup) -> None:
+    """The flags for films that are no settings."""
+    span_help = "the frames to paint, counted from 1, for a try; either may be left out (default: all)"
+    group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
+    rate_help = "frames a second of numbered images (default: 25)"
+    group.add_argument("--frame-rate", type=float, metavar="F", default=None, help=rate_help)
+
+
 def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
     """A flag that is off unless it is given."""
     group.add_argument(flag, action="store_true", default=False, help=text)
@@ -248,9 +262,9 @@ def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
 
 
 def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
-    """The flags of all settings but some."""
+    """The flags of all settings but some, and those of groups that are not here."""
     for name, field in FIELDS.items():
-        if "group" in field.metadata and name not in without:
+        if field.metadata.get("group") in groups and name not in without:
             add_setting(groups[field.metadata["group"]], field)
 
 

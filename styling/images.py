@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import imageio.v3 as iio
 import numpy as np
@@ -51,7 +51,8 @@ DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 HEIC = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)he[iv][cxms]")
 AVIF = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)avi[fs]")
 RAW = "a camera's raw file", "develop it, and save it as JPEG or PNG"
-EXPORT, FRAME = "export it as PNG", "save one of its frames as PNG"
+EXPORT = "export it as PNG"
+VIDEO = "a video", "name a video for --output as well, as painted.mp4, or save one of its frames as PNG"
 # What people pass that is not read here: how such a file begins, what it is, and what to do.
 KINDS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
@@ -62,8 +63,8 @@ KINDS = [
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript, a drawing", EXPORT),
         (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile, a drawing", EXPORT),
         (rb"....ftypcrx|II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|IIR[OS]\x08|MMOR|IIU\0|FOVb|\0MRM", *RAW),
-        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", "a video", FRAME),
-        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", "a video", FRAME),
+        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", *VIDEO),
+        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", *VIDEO),
         (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", "save it as PNG or JPEG"),
         (rb"v/1\x01|#\?RADIANCE", "an image of high dynamic range", "save it as PNG with 16 bits a colour"),
         (rb"gimp xcf", "GIMP's own XCF", EXPORT),
@@ -77,12 +78,23 @@ FLAGS = ("content", "styles", "initial", "style_masks", "style_guides", "content
 LISTS, MASKS = ("styles", "style_masks", "style_guides"), FLAGS[3:]
 
 
+class Warped(NamedTuple):
+    """The painted frame before, as the film's motion has moved it, and where that can be trusted.
+
+    pixels: float32 [H, W, 3], RGB 0..255. trust: float32 [H, W], 0..1. Both are of the picture's size.
+    """
+
+    pixels: np.ndarray
+    trust: np.ndarray
+
+
 @dataclass(frozen=True)
 class Images:
     """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size; masks float32 [H, W], 0..1.
 
     style_masks, style_guides: where each style paints the picture, and the part of its painting that it is
     taken from; None for all of it. One of either is for all styles. content_mask: what stays as it is.
+    warped: for a frame of a film, what it is to be like.
     """
 
     content: np.ndarray | None = None
@@ -91,6 +103,7 @@ class Images:
     style_masks: tuple[np.ndarray | None, ...] = ()
     style_guides: tuple[np.ndarray | None, ...] = ()
     content_mask: np.ndarray | None = None
+    warped: Warped | None = None
 
     @classmethod
     def named(cls, pairs: Iterable[tuple[str, np.ndarray]]) -> "Images":
@@ -263,6 +276,11 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     check_size(path, *image.shape[:2])
     encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
     return write_whole(path, lambda file: file.write(encoded), overwrite)
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file that begins so is a video."""
+    return any((what, advice) == VIDEO for pattern, what, advice in KINDS if pattern.match(head))
 
 
 def _check_kind(head: bytes) -> None:

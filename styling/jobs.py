@@ -13,11 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from styling import checks, networks, paths, recipes, states
+from styling import checks, networks, paths, recipes, states, video
 from styling.errors import RecipeError, SettingsError, StateError
 from styling.flags import settings_of
 from styling.images import FLAGS, LISTS
 from styling.settings import FIELDS, Running, Settings
+
+PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Job:
     contents, outputs: of each picture; a content may be None. is_batch: whether they are of several
     photographs, or a folder. vgg16: weights that take the settings' places if the network is a VGG-16, which
     shows once it is loaded. instead_of: the network that the recipe is for, if it is not here. given:
-    settings that stay as they are, whatever the network lacks. saved: the run to go on with.
+    settings that stay as they are, whatever the network lacks. saved: the run to go on with. film: what a
+    film is made of, and where its frames are kept, if it is one; it has no contents, and no outputs but a
+    video.
     """
 
     options: argparse.Namespace
@@ -41,11 +45,12 @@ class Job:
     instead_of: str | None
     given: frozenset[str]
     saved: states.Saved | None = None
+    film: tuple[video.Clip, video.Store] | None = None
 
     @property
     def left(self) -> list[tuple[Path | None, Path]]:
         """The contents and outputs that are still to be made: in a batch, those that are there are done."""
-        pairs = zip(self.contents, self.outputs, strict=True)
+        pairs = zip(self.contents or (None,) * len(self.outputs), self.outputs, strict=True)
         skips = self.is_batch and not self.options.overwrite
         return [(content, output) for content, output in pairs if not (skips and output.exists())]
 
@@ -85,11 +90,61 @@ def plan(options: argparse.Namespace) -> Job:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
-    contents, outputs, is_batch = pictures(options, settings)
+    film = plan_film(options, settings, flags)
+    if film:
+        contents, outputs, is_batch = (), film_outputs(options.output), False
+    else:
+        contents, outputs, is_batch = pictures(options, settings)
     given = frozenset(flags if options.recipe else FIELDS)
     return Job(
-        options, contents, outputs, is_batch, settings, vgg16, running, network, instead_of, given, saved
+        options,
+        contents,
+        outputs,
+        is_batch,
+        settings,
+        vgg16,
+        running,
+        network,
+        instead_of,
+        given,
+        saved,
+        film,
     )
+
+
+def plan_film(
+    options: argparse.Namespace, settings: Settings, flags: dict[str, object]
+) -> tuple[video.Clip, video.Store] | None:
+    """What a film is made of and where its frames are kept; None where no film is asked for."""
+    if len(options.content) != 1 or not video.asks_for_film(options.content[0], options.output):
+        if options.output.suffix.lower() in video.FORMATS.keys() - paths.FORMATS:
+            raise SettingsError("content", f"must name one film, since {options.output} is one")
+        of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
+        for flag in (*of_films, *(flag for flag in ("frames", "frame_rate") if getattr(options, flag))):
+            raise SettingsError(flag, "goes with a film only; name one with --content and --output")
+        return None
+    for flag in ("checkpoint_output", "save_recipe", "save_state", "resume", *PROGRESS_FLAGS):
+        if getattr(options, flag, False):
+            raise SettingsError(flag, "goes with one picture only; a film goes on by itself when run again")
+    for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
+        if importlib.util.find_spec(module) is None:
+            raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
+    files, is_numbered = video.plan_content(options.content[0])
+    if options.frame_rate is not None:
+        if not is_numbered:
+            raise SettingsError("frame_rate", f"is for numbered images; {files[0]} has its own")
+        checks.number("frame_rate", options.frame_rate, low=0, low_open=True, high=1000)
+    span = video.Span.parse(options.frames or ":")
+    clip = video.Clip(files, is_numbered, span, options.frame_rate or video.USUAL_RATE)
+    return clip, video.store(options.output, settings.preserve_colors)
+
+
+def film_outputs(output: Path) -> tuple[Path, ...]:
+    """The file that a film is written to, if it is one file."""
+    if output.suffix.lower() in video.FORMATS and not video.is_numbered(output):
+        return (output,)
+    paths.check_folder("output", video.pattern(output).parent)
+    return ()
 
 
 def pictures(
@@ -204,6 +259,8 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     """Every file that the run will read, with the flag that names it."""
     options = job.options
     yield "network", job.network
+    for path in job.film[0].files if job.film else ():
+        yield "content", path
     for content, _ in job.left:
         if content:
             yield "content", content

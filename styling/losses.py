@@ -208,6 +208,18 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
     return tf.add_n(terms) if terms else tf.zeros([])
 
 
+def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
+    """Mean (or sum) of squared differences to the frame before, warped, where that can be trusted.
+
+    warped: [1, H, W, 4], the frame like x and, last, how much each pixel counts, 0..1. reduction: as
+    total_variation() has it; means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
+    """
+    size = _size(x, part)
+    squares = warped[..., 3:] * tf.math.squared_difference(x, warped[..., :3])
+    counted = squares if part is None else part.core(squares)
+    return tf.reduce_sum(counted) / {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
+
+
 def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
     """Each value's next one along an axis less itself, [1, H, W - 1, C] sideways."""
     _, height, width, channels = x.shape

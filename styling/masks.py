@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
-import tensorflow as tf
 from PIL import Image
 
 from styling.errors import ImageError
 from styling.images import Images
+from styling.quiet import tf
 from styling.settings import Settings
 from vgg import POOLS, Network
 

@@ -5,7 +5,7 @@ Each check raises SettingsError with the name of the flag that named the file.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from styling.errors import SettingsError
@@ -21,10 +21,11 @@ def check_names(
     outputs: Iterable[tuple[str, Path]],
     overwrite: bool,
     own: Path | None = None,
+    endings: Collection[str] = tuple(FORMATS),
 ) -> None:
     """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path.
 
-    own: an output that may exist.
+    own: an output that may exist. endings: those that images may have.
     """
     taken, folders = {}, {}
     for flag, path in inputs:
@@ -35,7 +36,7 @@ def check_names(
         if real in taken:
             raise SettingsError(flag, f"{path} {taken[real]}; give another name")
         taken[real] = f"is written by --{flag.replace('_', '-')} too"
-        check_output(flag, path, overwrite or path == own)
+        check_output(flag, path, overwrite or path == own, endings)
         folders[os.path.dirname(real)] = flag, path
     for flag, path in folders.values():
         try:
@@ -83,7 +84,7 @@ def check_input(flag: str, path: Path) -> None:
         raise SettingsError(flag, f"{path}: {error.strerror}") from None
 
 
-def check_output(flag: str, path: Path, overwrite: bool) -> None:
+def check_output(flag: str, path: Path, overwrite: bool, endings: Collection[str] = tuple(FORMATS)) -> None:
     """Raise unless `path` may be written: new or to be replaced, and of a known format if it is an image."""
     try:
         if path.is_dir():
@@ -100,9 +101,9 @@ def check_output(flag: str, path: Path, overwrite: bool) -> None:
         raise SettingsError(flag, f"{path} cannot be written: {error.strerror}") from None
     if flag == "save_recipe" and path.suffix != ".toml":
         raise SettingsError(flag, f"{path} must end in .toml, as recipes do")
-    if flag in IMAGE_FLAGS and path.suffix.lower() not in FORMATS:
+    if flag in IMAGE_FLAGS and path.suffix.lower() not in endings:
         ending = f"the ending {path.suffix}" if path.suffix else "no ending"
-        raise SettingsError(flag, f"{path} has {ending}; use one of {' '.join(FORMATS)}")
+        raise SettingsError(flag, f"{path} has {ending}; use one of {' '.join(endings)}")
 
 
 def checkpoint_paths(pattern: str, every: int, iterations: int) -> list[Path]:

@@ -134,6 +134,58 @@ class Pace:
         return left * statistics.median(self._seconds) if self._seconds else None
 
 
+class FilmReporter:
+    """Shows how far a film is: a bar on stderr where that is a terminal, else lines on stdout.
+
+    total: its frames, as far as that is known. done: those that were painted before.
+    """
+
+    def __init__(self, total: int | None, done: int, quiet: bool) -> None:
+        self._total, self._done, self._quiet = total, done, quiet
+        self._bar = None if quiet or sys.stderr is None or not sys.stderr.isatty() else _bar()
+        self._seconds: deque[float] = deque(maxlen=SAMPLES)  # a frame
+        self._started = self._began = time.monotonic()
+        self._next_update = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        """Show where the frame at hand stands, if that is due."""
+        if self._bar is None or time.monotonic() < self._next_update:
+            return
+        self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
+        part = 1 - progress.pixels_left / sum(scale.pixels for scale in progress.scales)
+        passed = tqdm.format_interval(time.monotonic() - self._started)
+        left = self._left(part)
+        to_go = "?" if left is None else tqdm.format_interval(left)
+        text = f"frame {self._done + 1} of {self._total or '?'} [{passed}, {to_go} left]"
+        self._bar.set_description_str(text, refresh=False)
+        self._bar.n = (self._done + part) / max(self._total, self._done + 1) if self._total else 0
+        self._bar.refresh()
+
+    def is_done(self) -> None:
+        """The frame at hand is painted."""
+        now = time.monotonic()
+        self._seconds.append(now - self._began)
+        self._began = now
+        self._done += 1
+        if self._quiet or self._bar is not None or self._done % max((self._total or 100) // LINES, 1):
+            return
+        left = self._left(0)
+        to_go = "" if left is None else f", {seconds(left)} left"
+        print_line(f"frame {self._done} of {self._total or '?'}, {seconds(now - self._started)}{to_go}")
+
+    def _left(self, part: float) -> float | None:
+        """The seconds that are left, with this part of the frame at hand painted; None if not known."""
+        if not (self._seconds and self._total):
+            return None
+        # The median, since a frame that starts afresh takes several times as long.
+        return max(self._total - self._done - part, 0) * statistics.median(self._seconds)
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+
+
 def shorter(seconds: float, settings: Settings, size: tuple[int, int]) -> str:
     """How a run of so many seconds, for a picture of this size, (height, width), would be shorter."""
     if settings.height or size[1] < 2 * LEAST_WIDTH:

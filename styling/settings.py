@@ -76,6 +76,7 @@ def setting(
 
 sizes = partial(setting, "sizes")
 minimised = partial(setting, "what is minimised")
+video = partial(setting, "video")
 search = partial(setting, "how it is minimised")
 running = partial(setting, "running")
 
@@ -314,6 +315,28 @@ class Settings:
         partial(checks.count, low=0),
         metavar="N",
         unset="a new one each time",
+    )
+
+    temporal_weight: float = video(
+        1000.0,
+        "weight of a frame's likeness to those before it, moved as the film moves; more flickers less; "
+        "--tv-reduction goes for this too",
+        not_negative,
+        metavar="F",
+    )
+    frame_iterations: int | None = video(
+        None,
+        "updates of each frame that goes on from the one before; others have all --iterations",
+        checks.count,
+        metavar="N",
+        unset="a quarter of --iterations",
+    )
+    frames_back: tuple[int, ...] = video(
+        (1, 2, 4),
+        "frames that a frame is to be like, counted back from it; a later one fills in what those before it "
+        "do not show",
+        checks.shifts,
+        metavar="N",
     )
 
     def __post_init__(self) -> None:

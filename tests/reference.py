@@ -218,6 +218,15 @@ def blend_weights(weights):
     return weights / weights.sum()
 
 
+def temporal(x, warped, trust):
+    """Mean of trust * (x - warped)^2, and its gradient for x (Ruder et al. 2016, eq. 7).
+
+    x, warped [H, W, 3]; trust [H, W].
+    """
+    weight = trust[:, :, None] / x.size
+    return (weight * (x - warped) ** 2).sum(), 2 * weight * (x - warped)
+
+
 def differences(x):
     """Total variation's differences of neighbours: vertical [H-1, W, 3] and horizontal [H, W-1, 3]."""
     return x[1:] - x[:-1], x[:, 1:] - x[:, :-1]

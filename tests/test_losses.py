@@ -192,3 +192,16 @@ def test_a_single_pixel_has_no_variation(reduction):
     assert losses.total_variation(tf.ones([1, 1, 1, 3]), reduction) == 0
     pair = tf.constant([[[[0.0, 0, 0]], [[3.0, 3, 3]]]])
     assert losses.total_variation(pair, reduction) == {"mean": 9, "sum": 27}[reduction]
+
+
+@few
+@given(sizes, seeds)
+def test_the_temporal_loss_is_the_models_with_its_gradient(size, seed):
+    rng = np.random.default_rng(seed)
+    x, before, trust = rng.normal(size=(*size, 3)), rng.normal(size=(*size, 3)), rng.uniform(size=size)
+    target = tensor(np.concatenate([before, trust[..., None]], -1))
+    expected, expected_gradient = reference.temporal(x, before, trust)
+    for name, factor in {"mean": 1, "sum": x.size, "relative": 1 / 255**2}.items():
+        found, gradient = value_and_gradient(lambda F, name=name: losses.temporal(F, target, name), x)
+        assert found == pytest.approx(factor * expected, rel=1e-4, abs=1e-9)
+        np.testing.assert_allclose(gradient, factor * expected_gradient, rtol=1e-4, atol=1e-7 * factor)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 from conftest import ROOT, random_image
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ import vgg
 from styling import limits, memory, runs, tiles
 from styling.errors import MemoryLimitError, SettingsError
 from styling.evaluation import evaluation
-from styling.images import Images
+from styling.images import Images, Warped
 from styling.settings import Settings
 from stylize import build_objective, stylize
 from vgg import Layer
@@ -64,6 +65,27 @@ def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, data):
     assert list(tiled) == list(whole)
     for name, loss in whole.items():
         assert float(tiled[name]) == pytest.approx(float(loss), rel=1e-4, abs=1e-9), name
+    assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "relative"])
+def test_likeness_to_the_frame_before_is_the_same_by_tiles(network, reduction):
+    content, style, before = (random_image(75, 58, seed) for seed in (1, 2, 3))
+    warped = Warped(before, np.random.default_rng(4).uniform(size=(75, 58)).astype(np.float32))
+    x, run = network.preprocess(random_image(75, 58, 5)), Settings(tv_reduction=reduction, tv_weight=1e-3)
+    (whole, gradient), (tiled, tiled_gradient) = (
+        evaluation(
+            build_objective(content, [style], network, dataclasses.replace(run, tile=tile), warped=warped)
+        )(x)
+        for tile in (0, 20)
+    )
+    assert list(whole) == list(tiled) == ["content", "style", "tv", "temporal", "total"]
+    image = x.numpy()[0] + network.mean_pixel
+    expected, _ = reference.temporal(image.astype(float), before, warped.trust)
+    factor = {"mean": 1, "sum": image.size, "relative": 1 / 255**2}[reduction]
+    assert float(whole["temporal"]) == pytest.approx(run.temporal_weight * factor * expected, rel=1e-4)
+    for name, loss in whole.items():
+        assert float(tiled[name]) == pytest.approx(float(loss), rel=1e-4), name
     assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
 
 

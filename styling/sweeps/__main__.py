@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from styling.sweeps.pool import Pool
 
 RECORD = {"title": str, "threads": int, "count": int, "runs": list}  # what sweep.toml has, at least
-GROUPS = ("the sweep", *(title for title in flags.GROUPS if title != "stopping and going on"))
+GROUPS = ("the sweep", *(title for title in flags.GROUPS if title not in ("stopping and going on", "video")))
 OUTPUTS = ("index.html", "results.csv", "runs", "sheet.png", "sheet-1.png", "sweep.toml")
 
 

@@ -1,0 +1,167 @@
+"""How much a painted film flickers, and what that costs: a drawn clip whose motion is known exactly.
+
+    python benchmarks/film.py --output FOLDER [--frames 24] [--width 320] [--network small]
+
+A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
+frame by frame, each like a photograph with as many iterations as the film's frames have, and as a film. The
+temporal error is the mean squared difference between a frame and the one before, moved as the clip really
+moved, in grey levels squared, where both show the same thing.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+class Scene:
+    """The clip: frame(t) is what the camera sees, and motion(t) where each pixel was in the frame before."""
+
+    def __init__(self, width: int, height: int) -> None:
+        from styling import images
+
+        self.size = height, width
+        self.behind = images.read(ROOT / "data" / "harbour.jpg")
+        front = images.read(ROOT / "data" / "still_life.jpg")
+        high, wide = front.shape[:2]
+        self.front = front[high // 4 : 3 * high // 4, wide // 4 : 3 * wide // 4]
+        rows, columns = np.mgrid[:height, :width].astype(np.float32)
+        self.rows, self.columns = rows / height, columns / width  # 0..1
+
+    def camera(self, t: float) -> tuple[float, float, float]:
+        """The left and top of what the camera sees, and its width, in parts of the scene."""
+        return 0.02 + 0.006 * t, 0.05 + 0.03 * np.sin(0.2 * t), 0.75 - 0.004 * t
+
+    def place(self, t: float) -> tuple[float, float, float]:
+        """The left and top of what moves in front, and its size, in parts of the frame."""
+        return 0.05 + 0.022 * t, 0.45 + 0.08 * np.sin(0.35 * t), 0.3
+
+    def in_front(self, t: float, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Whether the places of a frame show what moves in front, an ellipse."""
+        left, top, size = self.place(t)
+        x, y = (columns - left) / size - 0.5, (rows - top) / size - 0.5
+        return x**2 + y**2 < 0.25
+
+    def frame(self, t: float) -> np.ndarray:
+        """What the camera sees, float32 [H, W, 3]; four samples a pixel and side, so that nothing aliases."""
+        height, width = self.size
+        fine = 4
+        rows, columns = np.mgrid[: height * fine, : width * fine].astype(np.float32)
+        rows, columns = (rows + 0.5) / (height * fine), (columns + 0.5) / (width * fine)
+        left, top, part = self.camera(t)
+        behind = _sample(self.behind, top + part * rows, left + part * columns)
+        front_left, front_top, size = self.place(t)
+        front = _sample(self.front, (rows - front_top) / size, (columns - front_left) / size)
+        seen = np.where(self.in_front(t, rows, columns)[..., None], front, behind)
+        return cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
+
+    def motion(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """The exact flow [H, W, 2] from frame t to the one before, and where both show the same, bool."""
+        height, width = self.size
+        rows, columns = self.rows + 0.5 / height, self.columns + 0.5 / width
+        (left, top, part), (old_left, old_top, old_part) = self.camera(t), self.camera(t - 1)
+        old_rows = (top + part * rows - old_top) / old_part
+        old_columns = (left + part * columns - old_left) / old_part
+        front = self.in_front(t, rows, columns)
+        (now_left, now_top, _), (was_left, was_top, _) = self.place(t), self.place(t - 1)
+        old_rows = np.where(front, rows + was_top - now_top, old_rows)
+        old_columns = np.where(front, columns + was_left - now_left, old_columns)
+        flow = np.stack([(old_columns - columns) * width, (old_rows - rows) * height], -1).astype(np.float32)
+        same = self.in_front(t - 1, old_rows, old_columns) == front
+        inside = (old_rows > 0) & (old_rows < 1) & (old_columns > 0) & (old_columns < 1)
+        # A pixel at an edge shows a bit of both.
+        edge = cv2.dilate((_edges(front) | ~same).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return flow, inside & same & ~edge
+
+
+def _edges(mask: np.ndarray) -> np.ndarray:
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+
+
+def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    places = columns * width - 0.5, rows * height - 0.5
+    return cv2.remap(
+        image, *(p.astype(np.float32) for p in places), cv2.INTER_LINEAR, None, cv2.BORDER_REFLECT
+    )
+
+
+def paint(frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool) -> dict[str, list]:
+    """The pictures, the style loss that each ends with, and the seconds that each took."""
+    import stylize
+    from styling import films, runs
+    from styling.images import Images
+
+    found = {"pictures": [], "styles": [], "seconds": []}
+    before = deque(maxlen=max(settings.frames_back))
+    each = replace(settings, iterations=films.iterations_between(settings), scales=(1.0,), scale_shares=None)
+    for content in frames:
+        began = time.monotonic()
+        if is_film:
+            run = films.resolve(content, Images(styles=(style,)), before, network, settings)
+        else:
+            run = runs.resolve(Images(content, (style,)), network, each)
+        last = deque(stylize.follow(run), maxlen=1).pop()
+        picture = last.result()
+        before.append(films.Frame(content, np.rint(picture)))
+        found["pictures"].append(picture)
+        found["styles"].append(last.losses()["style"])
+        found["seconds"].append(time.monotonic() - began)
+    return found
+
+
+def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
+    """The mean squared difference of each picture but the first to the one before, moved as it really was."""
+    from styling import flow
+
+    found = []
+    for t in range(1, len(pictures)):
+        motion, same = scene.motion(t)
+        found.append(float(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2)))
+    return found
+
+
+def main() -> None:
+    """Paint the clip in both ways, write the pictures, and print what is told of them."""
+    from styling.device import configure
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="a folder for the pictures")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--iterations", type=int, default=None, help="of a frame, instead of the recipe's")
+    parser.add_argument("--network", default="small")
+    parser.add_argument("--style", type=Path, default=ROOT / "data" / "mosaic.jpg")
+    options = parser.parse_args()
+    configure("cpu", None)
+    import vgg
+    from styling import images, networks
+    from styling.settings import Settings
+
+    network = vgg.load(networks.find(options.network))
+    scene = Scene(options.width, options.width * 9 // 16)
+    frames = [scene.frame(t) for t in range(options.frames)]
+    settings = Settings.from_recipe("best", network, seed=1)
+    if options.iterations:
+        settings = replace(settings, frame_iterations=options.iterations)
+    options.output.mkdir(exist_ok=True)
+    print("| | temporal error | style loss | seconds a frame (median) |\n| --- | --- | --- | --- |")
+    for name in ("frame by frame", "film"):
+        found = paint(frames, images.read(options.style), network, settings, name == "film")
+        for i, picture in enumerate(found["pictures"]):
+            images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture)
+        error, style = np.mean(temporal_errors(scene, found["pictures"])), np.mean(found["styles"][1:])
+        print(f"| {name} | {error:.1f} | {style:.4f} | {statistics.median(found['seconds'][1:]):.1f} |")
+
+
+if __name__ == "__main__":
+    main()

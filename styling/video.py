@@ -1,0 +1,586 @@
+"""Films as files: frames from whatever moves, painted frames kept while the rest is made, and a film of them.
+
+Videos are read and written by FFmpeg through PyAV, animated pictures are read by Pillow. Frames are counted
+from 1, as they are in the clip; their pixels are float32 [H, W, 3], RGB 0..255.
+"""
+
+import contextlib
+import itertools
+import math
+import mimetypes
+import re
+import secrets
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+import tomli_w
+from PIL import Image
+
+from styling import images, paths, recipes
+from styling.errors import ImageError, RecipeError, SettingsError
+from styling.files import write_whole
+from styling.settings import Settings
+
+if TYPE_CHECKING:
+    import av
+
+ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's names of formats that may move
+NUMBER = re.compile(r"%(?:0\d)?d")  # in out/%04d.png
+NAMES, RECORD = "%06d.png", "neural-style.toml"  # of the frames in a folder, and of what they are made of
+USUAL_RATE, USUAL_DURATION = 25, 100  # frames a second, and milliseconds, where a file tells nothing
+HD = 720  # rows, from which a video that does not say has the colours of BT.709
+BT709, UNSPECIFIED = 1, 2  # FFmpeg's numbers for a colour space; the first also for primaries and curve
+COPIED = {"aac": {"aac", "mp3", "alac", "ac3"}, "libopus": {"opus", "vorbis"}}  # sound that goes in as it is
+
+
+class Format(NamedTuple):
+    """How a film is written: FFmpeg's names, the codec's options, and what sound becomes; None for none."""
+
+    container: str
+    codec: str
+    pixels: str
+    options: dict[str, str]
+    sound: str | None = None
+
+
+H264 = "libx264", "yuv420p", {"crf": "17"}, "aac"
+FORMATS = {
+    ".mp4": Format("mp4", *H264),
+    ".m4v": Format("mp4", *H264),
+    ".mov": Format("mov", *H264),
+    ".mkv": Format("matroska", *H264),
+    ".webm": Format("webm", "libvpx-vp9", "yuv420p", {"crf": "20", "b": "0", "row-mt": "1"}, "libopus"),
+    ".gif": Format("gif", "gif", "pal8", {}),
+    ".webp": Format("webp", "libwebp_anim", "bgra", {"quality": "90"}),
+}
+
+
+class Frame(NamedTuple):
+    """A frame of a clip: its number, when it is shown, in seconds, and its pixels."""
+
+    number: int
+    seconds: Fraction
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Span:
+    """The first and the last frame that are wanted, counted from 1; the last may be open."""
+
+    first: int = 1
+    last: float = math.inf
+
+    @classmethod
+    def parse(cls, text: str) -> "Span":
+        """A:B, A: or :B. Raises SettingsError."""
+        found = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text)
+        span = found and cls(int(found[1] or 1), int(found[2]) if found[2] else math.inf)
+        if not span or not 1 <= span.first <= span.last:
+            raise SettingsError("frames", f"{text!r} is no A:B; the first frame is 1, as in 1:24 or 100:")
+        return span
+
+
+@dataclass
+class Clip:
+    """What is to be painted: a video, an animation, or images in their order.
+
+    files: the one video or animation, or the images. is_numbered: whether they are images. rate: of images,
+    in frames a second. problem, sound_problem: what was wrong with a file while it was read last, or "".
+    """
+
+    files: tuple[Path, ...]
+    is_numbered: bool
+    span: Span = Span()
+    rate: float = USUAL_RATE
+    problem: str = field(default="", init=False)
+    sound_problem: str = field(default="", init=False)
+
+    @property
+    def name(self) -> Path:
+        """The file, or the first of them."""
+        return self.files[0]
+
+    def frames(self) -> Iterator[Frame]:
+        """The frames that are wanted, one after the other. Raises ImageError where there are none."""
+        self.problem, last = "", 0
+        with contextlib.closing(self._all()) as every:
+            for frame in every:
+                last = frame.number
+                if last >= self.span.first:
+                    yield frame
+                if last >= self.span.last:
+                    return
+        if not last:
+            raise ImageError(f"{self.name}: has no frame that can be read; is it damaged?")
+        if last < self.span.first:
+            raise ImageError(f"{self.name}: has only {last} frames; --frames asks for later ones")
+
+    def _all(self) -> Iterator[Frame]:
+        if self.is_numbered:
+            return self._numbered()
+        return self._animated() if is_picture(self.name) else self._video()
+
+    def count(self) -> int | None:
+        """How many frames are wanted, as far as the file tells; None where it does not."""
+        if self.is_numbered:
+            found = len(self.files)
+        elif is_picture(self.name):
+            with Image.open(self.name) as image:
+                found = getattr(image, "n_frames", 1)
+        else:
+            with self._opened() as (_, stream):
+                found = _count(stream)
+        last = min(found or math.inf, self.span.last)
+        return None if math.isinf(last) else max(last - self.span.first + 1, 1)
+
+    def timing(self) -> tuple[Fraction, Fraction]:
+        """The unit of time in which the frames lie, in seconds, and how many come a second."""
+        rate = Fraction(self.rate).limit_denominator(1001)
+        if self.is_numbered:
+            return 1 / rate, rate
+        if is_picture(self.name):
+            return Fraction(1, 1000), rate
+        with self._opened() as (_, stream):
+            return stream.time_base, stream.average_rate or rate
+
+    def _numbered(self) -> Iterator[Frame]:
+        shape, (unit, _) = None, self.timing()
+        for number, path in enumerate(self.files, 1):
+            if number < self.span.first:
+                pixels = np.empty((0, 0, 3))  # which nobody looks at
+            else:
+                pixels = images.read(path)
+                shape = shape or pixels.shape
+                if pixels.shape != shape:
+                    sizes = f"{pixels.shape[1]} x {pixels.shape[0]} pixels, the first {shape[1]} x {shape[0]}"
+                    raise ImageError(f"{path}: has {sizes}; the images of a film must be of one size")
+            yield Frame(number, (number - 1) * unit, pixels)
+
+    def _animated(self) -> Iterator[Frame]:
+        seconds = Fraction(0)
+        with Image.open(self.name) as image:
+            for number in itertools.count(1):
+                try:
+                    image.seek(number - 1)
+                    rgba = np.asarray(image.convert("RGBA"), np.float32)
+                except EOFError:
+                    return
+                except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+                    self.problem = f"cannot be read further ({error})"
+                    return
+                opacity = rgba[..., 3:] / 255
+                yield Frame(number, seconds, rgba[..., :3] * opacity + 255 * (1 - opacity))
+                duration = image.info.get("duration") or USUAL_DURATION
+                seconds += Fraction(round(duration), 1000)
+
+    def _video(self) -> Iterator[Frame]:
+        import av
+
+        with self._opened() as (container, stream):
+            rate = stream.average_rate or USUAL_RATE
+            number, before = 0, None
+            # Packets that cannot be decoded are left out, since those at the cut of a recording never can.
+            packets = container.demux(stream)
+            while True:
+                try:
+                    packet = next(packets, None)
+                    frames = [] if packet is None else packet.decode()
+                except av.error.FFmpegError as error:
+                    self.problem = f"is damaged ({error.strerror})"
+                    if isinstance(error, av.error.InvalidDataError):
+                        continue
+                    return
+                if packet is None:
+                    break
+                for frame in frames:
+                    number += 1
+                    seconds = frame.pts * frame.time_base if frame.pts is not None else None
+                    if before is not None and (seconds is None or seconds <= before):
+                        seconds = before + 1 / Fraction(rate)
+                    before = seconds or Fraction(0)
+                    wanted = number >= self.span.first
+                    yield Frame(number, before, _pixels(frame, stream) if wanted else np.empty((0, 0, 3)))
+            promised = _count(stream) or 0
+            # Where it is reckoned from the duration, that may be of the sound.
+            if number < (stream.frames or 0.95 * promised - 2) and not self.problem:
+                self.problem = f"ends after {number} of its {promised} frames"
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[tuple["av.container.InputContainer", "av.VideoStream"]]:
+        """The file and its video stream. Raises ImageError."""
+        with _open(self.name) as container:
+            found = [s for s in container.streams.video if not _is_cover(s)]
+            if not found:
+                raise ImageError(f"{self.name}: has no moving picture in it")
+            stream = found[0]
+            if stream.codec_context is None:
+                raise ImageError(f"{self.name}: is of a kind that this PyAV has no decoder for")
+            stream.thread_type = "AUTO"
+            yield container, stream
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator["av.container.InputContainer"]:
+    import av
+
+    av.logging.set_level(av.logging.PANIC)
+    try:
+        container = av.open(str(path), metadata_errors="ignore")
+    except av.error.FFmpegError as error:
+        problem = f"is no film that can be read ({error.strerror})"
+        raise ImageError(f"{path}: {problem}; it is damaged, or no film at all") from None
+    with container:
+        yield container
+
+
+def _is_cover(stream: "av.VideoStream") -> bool:
+    """Whether it is a picture that a sound file carries along."""
+    import av
+
+    return bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def _count(stream: "av.VideoStream") -> int | None:
+    if stream.frames:
+        return stream.frames
+    seconds = stream.duration * stream.time_base if stream.duration else None
+    if seconds is None and stream.container.duration:
+        seconds = Fraction(stream.container.duration, 10**6)
+    return round(seconds * stream.average_rate) if seconds and stream.average_rate else None
+
+
+def _pixels(frame: "av.VideoFrame", stream: "av.VideoStream") -> np.ndarray:
+    """A decoded frame as it is to be seen: upright, with square pixels."""
+    from av.video.reformatter import Colorspace
+
+    space = Colorspace.ITU709 if frame.colorspace == UNSPECIFIED and frame.height >= HD else None
+    pixels = frame.to_ndarray(format="rgb24", src_colorspace=space).astype(np.float32)
+    aspect = stream.sample_aspect_ratio
+    if aspect and aspect != 1:
+        pixels = images.resize(pixels, frame.height, max(round(frame.width * aspect), 1))
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def asks_for_film(content: Path, output: Path) -> bool:
+    """Whether what is read and what is to be written together mean a film, not a picture or a batch.
+
+    They do where the output is a video or has numbers to fill in, where a moving picture is to be written as
+    WebP, and where what moves is to go into a folder.
+    """
+    if is_numbered(output) or (output.suffix.lower() in FORMATS and output.suffix.lower() != ".webp"):
+        return True
+    if output.suffix.lower() == ".webp":
+        return content.is_dir() or is_numbered(content) or is_animation(content) or is_video(content)
+    moves = is_numbered(content) or is_video(content) or is_animation(content)
+    return moves and (output.is_dir() or not output.suffix)
+
+
+def is_numbered(path: Path) -> bool:
+    """Whether it stands for many files, with numbers in their names, as out/%04d.png."""
+    return bool(NUMBER.search(path.name)) and not path.exists()
+
+
+def is_picture(path: Path) -> bool:
+    """Whether Pillow reads this file, moving or not."""
+    try:
+        with Image.open(path):
+            return True
+    except OSError:
+        return False
+
+
+def is_animation(path: Path) -> bool:
+    """Whether this is a picture that moves."""
+    try:
+        with Image.open(path) as image:
+            return image.format in ANIMATIONS and getattr(image, "is_animated", False)
+    except OSError:
+        return False
+
+
+def is_video(path: Path) -> bool:
+    """Whether this is a video, by how it begins, or by its name where that is not told."""
+    try:
+        with open(path, "rb") as file:
+            if images.is_video(file.read(64)):
+                return True
+    except OSError:
+        return False
+    return (mimetypes.guess_type(path.name)[0] or "").startswith("video/") and not is_picture(path)
+
+
+def pattern(output: Path) -> Path:
+    """The names of the frames that are written to a folder, as out/%04d.png."""
+    return output if is_numbered(output) else output / NAMES
+
+
+def store(output: Path, apart: bool) -> "Store":
+    """Where the painted frames of a film are kept: in the output if that is a folder of PNG files, else in a
+    folder beside it. apart: whether they are not what is to be written."""
+    if output.suffix.lower() in FORMATS and not is_numbered(output):
+        return Store(output.with_name(f"{output.stem}-frames") / NAMES)
+    names = pattern(output)
+    if names.suffix.lower() == ".png" and not apart:
+        return Store(names)
+    return Store(names.parent.with_name(f"{names.parent.resolve().name}-frames") / NAMES)
+
+
+def find_images(path: Path) -> tuple[Path, ...]:
+    """The images of a folder, or of a pattern such as in/%04d.png, by the numbers in their names."""
+    if path.is_dir():
+        return tuple(sorted(paths.expand("content", [path]), key=_by_numbers))
+    if "%" in str(path.parent) or not path.parent.is_dir():
+        raise SettingsError("content", f"there is no folder {path.parent}")
+    before, after = map(re.escape, NUMBER.split(path.name, maxsplit=1))
+    found = [file for file in path.parent.iterdir() if re.fullmatch(rf"{before}\d+{after}", file.name)]
+    if not found:
+        raise SettingsError("content", f"there is no file like {path}")
+    return tuple(sorted(found, key=_by_numbers))
+
+
+def _by_numbers(path: Path) -> list:
+    """What sorts 9.png before 10.png."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path.name)]
+
+
+def plan_content(named: Path) -> tuple[tuple[Path, ...], bool]:
+    """The file or files of a clip, and whether they are numbered images. Raises SettingsError."""
+    if named.is_dir() or is_numbered(named):
+        return find_images(named), True
+    paths.check_input("content", named)
+    return (named,), False
+
+
+@dataclass(frozen=True)
+class Store:
+    """Painted frames in a folder, with a record of what they are made of.
+
+    pattern: their names, a folder and a name with %d.
+    """
+
+    pattern: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.pattern.parent
+
+    def path(self, number: int) -> Path:
+        """The file of a frame."""
+        return self.folder / (self.pattern.name % number)
+
+    def seed(self) -> int:
+        """That of the frames which are here, or a new one."""
+        return (self.recorded() or {}).get("seed", secrets.randbits(32))
+
+    def recorded(self) -> dict[str, Any] | None:
+        """The record of the frames that are here; None where there is none. Raises RecipeError."""
+        path = self.folder / RECORD
+        try:
+            return recipes.load(path) if path.exists() else None
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
+
+    def begin(self, record: dict[str, Any], overwrite: bool) -> None:
+        """Make the folder ready for frames with this record: those of the same one stay, others must go.
+
+        Raises SettingsError for others, unless these may be overwritten, and OSError.
+        """
+        found = self.recorded()
+        if found == tomllib.loads(tomli_w.dumps(record)):
+            return
+        self.folder.mkdir(exist_ok=True)
+        number = NUMBER.sub(r"\\d+", re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", self.pattern.name), count=1)
+        old = [path for path in self.folder.iterdir() if re.fullmatch(number, path.name)]
+        if old and not (overwrite and found is not None):
+            what = "the frames of another run" if found is not None else "other pictures"
+            advice = "--overwrite to begin anew" if found is not None else "or move them"
+            raise SettingsError("output", f"{self.folder} has {what}; give another name, {advice}")
+        for path in old:
+            path.unlink()
+        write_whole(self.folder / RECORD, lambda file: tomli_w.dump(record, file))
+
+    def done(self, first: int) -> int:
+        """The last frame of those that are painted in a row from the first; first - 1 for none."""
+        return next(number for number in itertools.count(first) if not self.path(number).exists()) - 1
+
+    def read(self, number: int) -> np.ndarray:
+        """A painted frame."""
+        return images.read(self.path(number))
+
+    def write(self, number: int, picture: np.ndarray) -> None:
+        """Keep a painted frame. Raises OSError."""
+        images.write(self.path(number), picture)
+
+
+def write(output: Path, clip: Clip, store: Store, settings: Settings, overwrite: bool) -> Path:
+    """Write the painted frames of a clip, with its colours if these are kept, as a film with its sound, or as
+    images in a folder; returns the name of the film or the folder.
+
+    A film is written whole or not at all. Raises OSError, and ImageError where FFmpeg cannot write it.
+    """
+    if output.suffix.lower() in FORMATS and not is_numbered(output):
+        return _write_film(output, clip, _finished(clip, store, settings), overwrite)
+    to = Store(pattern(output))
+    if to != store:
+        to.folder.mkdir(exist_ok=True)
+        for frame in _finished(clip, store, settings):
+            images.write(to.path(frame.number), frame.pixels)
+    return to.folder
+
+
+def _finished(clip: Clip, store: Store, settings: Settings) -> Iterator[Frame]:
+    """The frames as they are to be seen."""
+    for frame in clip.frames():
+        picture = store.read(frame.number)
+        if settings.preserve_colors:
+            picture = images.keep_colors(picture, images.resize(frame.pixels, *picture.shape[:2]))
+        yield frame._replace(pixels=picture)
+
+
+def _write_film(path: Path, clip: Clip, frames: Iterator[Frame], overwrite: bool) -> Path:
+    import av
+
+    form = FORMATS[path.suffix.lower()]
+    try:
+        return write_whole(path, lambda file: _encode(file, form, clip, frames), overwrite)
+    except (av.error.FFmpegError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise ImageError(f"{path}: FFmpeg cannot write it ({problem}); the frames are kept") from None
+
+
+def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Frame]) -> None:
+    """Write frames, and the sound while they are shown, to a file."""
+    import av
+
+    first = next(frames)
+    height, width = first.pixels.shape[:2]
+    if form.pixels == "yuv420p":  # whose colours are for 2 x 2 pixels
+        height, width = height + height % 2, width + width % 2
+    unit, rate = clip.timing()
+    unit = Fraction(1, 100) if form.container == "gif" else unit
+    loops = {} if form.sound else {"loop": "0"}
+    with av.open(file, "w", format=form.container, options=loops) as output:
+        stream = output.add_stream(form.codec, rate=rate, options=form.options)
+        context = stream.codec_context
+        context.width, context.height, context.time_base, context.pix_fmt = width, height, unit, form.pixels
+        if form.pixels == "yuv420p":
+            context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709
+        sound = _Sound(output, form, clip, first.seconds)
+        palettes = _palettes(width, height, unit) if form.pixels == "pal8" else None
+        latest, seconds, step = -1, Fraction(0), Fraction(1, USUAL_RATE)
+        with contextlib.closing(sound):
+            for frame in itertools.chain([first], frames):
+                step = frame.seconds - first.seconds - seconds or step
+                seconds = frame.seconds - first.seconds
+                latest = max(round(seconds / unit), latest + 1)
+                picture = _to_frame(frame.pixels, height, width, form.pixels)
+                picture.pts, picture.time_base = latest, unit
+                if palettes:
+                    palettes.push(picture)
+                    picture = palettes.pull()
+                sound.mux(seconds)
+                output.mux(stream.encode(picture))
+            sound.mux(math.inf if math.isinf(clip.span.last) else seconds + step)
+            output.mux(stream.encode(None))
+    clip.sound_problem = sound.problem
+
+
+class _Sound:
+    """The sound of a clip, put into a film beside its pictures. problem: what is wrong with it, or "".
+
+    start: when the film begins, in seconds of the clip.
+    """
+
+    def __init__(
+        self, output: "av.container.OutputContainer", form: Format, clip: Clip, start: Fraction
+    ) -> None:
+        import av
+
+        self._output, self._start, self._open, self.problem = output, start, contextlib.ExitStack(), ""
+        self._packets, self._next = iter(()), None
+        if form.sound is None or clip.is_numbered or is_picture(clip.name):
+            return
+        container = self._open.enter_context(_open(clip.name))
+        if not container.streams.audio:
+            return
+        source = container.streams.audio[0]
+        try:
+            if source.codec_context.name in COPIED[form.sound]:
+                to, encoder = output.add_stream_from_template(source), None
+            else:
+                to = encoder = output.add_stream(form.sound, rate=48000)
+        except (av.error.FFmpegError, ValueError, AttributeError) as error:
+            self.problem = f"its sound is left out ({error})"
+            return
+        self._packets = self._found(container, source, to, encoder)
+        self._next = next(self._packets, None)
+
+    def _found(
+        self, container: "av.container.InputContainer", source: "av.AudioStream", to: Any, encoder: Any
+    ) -> Iterator[tuple[Fraction, list]]:
+        """The packets for the film, with the second at which they are heard there."""
+        import av
+
+        try:
+            for packet in container.demux(source):
+                if encoder is None and packet.pts is not None:
+                    at = packet.pts * packet.time_base - self._start
+                    shift = round(self._start / packet.time_base)
+                    if at >= 0:
+                        packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, to
+                        yield at, [packet]
+                for frame in packet.decode() if encoder else ():
+                    at = frame.pts * frame.time_base - self._start
+                    if at >= 0:
+                        frame.pts -= round(self._start / frame.time_base)
+                        yield at, encoder.encode(frame)
+            if encoder:
+                yield at, encoder.encode(None)
+        except (av.error.FFmpegError, TypeError) as error:
+            self.problem = f"its sound is damaged, and ends early ({error})"
+
+    def mux(self, seconds: float) -> None:
+        """Put in what is heard before this second of the film."""
+        while self._next and self._next[0] < seconds:
+            self._output.mux(self._next[1])
+            self._next = next(self._packets, None)
+
+    def close(self) -> None:
+        """Close the clip."""
+        self._open.close()
+
+
+def _to_frame(pixels: np.ndarray, height: int, width: int, form: str) -> "av.VideoFrame":
+    """Pixels as FFmpeg's frame; a missing row or column repeats the last."""
+    import av
+    from av.video.reformatter import Colorspace
+
+    missing = (0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)
+    whole = np.pad(images.to_bytes(pixels), missing, mode="edge")
+    frame = av.VideoFrame.from_ndarray(whole, format="rgb24")
+    space = Colorspace.ITU709 if form == "yuv420p" else None
+    return frame if form == "pal8" else frame.reformat(format=form, dst_colorspace=space)
+
+
+def _palettes(width: int, height: int, unit: Fraction) -> "av.filter.Graph":
+    """What turns each frame into one of 256 colours."""
+    import av
+
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=unit)
+    split = graph.add("split")
+    generate, use = graph.add("palettegen", "stats_mode=single"), graph.add("paletteuse", "new=1")
+    sink = graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(generate, 0)
+    split.link_to(use, 1, 0)
+    generate.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    return graph
