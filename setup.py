@@ -41,10 +41,10 @@ setup(
         "plot": ["matplotlib>=3.9"],
         "cluster": ["ray>=2.60"],
         "heif": ["pillow-heif>=1.0"],
-        "video": ["av>=18.0", "opencv-python-headless>=5.0"],
+        "video": ["av>=18.1", "opencv-python-headless>=5.0"],
         "gallery": ["scikit-image>=0.26"],
         "test": [
-            "av>=18.0",
+            "av>=18.1",
             "hypothesis>=6.100",
             "matplotlib>=3.9",
             "opencv-python-headless>=5.0",
