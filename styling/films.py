@@ -41,7 +41,8 @@ def resolve(
     the initial image of a frame that starts afresh. before: frames that are painted, up to the last; what
     lies behind a cut is not looked at. Raises what runs.resolve() does.
     """
-    settings = replace(settings, width=None, max_size=None, preserve_colors=False)
+    colors = "style" if settings.coloring == "content" else settings.coloring
+    settings = replace(settings, width=None, max_size=None, colors=colors, preserve_colors=False)
     warped = predict(content, before, settings.frames_back)
     if warped is None:
         return runs.resolve(replace(given, content=content), network, settings)
@@ -52,7 +53,8 @@ def resolve(
         scale_shares=None,
         initial_noiseblend=0.0,
     )
-    return runs.resolve(Images(content, given.styles, warped.pixels, warped), network, settings)
+    given = replace(given, content=content, initial=warped.pixels, warped=warped)
+    return runs.resolve(given, network, settings)
 
 
 def iterations_between(settings: Settings) -> int:

@@ -136,7 +136,7 @@ def plan_film(
         checks.number("frame_rate", options.frame_rate, low=0, low_open=True, high=1000)
     span = video.Span.parse(options.frames or ":")
     clip = video.Clip(files, is_numbered, span, options.frame_rate or video.USUAL_RATE)
-    return clip, video.store(options.output, settings.preserve_colors)
+    return clip, video.store(options.output, settings.coloring == "content")
 
 
 def film_outputs(output: Path) -> tuple[Path, ...]:

@@ -438,7 +438,7 @@ def _finished(clip: Clip, store: Store, settings: Settings) -> Iterator[Frame]:
     """The frames as they are to be seen."""
     for frame in clip.frames():
         picture = store.read(frame.number)
-        if settings.preserve_colors:
+        if settings.coloring == "content":
             picture = images.keep_colors(picture, images.resize(frame.pixels, *picture.shape[:2]))
         yield frame._replace(pixels=picture)
 
