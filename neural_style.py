@@ -138,6 +138,15 @@ def start(job: Job) -> tuple[Running, "Network"]:
 
 def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     """Make one picture, and return the exit status. running: as it is, the device and the network known."""
+    run, record, line = prepare(job, named, running, network)
+    if job.options.save_recipe:
+        path = recipes.write(job.options.save_recipe, record.settings, job.options.overwrite)
+        line += f"; saved the settings in {path}"
+    return follow(run, job, record, line)
+
+
+def prepare(job: Job, named: Named, running: Running, network: "Network") -> tuple["Run", states.Saved, str]:
+    """The run of a job for one picture, its record as it begins, and what is said first."""
     from styling.runs import resolve
 
     options, saved = job.options, job.saved
@@ -151,12 +160,8 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
-    line = describe(job, run, lacking)
-    if options.save_recipe:
-        path = recipes.write(options.save_recipe, table, options.overwrite)
-        line += f"; saved the settings in {path}"
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
-    return follow(run, job, record, line)
+    return run, record, describe(job, run, lacking)
 
 
 def identify(named: Named) -> list[tuple[str, str, str]]:

@@ -21,6 +21,7 @@ SHIPPED = (
     "facets.jpg",
     "watercolour.jpg",
     "sweep.html",
+    "web.html",
 )
 FIND = """
 from styling.networks import data_folder, find

@@ -1,0 +1,42 @@
+"""The view of a run on the command line: --live serves it, for looking only, until the run ends."""
+
+import contextlib
+from collections.abc import Iterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from styling.settings import Settings
+from styling.web import http
+from styling.web.view import View
+
+HOST = "127.0.0.1"
+
+
+@contextlib.contextmanager
+def watched(port: int, settings: Settings) -> Iterator[tuple[View, str]]:
+    """The view of a run with these settings, served for a while, and where."""
+    view, listening = View(settings), http.bind("live", HOST, port)
+    with http.serving(http.Guard(run_app(view), HOST), listening):
+        yield view, f"http://{HOST}:{listening.getsockname()[1]}/"
+
+
+def run_app(view: View) -> Starlette:
+    """The view of a run on the command line: the same page, without the form."""
+
+    async def index(request: Request) -> Response:
+        return http.page(request, {"live": True}, fields={}, network="")
+
+    async def events(request: Request) -> Response:
+        def facts() -> dict[str, object]:
+            seen = view.seen
+            return {"run": {"status": "painting", "picture": seen.number, **seen.facts}}
+
+        return StreamingResponse(http.changes(facts), media_type="text/event-stream")
+
+    async def seen(request: Request) -> Response:
+        return http.jpeg(view)
+
+    return http.application([Route("/", index), Route("/events", events), Route("/seen.jpg", seen)])
