@@ -13,12 +13,16 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from styling import flags, networks, paths, report
 from styling.errors import SettingsError, StyleError
 from styling.jobs import cores
 from styling.process import explain, loading_tensorflow, stopped, terminable
 from styling.settings import FIELDS, Running
+
+if TYPE_CHECKING:
+    pass
 
 PORT = 8188
 PASSWORD = "NEURAL_STYLE_PASSWORD"
@@ -33,8 +37,8 @@ def build_parser() -> flags.Parser:
     port_help = f"port of this machine (default: {PORT})"
     add("--port", type=int, metavar="N", default=PORT, help=port_help)
     host_help = (
-        "address to be reached at by other machines, as 0.0.0.0 for all of this one's; asks them for a "
-        f"password, that of {PASSWORD} in the environment or a new one (default: 127.0.0.1, this machine only)"
+        "address at which other machines reach the page, 0.0.0.0 for all of this one's; it then asks for a "
+        f"password, that in {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"
     )
     add("--host", metavar="ADDRESS", default="127.0.0.1", help=host_help)
     flags.add_switch(groups[title], "--public", "let everybody paint who reaches --host, without a password")
@@ -84,11 +88,12 @@ def serve(options) -> int:
     say = report.print_line if not options.quiet else lambda line: None
     say(f"loading {path}")
     painter = load(path, running)
-    with tempfile.TemporaryDirectory(prefix="neural-style-web-", ignore_cleanup_errors=True) as folder:
-        from styling.web.sessions import Sessions
+    from styling.web.page import Page
+    from styling.web.sessions import Sessions
 
+    with tempfile.TemporaryDirectory(prefix="neural-style-web-", ignore_cleanup_errors=True) as folder:
+        app = http.Guard(Page(Sessions(Path(folder)), painter, port).app(), options.host, password)
         painter.start()
-        app = server.Guard(server.Page(Sessions(Path(folder)), painter, port).app(), options.host, password)
         url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
         say(f"the page is at {url} until Ctrl-C")
         if password and not os.environ.get(PASSWORD):

@@ -52,9 +52,9 @@ class Guard:
             return
         request, nonce = Request(scope), secrets.token_urlsafe(12)
         scope["nonce"] = nonce
-        content = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self'; connect-src 'self'"
+        own = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
         headers = {
-            "Content-Security-Policy": f"default-src 'none'; {content}; "
+            "Content-Security-Policy": f"default-src 'none'; {own}; img-src 'self' data:; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
@@ -128,7 +128,7 @@ def server(app: ASGIApp) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_config=None,
-        log_level="critical",
+        log_level="error",
         access_log=False,
         server_header=False,
         ws="none",
@@ -174,10 +174,12 @@ def application(routes: list[Route], lifespan: Callable | None = None) -> Starle
 
 
 def error(line: str, status: int) -> JSONResponse:
+    """An error's line, for the page."""
     return JSONResponse({"error": line}, status)
 
 
 def page(request: Request, data: dict[str, object], **values: object) -> HTMLResponse:
+    """The page from its template."""
     nonce = request.scope["nonce"]
     return HTMLResponse(_template().render(nonce=nonce, data=data, **values))
 
@@ -191,6 +193,7 @@ def _template() -> Template:
 
 
 def jpeg(view: View | None) -> Response:
+    """The picture of a run so far."""
     if view is None or not view.seen.jpeg:
         raise HTTPException(404, "there is no picture yet")
     return Response(view.seen.jpeg, media_type="image/jpeg")

@@ -32,7 +32,7 @@ def run_app(view: View) -> Starlette:
     async def events(request: Request) -> Response:
         def facts() -> dict[str, object]:
             seen = view.seen
-            return {"run": {"status": "painting", "picture": seen.number, **seen.facts}}
+            return {"run": {"run": 0, "status": "painting", "picture": seen.number, **seen.facts}}
 
         return StreamingResponse(http.changes(facts), media_type="text/event-stream")
 

@@ -106,6 +106,7 @@ class Page:
             return {"status": "none"}
         seen = task.view.seen if task.view else None
         return {
+            "run": task.number,
             "status": task.status,
             "before": self._painter.place(task),
             "line": task.line,

@@ -1,6 +1,7 @@
 """The one thread that paints: runs of all sessions, one after the other."""
 
 import contextlib
+import itertools
 import threading
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ MOST_WAITING = 8
 @dataclass(eq=False)
 class Task:
     """A run that a session asks for. status: waiting, starting, painting, done. line: what paints, or what
-    went wrong, if `failed`."""
+    went wrong, if `failed`. number: tells it from others."""
 
     session: Session
     job: Job
@@ -42,6 +43,7 @@ class Task:
     line: str = ""
     failed: bool = False
     view: View | None = None
+    number: int = field(default_factory=itertools.count(1).__next__)
 
 
 class Painter(threading.Thread):
