@@ -3,7 +3,6 @@
 Exit status: 2 for an error on the command line, 1 for one inside a file, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
-import importlib.util
 import os
 import secrets
 import sys
@@ -20,6 +19,7 @@ from styling.errors import SettingsError, StyleError
 from styling.jobs import cores
 from styling.process import explain, loading_tensorflow, stopped, terminable
 from styling.settings import FIELDS, Running
+from styling.web import address
 
 if TYPE_CHECKING:
     pass
@@ -68,26 +68,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(options) -> int:
     """Serve the page until the program is stopped."""
-    if importlib.util.find_spec("uvicorn") is None or importlib.util.find_spec("starlette") is None:
-        raise StyleError("the page needs more packages: pip install 'neural-style[web]'")
-    from styling.web import http
-
+    if not address.is_installed():
+        raise StyleError("the page needs starlette and uvicorn: pip install starlette uvicorn")
     running = Running(**flags.settings_of(options))
     path = networks.find(running.network)
     paths.check_input("network", path)
-    is_here = options.host in http.LOOPBACK
+    is_here = options.host in address.LOOPBACK
     if options.public and is_here:
         raise SettingsError("public", "goes together with --host; give both")
     password = None
     if not (is_here or options.public):
         password = os.environ.get(PASSWORD) or secrets.token_urlsafe(9)
-    if not 0 <= options.port < 2**16:
-        raise SettingsError("port", f"{options.port} is not a number from 0 to {2**16 - 1}")
-    listening = http.bind("port", options.host, options.port)
+    listening = address.bind("port", options.host, options.port)
     port = listening.getsockname()[1]
     say = report.print_line if not options.quiet else lambda line: None
     say(f"loading {path}")
     painter = load(path, running)
+    from styling.web import http
     from styling.web.page import Page
     from styling.web.sessions import Sessions
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import errno
 import functools
 import ipaddress
 import json
@@ -22,12 +21,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from styling.errors import ImageError, SettingsError, StyleError
+from styling.errors import ImageError, StyleError
 from styling.networks import data_folder
 from styling.process import explain
+from styling.web.address import LOOPBACK
 from styling.web.view import View
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_FORM_BYTES = 2**16
 SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
 MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
@@ -106,21 +105,6 @@ class Guard:
         except ValueError:
             return False
         return kind.lower() == "basic" and secrets.compare_digest(given, self._password.encode())
-
-
-def bind(flag: str, host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 for any that is free. Raises SettingsError, which names the flag."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
-        return listening
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise SettingsError(flag, f"{port} is taken by another program; give another port") from None
-        raise SettingsError(flag, f"{host}:{port} cannot be listened at ({error.strerror})") from None
 
 
 def server(app: ASGIApp) -> uvicorn.Server:

@@ -9,18 +9,16 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from styling.settings import Settings
-from styling.web import http
+from styling.web import address, http
 from styling.web.view import View
-
-HOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
 def watched(port: int, settings: Settings) -> Iterator[tuple[View, str]]:
     """The view of a run with these settings, served for a while, and where."""
-    view, listening = View(settings), http.bind("live", HOST, port)
-    with http.serving(http.Guard(run_app(view), HOST), listening):
-        yield view, f"http://{HOST}:{listening.getsockname()[1]}/"
+    view, listening = View(settings), address.bind("live", address.LOOPBACK[0], port)
+    with http.serving(http.Guard(run_app(view), address.LOOPBACK[0]), listening):
+        yield view, "http://{}:{}/".format(*listening.getsockname())
 
 
 def run_app(view: View) -> Starlette:
