@@ -376,7 +376,8 @@ def test_a_page_that_is_left_stops_its_run_and_then_its_files_go(server, visitor
     assert visitor.get("/images/harbour")[0] == 403
 
 
-def test_a_hundred_sessions_leave_memory_where_it_was(server, image_files, monkeypatch):
+@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
+def test_sessions_that_come_and_go_leave_memory_where_it_was(server, image_files, monkeypatch, count):
     from styling.web import sessions
 
     monkeypatch.setattr(sessions, "STOP_SECONDS", 2)
@@ -394,11 +395,11 @@ def test_a_hundred_sessions_leave_memory_where_it_was(server, image_files, monke
         return psutil.Process().memory_info().rss / 2**20
 
     at = []
-    for count in range(100):
+    for number in range(count):
         come_and_go()
-        if count in (19, 99):
+        if number in (9, count - 1):
             at.append(used())
-    assert at[1] - at[0] < 40, at  # MiB, for 80 sessions
+    assert at[1] - at[0] < 25, at  # MiB; a run that is kept has two or three
     end = time.monotonic() + SECONDS
     while list(server.sessions):
         assert time.monotonic() < end

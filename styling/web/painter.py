@@ -4,9 +4,12 @@ import contextlib
 import itertools
 import threading
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tensorflow.python.framework import ops
 
 import neural_style
 import stylize
@@ -104,7 +107,8 @@ class Painter(threading.Thread):
             if task is None:
                 return
             try:
-                self._paint(task)
+                with gradients_forgotten():
+                    self._paint(task)
             except (StyleError, OSError) as error:
                 task.line, task.failed = task.session.in_words(explain(error)), True
             except Exception as error:  # a fault of the program's, which must not end all painting
@@ -151,6 +155,19 @@ class Painter(threading.Thread):
             _keep(task, run, record.settings, recorder, progress, picture, failure)
         if failure:
             raise failure
+
+
+@contextlib.contextmanager
+def gradients_forgotten() -> Iterator[None]:
+    """Have TensorFlow forget the gradients that were made meanwhile: for each tf.custom_gradient in a
+    tf.function it keeps one, with the whole function, as long as the process lives."""
+    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public way
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in set(registry) - before:
+            del registry[name]
 
 
 def finished(progress: "Progress") -> "np.ndarray":
