@@ -203,7 +203,11 @@ def test_painting_on_from_a_picture_begins_with_it(visitor, tmp_path, image_file
     assert command_again(second, tmp_path, image_files) == second["png"]
 
 
-def test_what_is_wrong_is_said_as_on_the_command_line(visitor, server, tmp_path, image_files, neural_style):
+def test_what_is_wrong_is_said_as_on_the_command_line(
+    visitor, server, tmp_path, image_files, neural_style, monkeypatch
+):
+    from styling.web import sessions
+
     content, style, _ = image_files
     keys = {"content": visitor.upload(content)["key"], "styles": [visitor.upload(style)["key"]]}
     for name, value in (("iterations", "many"), ("width", "0"), ("learning_rate", "5"), ("seed", "-1")):
@@ -224,6 +228,8 @@ def test_what_is_wrong_is_said_as_on_the_command_line(visitor, server, tmp_path,
         "POST", "/images?name=a", b"", Cookie=visitor.cookie, Content_Length=str(2**40)
     )
     assert status == 400 and b"50 MiB" in body
+    monkeypatch.setattr(sessions, "MOST_IMAGES", 2)
+    assert "as many images here as a visitor may have" in visitor.upload(content)["error"]
     assert (
         "--styles" in visitor.post("/paint", {**keys, "styles": [], "recipe": "best", "values": {}})["error"]
     )
@@ -532,7 +538,13 @@ def test_paint_watch_stop_download_and_reuse(page, image_files, tmp_path):
     content, style, _ = image_files
     page.set_input_files("#content-file", content)
     page.locator(f"#content [title='{content.name}'][aria-pressed=true]").wait_for()
-    page.set_input_files("#styles-file", style)
+    drop = """([name, bytes]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([new Uint8Array(bytes)], name));
+      const section = document.querySelector("[data-takes=styles]");
+      section.dispatchEvent(new DragEvent("drop", {dataTransfer: transfer, cancelable: true}));
+    }"""
+    page.evaluate(drop, [style.name, list(style.read_bytes())])
     page.locator(f"#styles [title='{style.name}'][aria-pressed=true]").wait_for()
     assert page.locator("#blend input").count() == 2  # of the woodcut that was chosen, too
     page.locator("#blend input").first.fill("20")

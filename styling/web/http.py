@@ -27,7 +27,7 @@ from styling.process import explain
 from styling.web.address import LOOPBACK
 from styling.web.view import View
 
-MOST_FORM_BYTES = 2**16
+MOST_FORM_BYTES = 2**14
 SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
 MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS, MOST_IMAGES, MOST_RESULTS = 100, 30, 50
 MOST_BYTES, MOST_PIXELS = 50 * 2**20, 100 * 10**6  # of an image
+MOST_BYTES_OF_ALL = 200 * 2**20  # of a session's images
 # A run stops, and a session ends, so many seconds after its page has been left.
 STOP_SECONDS, END_SECONDS = 60, 30 * 60
 PREVIEW_SIDE, THUMBNAIL_SIDE = 1024, 256
@@ -115,8 +116,9 @@ class Session:
 
     def room(self) -> None:
         """Raise ImageError if there are too many images already."""
-        if sum(picture.path.parent == self.folder for picture in self.pictures.values()) >= MOST_IMAGES:
-            raise ImageError(f"there are {MOST_IMAGES} images already; load the page anew to begin again")
+        own = [picture.path for picture in self.pictures.values() if picture.path.parent == self.folder]
+        if len(own) >= MOST_IMAGES or sum(path.stat().st_size for path in own) >= MOST_BYTES_OF_ALL:
+            raise ImageError("there are as many images here as a visitor may have; choose among them")
 
     def upload(self, data: bytes, name: str) -> str:
         """Add an image, and return its key. Raises ImageError for what is none, or too large."""
