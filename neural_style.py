@@ -34,6 +34,7 @@ from styling.settings import Running, Settings, content_size, sizes_in_use
 
 if TYPE_CHECKING:
     from styling.runs import Run
+    from styling.web.view import View
     from stylize import Progress
     from vgg import Network
 
@@ -139,6 +140,20 @@ def start(job: Job) -> tuple[Running, "Network"]:
 
 def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     """Make one picture, and return the exit status. running: as it is, the device and the network known."""
+    run, record, line = prepare(job, named, running, network)
+    if job.options.save_recipe:
+        path = recipes.write(job.options.save_recipe, record.settings, job.options.overwrite)
+        line += f"; saved the settings in {path}"
+    if job.options.live is None:
+        return follow(run, job, record, line)
+    from styling.web.live import watched
+
+    with watched(job.options.live, run.settings) as (view, place):
+        return follow(run, job, record, f"{line}; to be seen at {place}", view)
+
+
+def prepare(job: Job, named: Named, running: Running, network: "Network") -> tuple["Run", states.Saved, str]:
+    """The run of a job for one picture, its record as it begins, and what is said first."""
     from styling.runs import resolve
 
     options, saved = job.options, job.saved
@@ -152,12 +167,8 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
-    line = describe(job, run, lacking)
-    if options.save_recipe:
-        path = recipes.write(options.save_recipe, table, options.overwrite)
-        line += f"; saved the settings in {path}"
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
-    return follow(run, job, record, line)
+    return run, record, describe(job, run, lacking)
 
 
 def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
@@ -290,10 +301,10 @@ class StateFile:
         return True
 
 
-def follow(run: "Run", job: Job, record: states.Saved, line: str) -> int:
+def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | None" = None) -> int:
     """Make a run, report on it until it ends or is stopped, write what it made, and return the exit status.
 
-    record: the run as it begins, or as far as it has come. line: what is said first.
+    record: the run as it begins, or as far as it has come. line: what is said first. view: where it is seen.
     """
     import stylize
 
@@ -304,7 +315,7 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str) -> int:
     except StateError as error:
         raise StateError(f"{options.resume}: {error}") from None
     every = job.running.print_iterations
-    losses_every = (every or 1) if options.progress_write or options.progress_plot else 0
+    losses_every = (every or 1) if options.progress_write or options.progress_plot or view else 0
     grid, save_every = job.running.progress_grid, options.save_state_iterations
     recorder = Recorder(record, settings.iterations, losses_every, grid, save_every)
     reporter = report.Reporter(settings, every, options.quiet, resumed=state is not None)
@@ -317,6 +328,8 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str) -> int:
         for progress in progresses:
             reporter(progress)
             recorder(progress)
+            if view:
+                view(progress, recorder)
             writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
             if writes and not save_checkpoint(progress, job):
                 status = 1

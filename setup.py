@@ -16,7 +16,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     py_modules=["neural_style", "stylize", "vgg"],
-    packages=["styling", "styling.sweeps", "styling.data"],
+    packages=["styling", "styling.sweeps", "styling.web", "styling.data"],
     package_dir={"styling.data": "data"},
     package_data={
         "styling.data": ["*.mat", "*.jpg", "*.png", "*.html", "recipes/*.toml", "figures/*.toml", "README.md"]
@@ -42,6 +42,7 @@ setup(
         "cluster": ["ray>=2.60"],
         "heif": ["pillow-heif>=1.0"],
         "video": ["av>=18.1", "opencv-python-headless>=5.0"],
+        "web": ["starlette>=0.46", "uvicorn>=0.30"],
         "gallery": ["scikit-image>=0.26"],
         "test": [
             "av>=18.1",
@@ -49,16 +50,20 @@ setup(
             "matplotlib>=3.9",
             "opencv-python-headless>=5.0",
             "pillow-heif>=1.0",
+            "playwright>=1.48",
             "pytest>=8.2",
             "pytest-xdist>=3.6",
             "ray>=2.60",
             "ruff>=0.17",
+            "starlette>=0.46",
+            "uvicorn>=0.30",
         ],
     },
     entry_points={
         "console_scripts": [
             "neural-style = neural_style:main",
             "neural-style-sweep = styling.sweeps.__main__:main",
+            "neural-style-web = styling.web.__main__:main",
         ]
     },
 )

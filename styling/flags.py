@@ -34,6 +34,7 @@ GROUPS = (
     "running",
 )
 WHITE = "white.png"  # among what ships
+LIVE_PORT = 8189
 # Lists whose words may be separated by commas as well, and what each word is.
 LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, Layers: str}
 
@@ -177,6 +178,9 @@ def build_parser() -> Parser:
 
     add_switch(groups["running"], "--progress-write", "write the losses to NAME-progress.txt")
     add_switch(groups["running"], "--progress-plot", "draw the losses in NAME-progress.png")
+    live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
+    add = groups["running"].add_argument
+    add("--live", type=int, nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help)
     add_common(groups)
     return parser
 
@@ -342,6 +346,8 @@ def invocation(action: argparse.Action) -> str:
     if action.nargs == 0:
         return flags
     value = action.metavar or "{" + ",".join(action.choices or ()) + "}"
+    if action.nargs == "?":
+        value = f"[{value}]"
     return f"{flags} {value}{' ...' if action.nargs == '+' else ''}".replace("|", "\\|")
 
 

@@ -18,6 +18,7 @@ from styling.errors import RecipeError, SettingsError, StateError
 from styling.flags import settings_of
 from styling.images import FLAGS, LISTS
 from styling.settings import FIELDS, Running, Settings
+from styling.web import address
 
 PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
 
@@ -287,6 +288,10 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
     if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
         raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
+    if options.live is not None:
+        if not address.is_installed():
+            raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
+        address.bind("live", address.LOOPBACK[0], options.live).close()
     pattern, every = options.checkpoint_output, settings.checkpoint_iterations
     given = "checkpoint_iterations" in vars(options)  # a recipe's are for comparing, and need no files
     if (pattern and not every) or (given and not pattern):

@@ -22,6 +22,7 @@ SHIPPED = (
     "watercolour.jpg",
     "white.png",
     "sweep.html",
+    "web.html",
 )
 FIND = """
 from styling.networks import data_folder, find

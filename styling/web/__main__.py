@@ -1,0 +1,122 @@
+"""The command line of the page: neural-style-web opens it in the browser, and paints what is asked for there.
+
+Exit status: 2 for an error on the command line, 1 for one inside a file, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+import os
+import secrets
+import sys
+import tempfile
+import threading
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from styling import flags, networks, paths, report
+from styling.errors import SettingsError, StyleError
+from styling.jobs import cores
+from styling.process import explain, loading_tensorflow, stopped, terminable
+from styling.settings import FIELDS, Running
+from styling.web import address
+
+if TYPE_CHECKING:
+    pass
+
+PORT = 8188
+PASSWORD = "NEURAL_STYLE_PASSWORD"
+
+
+def build_parser() -> flags.Parser:
+    """The flags of neural-style-web."""
+    description = "Open a page in the browser to paint in. Everything stays on this machine."
+    title = "running"
+    parser, groups = flags.new_parser("neural-style-web", "%(prog)s [flags]", description, (title,))
+    add = groups[title].add_argument
+    port_help = f"port of this machine (default: {PORT})"
+    add("--port", type=int, metavar="N", default=PORT, help=port_help)
+    host_help = (
+        "address at which other machines reach the page, 0.0.0.0 for all of this one's; it then asks for a "
+        f"password, that in {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"
+    )
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help=host_help)
+    flags.add_switch(groups[title], "--public", "let everybody paint who reaches --host, without a password")
+    flags.add_switch(groups[title], "--no-browser", "only say where the page is")
+    for name in ("network", "device", "threads"):
+        flags.add_setting(groups[title], FIELDS[name])
+    flags.add_common(groups)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
+    try:
+        parser = build_parser()
+        options = parser.parse_args(arguments)
+        try:
+            with terminable():
+                return serve(options)
+        except SettingsError as error:
+            parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
+    except (StyleError, OSError) as error:
+        print(f"neural-style-web: error: {explain(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        return stopped(stop)
+
+
+def serve(options) -> int:
+    """Serve the page until the program is stopped."""
+    if not address.is_installed():
+        raise StyleError("the page needs starlette and uvicorn: pip install starlette uvicorn")
+    running = Running(**flags.settings_of(options))
+    path = networks.find(running.network)
+    paths.check_input("network", path)
+    is_here = options.host in address.LOOPBACK
+    if options.public and is_here:
+        raise SettingsError("public", "goes together with --host; give both")
+    password = None
+    if not (is_here or options.public):
+        password = os.environ.get(PASSWORD) or secrets.token_urlsafe(9)
+    listening = address.bind("port", options.host, options.port)
+    port = listening.getsockname()[1]
+    say = report.print_line if not options.quiet else lambda line: None
+    say(f"loading {path}")
+    painter = load(path, running)
+    from styling.web import http
+    from styling.web.page import Page
+    from styling.web.sessions import Sessions
+
+    with tempfile.TemporaryDirectory(prefix="neural-style-web-", ignore_cleanup_errors=True) as folder:
+        app = http.Guard(Page(Sessions(Path(folder)), painter, port).app(), options.host, password)
+        painter.start()
+        url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
+        say(f"the page is at {url} until Ctrl-C")
+        if password and not os.environ.get(PASSWORD):
+            report.print_line(f"its password is {password}, with any name")
+        if is_here and not options.no_browser:
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        try:
+            http.server(app).run(sockets=[listening])
+        finally:
+            painter.close()
+    return 0
+
+
+def load(path: Path, running: Running):
+    """What paints: TensorFlow set up, and the network."""
+    with loading_tensorflow():
+        import vgg
+        from styling.device import configure
+
+        threads = running.threads or cores()
+        # As a run with a seed has it, which each run here has.
+        device = configure(running.device, threads, deterministic=True)
+        from styling.web.painter import Painter
+
+    return Painter(replace(running, device=device, threads=threads), path, vgg.load(path))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

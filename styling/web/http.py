@@ -1,0 +1,224 @@
+"""What the page and the view of a run have in common over HTTP: who may ask, how answers are sent."""
+
+import asyncio
+import base64
+import contextlib
+import functools
+import ipaddress
+import json
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import uvicorn
+from jinja2 import Environment, StrictUndefined, Template
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from styling.errors import ImageError, StyleError
+from styling.networks import data_folder
+from styling.process import explain
+from styling.web.address import LOOPBACK
+from styling.web.view import View
+
+MOST_FORM_BYTES = 2**14
+SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
+MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
+
+
+class Guard:
+    """Lets through what the program's own pages ask for, and, where there is a password, who knows it.
+
+    names: of this machine, as a browser may call it; a page of another name, which has been made to lead
+    here, is refused, and so is any other page that would change something.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, password: str | None = None) -> None:
+        self._app, self._password = app, password
+        self._names = {*LOOPBACK} if host in LOOPBACK else {*LOOPBACK, host, socket.gethostname()}
+        self._takes_addresses = host not in LOOPBACK
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or have the application answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request, nonce = Request(scope), secrets.token_urlsafe(12)
+        scope["nonce"] = nonce
+        own = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
+        headers = {
+            "Content-Security-Policy": f"default-src 'none'; {own}; img-src 'self' data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        refusal = self._refusal(request)
+        if refusal and refusal.status_code == 401 and "authorization" in request.headers:
+            await asyncio.sleep(SECONDS_AFTER_WRONG_PASSWORD)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refusal(self, request: Request) -> Response | None:
+        host = request.headers.get("host", "")
+        if not self._is_here(host):
+            return error("this is not a name of this machine; see --host", 403)
+        if self._password is not None and not self._knows(request.headers.get("authorization", "")):
+            refusal = error("the password is needed", 401)
+            refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
+            return refusal
+        site = request.headers.get("sec-fetch-site", "none")
+        changes = request.method not in ("GET", "HEAD")
+        if (changes and request.headers.get("origin") != f"http://{host}") or (
+            site not in ("none", "same-origin") and request.url.path != "/"
+        ):
+            return error("only the program's own page may ask for this", 403)
+        return None
+
+    def _is_here(self, host: str) -> bool:
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        name = name.strip("[]").lower()
+        if name in {own.lower() for own in self._names}:
+            return True
+        try:  # an address, unlike a name, cannot be made to lead here by others
+            return self._takes_addresses and bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+    def _knows(self, authorization: str) -> bool:
+        kind, _, value = authorization.partition(" ")
+        try:
+            given = base64.b64decode(value).partition(b":")[2]
+        except ValueError:
+            return False
+        return kind.lower() == "basic" and secrets.compare_digest(given, self._password.encode())
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """A server, to be run with sockets."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=1,
+    )
+    return uvicorn.Server(config)
+
+
+@contextlib.contextmanager
+def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
+    """Serve from a thread for a while."""
+    own = server(app)
+    thread = threading.Thread(target=own.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        own.should_exit = True
+        thread.join()
+
+
+def application(routes: list[Route], lifespan: Callable | None = None) -> Starlette:
+    """An application whose errors are one line of text, as JSON."""
+
+    async def refused(request: Request, problem: Exception) -> Response:
+        return error(explain(problem), 400)
+
+    async def failed(request: Request, problem: HTTPException) -> Response:
+        return error(problem.detail, problem.status_code)
+
+    async def late(request: Request, problem: Exception) -> Response:
+        return error("the image took too long to arrive; try again, or make it smaller", 408)
+
+    handlers = {
+        StyleError: refused,
+        OSError: refused,
+        HTTPException: failed,
+        TimeoutError: late,
+        ClientDisconnect: late,
+    }
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+
+def error(line: str, status: int) -> JSONResponse:
+    """An error's line, for the page."""
+    return JSONResponse({"error": line}, status)
+
+
+def page(request: Request, data: dict[str, object], **values: object) -> HTMLResponse:
+    """The page from its template."""
+    nonce = request.scope["nonce"]
+    return HTMLResponse(_template().render(nonce=nonce, data=data, **values))
+
+
+@functools.cache
+def _template() -> Template:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string((data_folder() / "web.html").read_text(encoding="utf-8"))
+
+
+def jpeg(view: View | None) -> Response:
+    """The picture of a run so far."""
+    if view is None or not view.seen.jpeg:
+        raise HTTPException(404, "there is no picture yet")
+    return Response(view.seen.jpeg, media_type="image/jpeg")
+
+
+async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:
+    """Events, each sent when it differs from the last of its name; and a sign of life now and then."""
+    sent: dict[str, str] = {}
+    loop = asyncio.get_running_loop()
+    next_sign = loop.time() + SECONDS_BETWEEN_SIGNS
+    while True:
+        for name, value in facts().items():
+            text = json.dumps(value)
+            if sent.get(name) != text:
+                sent[name] = text
+                yield f"event: {name}\ndata: {text}\n\n"
+        if loop.time() >= next_sign:
+            next_sign = loop.time() + SECONDS_BETWEEN_SIGNS
+            yield ": here\n\n"
+        await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
+
+
+async def body(request: Request, most: int) -> bytes:
+    """A request's body. Raises ImageError once it is larger than that."""
+    data = bytearray()
+    problem = f"the file has more than {most // 2**20} MiB, which is the most here; make it smaller first"
+    if int(request.headers.get("content-length", 0)) > most:
+        raise ImageError(problem)
+    async for part in request.stream():
+        data += part
+        if len(data) > most:
+            raise ImageError(problem)
+    return bytes(data)
+
+
+async def form_of(request: Request) -> dict[str, object]:
+    """A request's form. Raises StyleError for what is none."""
+    try:
+        form = json.loads(await body(request, MOST_FORM_BYTES))
+    except (ValueError, RecursionError):
+        form = None
+    if not isinstance(form, dict):
+        raise StyleError("this is no form of the page; load it again")
+    return form

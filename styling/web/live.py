@@ -1,0 +1,40 @@
+"""The view of a run on the command line: --live serves it, for looking only, until the run ends."""
+
+import contextlib
+from collections.abc import Iterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from styling.settings import Settings
+from styling.web import address, http
+from styling.web.view import View
+
+
+@contextlib.contextmanager
+def watched(port: int, settings: Settings) -> Iterator[tuple[View, str]]:
+    """The view of a run with these settings, served for a while, and where."""
+    view, listening = View(settings), address.bind("live", address.LOOPBACK[0], port)
+    with http.serving(http.Guard(run_app(view), address.LOOPBACK[0]), listening):
+        yield view, "http://{}:{}/".format(*listening.getsockname())
+
+
+def run_app(view: View) -> Starlette:
+    """The view of a run on the command line: the same page, without the form."""
+
+    async def index(request: Request) -> Response:
+        return http.page(request, {"live": True}, fields={}, network="")
+
+    async def events(request: Request) -> Response:
+        def facts() -> dict[str, object]:
+            seen = view.seen
+            return {"run": {"run": 0, "status": "painting", "picture": seen.number, **seen.facts}}
+
+        return StreamingResponse(http.changes(facts), media_type="text/event-stream")
+
+    async def seen(request: Request) -> Response:
+        return http.jpeg(view)
+
+    return http.application([Route("/", index), Route("/events", events), Route("/seen.jpg", seen)])

@@ -1,0 +1,194 @@
+"""The page to paint in: what can be asked for over HTTP.
+
+Nothing is looked up by its path: images and results are found by their keys in the visitor's own session.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from styling import networks
+from styling.errors import StyleError
+from styling.web import form as forms
+from styling.web import http
+from styling.web.painter import Painter, Task
+from styling.web.sessions import MOST_BYTES, PHOTOGRAPHS, Session, Sessions
+
+UPLOAD_SECONDS, UPLOADS, DECODERS = 120, 8, 2  # at a time, since each takes memory
+SECONDS_BETWEEN_TIDIES = 1
+
+
+class Page:
+    """The page to paint in. port: names the cookie, since a browser sends those of all ports to each."""
+
+    def __init__(self, sessions: Sessions, painter: Painter, port: int) -> None:
+        self._sessions, self._painter = sessions, painter
+        self._cookie = f"neural-style-{port}"
+        self._uploads, self._decoders = asyncio.Semaphore(UPLOADS), asyncio.Semaphore(DECODERS)
+
+    def app(self) -> Starlette:
+        """The routes."""
+        routes = [
+            Route("/", self.index),
+            Route("/events", self.events),
+            Route("/seen.jpg", self.seen),
+            Route("/images/{key}", self.preview),
+            Route("/results/{file}", self.result),
+            Route("/images", self.upload, methods=["POST"]),
+            Route("/paint", self.paint, methods=["POST"]),
+            Route("/stop", self.stop, methods=["POST"]),
+            Route("/go-on", self.go_on, methods=["POST"]),
+        ]
+        return http.application(routes, self._tidying)
+
+    @contextlib.asynccontextmanager
+    async def _tidying(self, app: Starlette) -> AsyncIterator[None]:
+        async def tidy() -> None:
+            while True:
+                await asyncio.sleep(SECONDS_BETWEEN_TIDIES)
+                self._sessions.tidy()
+
+        task = asyncio.create_task(tidy())
+        yield
+        task.cancel()
+
+    async def index(self, request: Request) -> Response:
+        """The page itself; begins a session for who has none."""
+        key = request.cookies.get(self._cookie)
+        session = self._sessions.find(key)
+        if session is None:
+            key = self._sessions.begin()
+            session = self._sessions.find(key)
+        pictures = [_described(key, session) for key in session.pictures]
+        data = {
+            "live": False,
+            "images": pictures,
+            "recipes": forms.offered(self._painter.network),
+            "mostBytes": MOST_BYTES,
+        }
+        response = http.page(
+            request, data, fields=forms.fields(), network=networks.describe(self._painter.path)
+        )
+        response.set_cookie(self._cookie, key, httponly=True, samesite="strict")
+        return response
+
+    async def events(self, request: Request) -> Response:
+        """The session's run and its results, sent whenever they change."""
+        session = self._session(request)
+
+        def facts() -> dict[str, object]:
+            results = [result.facts() for result in list(session.results.values())]
+            return {"run": self._run(session), "results": {"all": results, "resumable": session.resumable}}
+
+        async def stream() -> AsyncIterator[str]:
+            session.open += 1
+            try:
+                async for event in http.changes(facts):
+                    yield event
+            finally:
+                session.open -= 1
+                session.left = time.monotonic()
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    def _run(self, session: Session) -> dict[str, object]:
+        task = session.task
+        if task is None:
+            return {"status": "none"}
+        seen = task.view.seen if task.view else None
+        return {
+            "run": task.number,
+            "status": task.status,
+            "before": self._painter.place(task),
+            "line": task.line,
+            "failed": task.failed,
+            "picture": seen.number if seen else 0,
+            **(seen.facts if seen else {}),
+        }
+
+    async def seen(self, request: Request) -> Response:
+        """The picture of the run so far."""
+        task = self._session(request).task
+        return http.jpeg(task.view if task else None)
+
+    async def preview(self, request: Request) -> Response:
+        """An image, small."""
+        picture = self._session(request).pictures.get(request.path_params["key"])
+        if picture is None:
+            raise HTTPException(404, "there is no such image")
+        return FileResponse(picture.preview)
+
+    async def result(self, request: Request) -> Response:
+        """A file of a result: NAME.png, NAME.toml or, small, NAME.jpg."""
+        name, _, kind = request.path_params["file"].rpartition(".")
+        result = self._session(request).results.get(name)
+        files = {"png": "png", "toml": "recipe", "jpg": "thumbnail"}
+        if result is None or kind not in files:
+            raise HTTPException(404, "there is no such result")
+        return FileResponse(getattr(result, files[kind]))
+
+    async def upload(self, request: Request) -> Response:
+        """Take an image; its name is in the query."""
+        session, name = self._session(request), request.query_params.get("name", "")
+        session.room()
+        async with asyncio.timeout(UPLOAD_SECONDS), self._uploads:
+            data = await http.body(request, MOST_BYTES)
+        async with self._decoders:
+            key = await run_in_threadpool(session.upload, data, name)
+        return JSONResponse(_described(key, session))
+
+    async def paint(self, request: Request) -> Response:
+        """Paint what a form asks for."""
+        session = self._session(request)
+        form = await http.form_of(request)
+        await self._put(session, form, lambda: forms.words(form, session.files))
+        return JSONResponse({})
+
+    async def stop(self, request: Request) -> Response:
+        """Stop the session's run, and keep the picture so far."""
+        session = self._session(request)
+        if session.is_busy:
+            self._painter.stop(session.task)
+        return JSONResponse({})
+
+    async def go_on(self, request: Request) -> Response:
+        """Go on with the run that was stopped last."""
+        session = self._session(request)
+        before = session.results.get(session.resumable or "")
+        if before is None:
+            raise StyleError("there is nothing to go on with; paint again")
+        await self._put(session, before.form, lambda: [f"--resume={session.state}"])
+        return JSONResponse({})
+
+    async def _put(self, session: Session, form: dict[str, object], words: Callable[[], list[str]]) -> None:
+        """Have painted what these flags say, and remember the form that they are from."""
+        given = [*words(), *self._painter.words(), f"--output={session.folder / 'picture.png'}"]
+        if not any(word.startswith("--resume") for word in given):
+            given.append(f"--save-state={session.state}")
+        try:
+            job = await run_in_threadpool(forms.job, given)
+        except (StyleError, OSError) as error:
+            raise StyleError(session.in_words(str(error))) from None
+        self._painter.put(Task(session, job, form))
+
+    def _session(self, request: Request) -> Session:
+        session = self._sessions.find(request.cookies.get(self._cookie))
+        if session is None:
+            raise HTTPException(403, "the session has ended; load the page anew")
+        return session
+
+
+def _described(key: str, session: Session) -> dict[str, object]:
+    """An image, for the page."""
+    picture = session.pictures[key]
+    is_own = picture.path.parent == session.folder
+    return {"key": key, "name": Path(picture.name).name, "own": is_own, "photograph": key in PHOTOGRAPHS}
