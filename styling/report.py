@@ -219,6 +219,11 @@ def print_line(line: str) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
+def complain(line: str) -> None:
+    """Print a line on stderr, with the program's name."""
+    print(f"neural-style: {line}", file=sys.stderr)
+
+
 def describe(losses: dict[str, float]) -> str:
     """The losses in a line."""
     return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())

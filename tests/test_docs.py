@@ -12,6 +12,7 @@ from PIL import Image
 
 import neural_style
 from styling.sweeps import __main__ as sweeps
+from styling.web import __main__ as web
 
 FLAGS = ROOT / "docs" / "flags.md"  # which is made from the flags
 PAGES = [ROOT / "README.md", *sorted({*(ROOT / "docs").glob("*.md")} - {FLAGS})]
@@ -35,7 +36,7 @@ def test_the_example_in_python_runs_and_tensorflow_is_quiet(tmp_path):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_flags_and_files_that_a_page_names_are_there(page):
     text = page.read_text()
-    parsers = neural_style.build_parser(), sweeps.build_parser()
+    parsers = neural_style.build_parser(), sweeps.build_parser(), web.build_parser()
     flags = {flag for parser in parsers for flag in parser._option_string_actions}
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", text))
     assert named - flags - OF_OTHERS == set()

@@ -3,6 +3,7 @@
 Exit status: 2 for an error on the command line, 1 for one inside a file, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
+import argparse
 import os
 import secrets
 import sys
@@ -17,12 +18,12 @@ from typing import TYPE_CHECKING
 from styling import flags, networks, paths, report
 from styling.errors import SettingsError, StyleError
 from styling.jobs import cores
-from styling.process import explain, loading_tensorflow, stopped, terminable
+from styling.process import loading_tensorflow, run_command
 from styling.settings import FIELDS, Running
 from styling.web import address
 
 if TYPE_CHECKING:
-    pass
+    from styling.web.painter import Painter
 
 PORT = 8188
 PASSWORD = "NEURAL_STYLE_PASSWORD"
@@ -51,22 +52,10 @@ def build_parser() -> flags.Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, or exits with 2 for a wrong command line."""
-    try:
-        parser = build_parser()
-        options = parser.parse_args(arguments)
-        try:
-            with terminable():
-                return serve(options)
-        except SettingsError as error:
-            parser.error(f"argument --{error.name.replace('_', '-')}: {error.problem}")
-    except (StyleError, OSError) as error:
-        print(f"neural-style-web: error: {explain(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        return stopped(stop)
+    return run_command(build_parser(), serve, arguments)
 
 
-def serve(options) -> int:
+def serve(options: argparse.Namespace) -> int:
     """Serve the page until the program is stopped."""
     if not address.is_installed():
         raise StyleError("the page needs starlette and uvicorn: pip install starlette uvicorn")
@@ -104,7 +93,7 @@ def serve(options) -> int:
     return 0
 
 
-def load(path: Path, running: Running):
+def load(path: Path, running: Running) -> "Painter":
     """What paints: TensorFlow set up, and the network."""
     with loading_tensorflow():
         import vgg
