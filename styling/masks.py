@@ -103,7 +103,7 @@ def layout(images: Images, settings: Settings, scale: "Scale") -> Layout:
         None if guide is None else resize(guide, *size)
         for guide, size in zip(guides, scale.styles, strict=True)
     )
-    if not images.style_masks and images.content_mask is None:
+    if not (images.style_masks or settings.mask_content_weights) and images.content_mask is None:
         return Layout((Region(None, dict(enumerate(shares))),), guides)
     open_to = np.ones(scale.size, np.float32)
     if images.content_mask is not None:

@@ -113,6 +113,16 @@ def test_the_contents_weight_differs_by_region(network):
     assert float(loss) == pytest.approx(5 * np.mean(weights * (of_x - of_content) ** 2), rel=1e-4)
 
 
+def test_the_contents_weight_of_the_whole_is_that_of_a_white_mask(network):
+    white = np.ones((2, 2), np.float32)
+    run = Settings(content_layers=("relu2_1",), mask_content_weights=(3,))
+    x = network.preprocess(X)
+    threefold = objective_of(network, run, Images(CONTENT, (FIRST,), None, (white,)))(x)
+    plain = build_objective(CONTENT, [FIRST], network, Settings(content_layers=("relu2_1",)))(x)
+    assert float(threefold["content"]) == pytest.approx(3 * float(plain["content"]), rel=1e-5)
+    assert float(threefold["style"]) == pytest.approx(float(plain["style"]), rel=1e-5)
+
+
 @pytest.mark.parametrize("erosion", [False, True])
 def test_by_tiles_it_is_the_same(network, erosion):
     content, x = random_image(75, 130, 1), random_image(75, 130, 2)
