@@ -339,3 +339,23 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     files[2].unlink()
     with pytest.raises(OSError, match=r"3\.png"):
         next(frames)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif"])
+def test_colours_come_back_as_they_were_written(tmp_path, ending):
+    colors = np.repeat([[200, 40, 40], [40, 200, 40], [40, 40, 200], [120, 130, 110]], 32, axis=0)
+    pixels = np.broadcast_to(colors, (64, 128, 3)).astype(np.float32)
+    images.write(tmp_path / "in.png", pixels)
+    images.write(tmp_path / "000001.png", pixels)
+    clip = video.Clip((tmp_path / "in.png",), True)
+    store = video.Store(tmp_path / video.NAMES)
+    path = video.write(tmp_path / f"out.{ending}", clip, store, Settings(), overwrite=False)
+    found = next(video.Clip((path,), False).frames()).pixels
+    assert np.abs(found - pixels)[:, 8::16].max() < 5
+
+
+@pytest.mark.parametrize(("module", "package"), [("cv2", "opencv-python-headless"), ("av", "av")])
+def test_a_library_that_is_missing_is_named(film, clip, monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    result = film("--content clip.mp4 --output out.mp4", check=2)
+    assert f"is a film, which needs {package}: pip install {package}" in result.stderr
