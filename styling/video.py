@@ -220,7 +220,6 @@ class Clip:
             stream = found[0]
             if stream.codec_context is None:
                 raise ImageError(f"{self.name}: is of a kind that this PyAV has no decoder for")
-            stream.thread_type = "AUTO"
             yield container, stream
 
 
@@ -228,7 +227,7 @@ class Clip:
 def _open(path: Path) -> Iterator["av.container.InputContainer"]:
     import av
 
-    av.logging.set_level(av.logging.PANIC)
+    av.logging.set_level(None)  # a level would have FFmpeg's threads wait for this one, which waits for them
     try:
         container = av.open(str(path), metadata_errors="ignore")
     except av.error.FFmpegError as error:
