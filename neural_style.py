@@ -12,8 +12,8 @@ import contextlib
 import os
 import sys
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from styling.report import complain
 from styling.settings import Running, Settings, content_size, sizes_in_use
 
 if TYPE_CHECKING:
+    from styling.progress import Progress
     from styling.runs import Run
     from styling.web.view import View
     from vgg import Network
@@ -56,28 +57,36 @@ def work(options: argparse.Namespace) -> int:
 
 
 def paint_all(job: Job) -> int:
-    """Make every picture that is asked for, and return the exit status.
-
-    In a batch, pictures that are there are left out, and one that fails does not keep the others from being
-    made.
-    """
-    options = job.options
+    """Make every picture that is asked for, and return the exit status."""
     if job.film:
         return paint_film(job, *job.film)
-    if not job.is_batch:
-        named = read_images(job)
-        check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
-        return paint(job, named, *start(job))
-    say = report.print_line if not options.quiet else lambda line: None
+    if job.is_batch:
+        return paint_batch(job)
+    named = read_images(job)
+    check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
+    return paint(job, named, *start(job))
+
+
+def paint_batch(job: Job) -> int:
+    """Make the pictures of a batch that are not there yet, and return the exit status.
+
+    One that fails does not keep the others from being made.
+    """
     left, count = job.left, len(job.outputs)
+    say = report.print_line if not job.options.quiet else lambda line: None
     say(f"{len(left)} of {count} pictures to be made")
-    running, network = start(job) if left else (None, None)
+    if not left:
+        return 0
+    running, network = start(job)
+    from styling.memory import gradients_forgotten
+
     failures = 0
     for i, (content, output) in enumerate(left, count - len(left) + 1):
         say(f"{i} of {count}: {content}")
         one = replace(job, contents=(content,), outputs=(output,))
         try:
-            status = paint(one, read_images(one), running, network)
+            with gradients_forgotten():
+                status = paint(one, read_images(one), running, network)
         except (StyleError, OSError) as error:
             complain(f"error: {explain(error)}")
             status = 1
@@ -209,6 +218,7 @@ def paint_frames(
     """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
     import stylize
     from styling import films
+    from styling.memory import gradients_forgotten
 
     last = store.done(clip.span.first)
     reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
@@ -222,8 +232,10 @@ def paint_frames(
                 size = size or content_size(*frame.pixels.shape[:2], settings)
                 content = images.resize(frame.pixels, *size)
                 if frame.number > last:
-                    for progress in stylize.follow(films.resolve(content, given, before, network, settings)):
-                        reporter(progress)
+                    run = films.resolve(content, given, before, network, settings)
+                    with gradients_forgotten():
+                        for progress in stylize.follow(run):
+                            reporter(progress)
                     store.write(frame.number, progress.result())
                     last = frame.number
                     reporter.is_done()
@@ -273,69 +285,100 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | 
 
     record: the run as it begins, or as far as it has come. line: what is said first. view: where it is seen.
     """
-    import stylize
-
     options, settings = job.options, run.settings
-    try:
-        state = states.State.from_arrays(record.arrays) if record.arrays else None
-        progresses = stylize.follow(run, state)
-    except StateError as error:
-        raise StateError(f"{options.resume}: {error}") from None
+    progresses = begin(run, record, options.resume)
     every = job.running.print_iterations
     losses_every = (every or 1) if options.progress_write or options.progress_plot or view else 0
     grid, save_every = job.running.progress_grid, options.save_state_iterations
     recorder = Recorder(record, settings.iterations, losses_every, grid, save_every)
-    reporter = report.Reporter(settings, every, options.quiet, resumed=state is not None)
+    reporter = report.Reporter(settings, every, options.quiet, resumed=bool(record.arrays))
     reporter.say(line)
     file = None
     if options.save_state:
         file = StateFile(options.save_state, options.overwrite or options.save_state == options.resume)
-    status, progress = 0, None
+
+    def watch(progress: "Progress") -> bool:
+        """Show, record and save what is due; whether a checkpoint could be written, if one was."""
+        reporter(progress)
+        recorder(progress)
+        if view:
+            view(progress, recorder)
+        writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
+        is_written = not writes or save_checkpoint(progress, job)
+        if file and recorder.is_save_due(progress.iteration):
+            file.save(progress, recorder)
+        return is_written
+
     try:
-        for progress in progresses:
-            reporter(progress)
-            recorder(progress)
-            if view:
-                view(progress, recorder)
-            writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
-            if writes and not save_checkpoint(progress, job):
-                status = 1
-            if file and recorder.is_save_due(progress.iteration):
-                file.save(progress, recorder)
-        ending = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
-        if progress.iteration < settings.iterations:
-            ending += f", as {settings.optimizer} finds no lower"
-        outcome = progress
-    except KeyboardInterrupt as stop:
-        if progress is None or progress.iteration == 0:
-            raise
-        status, outcome = stopped(stop), progress
-        ending = f"interrupted after {progress.iteration} iterations"
-    except StyleError as error:
-        if progress is None and not isinstance(error, DivergedError):
-            raise
-        status, ending = 1, f"error: {error}"
-        outcome = error if isinstance(error, DivergedError) else progress
+        ending = iterate(progresses, watch, settings)
     finally:
         reporter.close()
+    status, progress = ending.status, ending.progress
     with uninterrupted():
         if progress is not None:
             recorder.finish(progress)
-        saved = file is not None and outcome is progress and file.save(progress, recorder)
-        written = save(outcome, recorder, job, settings.losses)
+        saved = file is not None and ending.diverged is None and file.save(progress, recorder)
+        written = save(ending.diverged or progress, recorder, job, settings.losses)
     if file and not saved:
         status = status or 1
-    line = f"{ending}, in {report.seconds(recorder.seconds)}; "
+    line = f"{ending.text}, in {report.seconds(recorder.seconds)}; "
     line += f"wrote {written}" if written else "nothing was written"
     if saved and status > 1:
         line += f"; --resume {file.path} goes on from there"
     elif file and file.saved is not None and not written:
         line += f" but {file.path}, after {file.saved} iterations"
-    if status:
-        complain(line)
-    else:
-        reporter.say(line)
+    say = complain if status else reporter.say
+    say(line)
     return status
+
+
+def begin(run: "Run", record: states.Saved, path: Path | None) -> Iterator["Progress"]:
+    """The run from where its record, which is from the file of this name, has come to."""
+    import stylize
+
+    try:
+        state = states.State.from_arrays(record.arrays) if record.arrays else None
+        return stylize.follow(run, state)
+    except StateError as error:
+        raise StateError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: the exit status, and in words. progress: the last. diverged: the error, if it did."""
+
+    status: int
+    text: str
+    progress: "Progress | None"
+    diverged: DivergedError | None = None
+
+
+def iterate(
+    progresses: Iterator["Progress"], watch: Callable[["Progress"], bool], settings: Settings
+) -> Ending:
+    """Follow a run to its end, or to where it is stopped or fails.
+
+    What stops or fails it before there is anything to keep is raised.
+    """
+    status, progress = 0, None
+    try:
+        for progress in progresses:
+            if not watch(progress):
+                status = 1
+    except KeyboardInterrupt as stop:
+        if progress is None or progress.iteration == 0:
+            raise
+        return Ending(stopped(stop), f"interrupted after {progress.iteration} iterations", progress)
+    except DivergedError as error:
+        return Ending(1, f"error: {error}", progress, error)
+    except StyleError as error:
+        if progress is None:
+            raise
+        return Ending(1, f"error: {error}", progress)
+    text = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
+    if progress.iteration < settings.iterations:
+        text += f", as {settings.optimizer} finds no lower"
+    return Ending(status, text, progress)
 
 
 if __name__ == "__main__":

@@ -233,10 +233,10 @@ def _on_device(state: State) -> State:
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """A style's statistics by layer, its share of the blend, and what its mean squared differences are
+    """A style's statistics by layer, its shares of the blend there, and what its mean squared differences are
     multiplied by, a number for each tensor of the statistics."""
 
-    share: float
+    shares: dict[str, float]
     statistics: dict[str, Any]
     factors: dict[str, Any]
 
@@ -281,10 +281,11 @@ class StyleTerm:
         terms = []
         for layer, weight in self.layers.items():
             for target in self.targets:
-                if layer not in target.statistics:  # for which its guide is too small
+                if layer not in target.statistics:  # which its guide is too small for, or that is not wanted
                     continue
                 of_both = statistics[layer], target.statistics[layer]
-                terms.append(target.share * weight * self.distance(*of_both, target.factors[layer]))
+                distance = self.distance(*of_both, target.factors[layer])
+                terms.append(target.shares[layer] * weight * distance)
         return self.weight * sum(terms, tf.zeros([]))
 
 
@@ -478,6 +479,7 @@ def _style_terms(
         guides = masks.guides(mask, network, layers, settings.mask_erosion)
         return {name: term.within(guides) for name, term in terms.items()}
 
+    own = settings.layers_of_styles(len(styles), layers)
     found = {name: [] for name in terms}
     for region in layout.regions or (masks.Region(None, {}),):
         wanted = {name: [] for name in terms}
@@ -485,12 +487,22 @@ def _style_terms(
             if not (share and layers):
                 continue
             of_style = _statistics(styles[i], network, settings, within(layout.guides[i]), shapes)
-            for name, statistics in of_style.items():
+            shares = {layer: _share_at(layer, i, region.shares, own) for layer in own[i]}
+            for name, every in of_style.items():
+                statistics = {layer: statistic for layer, statistic in every.items() if layer in shares}
                 factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
-                wanted[name].append(StyleTarget(share, statistics, factors))
+                wanted[name].append(StyleTarget(shares, statistics, factors))
         for name, term in within(region.mask).items():
             found[name].append(replace(term, targets=tuple(wanted[name])))
     return {name: tuple(of_regions) for name, of_regions in found.items()}
+
+
+def _share_at(layer: str, style: int, shares: dict[int, float], own: Sequence[set[str]]) -> float:
+    """A style's share at a layer, where styles that do not count there leave theirs to the others."""
+    if all(layer in own[i] for i in shares):
+        return shares[style]
+    counting = sum(share for i, share in shares.items() if layer in own[i])
+    return shares[style] * sum(shares.values()) / counting
 
 
 def _statistics(

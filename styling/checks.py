@@ -65,6 +65,12 @@ def choice(name: str, value: str | None, choices: Sequence[str]) -> None:
         raise SettingsError(name, f"{value!r} is none of {', '.join(choices)}")
 
 
+def choices(name: str, values: Sequence[str] | None, of: Sequence[str]) -> None:
+    """Several of the choices."""
+    for value in values or ():
+        choice(name, value, of)
+
+
 def positives(name: str, values: Sequence[float] | None) -> None:
     """Numbers above 0."""
     for value in values or ():

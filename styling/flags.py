@@ -36,7 +36,7 @@ GROUPS = (
 WHITE = "white.png"  # among what ships
 LIVE_PORT = 8189
 # Lists whose words may be separated by commas as well, and what each word is.
-LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, Layers: str}
+LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
 
 
 class Parser(argparse.ArgumentParser):

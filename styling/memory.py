@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from tensorflow.python.framework import ops
+
 from styling.errors import MemoryLimitError, StyleError
 from styling.limits import free_memory, total_memory
 from styling.optimizers import RECORDS
@@ -123,3 +125,19 @@ def device_errors(height: int, width: int) -> Iterator[None]:
         ) from None
     except tf.errors.OpError as error:
         raise StyleError(f"TensorFlow failed: {error.message.splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def gradients_forgotten() -> Iterator[None]:
+    """Have TensorFlow forget the gradients that a run made, where a process makes many runs.
+
+    For each tf.custom_gradient in a tf.function it keeps one, with the whole function, as long as the process
+    lives: 2.5 MiB a run.
+    """
+    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public way
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in set(registry) - before:
+            del registry[name]

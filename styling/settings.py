@@ -10,6 +10,7 @@ TensorFlow program of this family (Athalye 2015), except for average pooling, wh
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ CONTENT_LAYERS = ("relu4_2", "relu5_2")
 HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
 LAYER_TERMS = ("content", "style", "shift", "histogram")
 WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
+STRUCTURES = ("all", "fine", "coarse")
 REDUCTIONS = ("mean", "sum", "relative")
 COLORS = ("style", "content", "matched", "matched-histogram", "luminance")
 DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
@@ -126,6 +128,14 @@ class Settings:
     )
     style_scales: tuple[float, ...] | None = sizes(
         None, "scale of each style, relative to the width", checks.positives, metavar="F", unset="1 each"
+    )
+    style_structure: tuple[str, ...] | None = sizes(
+        None,
+        "what is taken of each style: its fine structure, as brush strokes (layers of blocks 1 and 2), its "
+        "coarse one, as forms (the other layers), or all; as in fine coarse",
+        partial(checks.choices, of=STRUCTURES),
+        metavar="WHAT",
+        unset="all of each",
     )
 
     content_weight: float = minimised(5.0, "weight of the content", not_negative, metavar="F")
@@ -424,6 +434,7 @@ class Settings:
         if content and self.height:
             raise SettingsError("height", "contradicts --content, whose shape the picture has")
         self.scales_of_styles(styles)
+        self.layers_of_styles(styles, ())
         self.style_shares(styles)
         for name, count in (("style_masks", style_masks), ("style_guides", style_guides)):
             if count not in (0, 1, styles) or (count and not styles):
@@ -491,6 +502,16 @@ class Settings:
         """Scales of so many styles. Raises SettingsError if another number was given."""
         checks.one_each("style_scales", self.style_scales, count)
         return self.style_scales or (1.0,) * count
+
+    def layers_of_styles(self, count: int, layers: Collection[str]) -> list[set[str]]:
+        """Of these layers, those at which each of so many styles counts.
+
+        Raises SettingsError if another number was given.
+        """
+        checks.one_each("style_structure", self.style_structure, count)
+        fine = {layer for layer in layers if re.match(r"[a-z]+[12](_|$)", layer)}  # of blocks 1 and 2
+        of = {"all": set(layers), "fine": fine, "coarse": set(layers) - fine}
+        return [of[structure] for structure in self.style_structure or ("all",) * count]
 
     def is_checkpoint(self, iteration: int) -> bool:
         """Whether an image after this many updates is compared (and written); the start never is."""

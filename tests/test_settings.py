@@ -41,6 +41,7 @@ WRONG = [
     ("initial_noiseblend", {"initial_noiseblend": -0.1}),
     ("style_layer_weight_exp", {"style_layer_weight_exp": -1}),
     ("style_scales", {"style_scales": (1, 0)}),
+    ("style_structure", {"style_structure": ("fine", "rough")}),
     ("scales", {"scales": ()}),
     ("scales", {"scales": (0.5,)}),
     ("scales", {"scales": (0.5, 2)}),
@@ -176,6 +177,7 @@ IMAGES = [
     (NOTHING | {"width": 5}, (False, 0, False), "height"),
     (NOTHING | {"width": 5, "height": 5}, (False, 0, False), None),
     ({"style_scales": (1, 2)}, (True, 1, False), "style_scales"),
+    ({"style_structure": ("fine", "coarse")}, (True, 1, False), "style_structure"),
     ({"style_blend_weights": (1,)}, (True, 2, False), "style_blend_weights"),
 ]
 

@@ -108,6 +108,27 @@ def test_losses_and_gradient_are_the_reference_models(network, run):
     assert tuple(terms) == run.losses
 
 
+def test_fine_structure_of_one_style_goes_with_the_coarse_one_of_another(network):
+    content, styles = random_image(24, 32, 1), [random_image(24, 32, 2), random_image(24, 32, 3)]
+    x = network.preprocess(random_image(24, 32, 4))
+    structure = Settings(style_structure=("fine", "coarse"), style_blend_weights=(1, 3), shift_weight=5)
+
+    def losses_of(styles, run, layers=STYLE_LAYERS):
+        layers = dict.fromkeys(layers, 0.2)
+        run = dataclasses.replace(run, style_layers=layers, shift_layers=layers)
+        return build_objective(content, styles, network, run)(x)
+
+    found = losses_of(styles, structure)
+    alone = Settings(shift_weight=5)
+    fine = losses_of(styles[:1], alone, ("relu1_1", "relu2_1"))
+    coarse = losses_of(styles[1:], alone, ("relu3_1", "relu4_1", "relu5_1"))
+    for name in ("style", "shift"):
+        np.testing.assert_allclose(found[name], fine[name] + coarse[name], rtol=1e-5)
+    every = dataclasses.replace(structure, style_structure=("all", "all"))
+    for name, loss in losses_of(styles, dataclasses.replace(structure, style_structure=None)).items():
+        assert losses_of(styles, every)[name] == loss
+
+
 def test_without_content_or_without_styles_the_rest_is_the_reference_models(network):
     content, styles, x = random_image(17, 24, 1), [random_image(20, 16, 2)], random_image(17, 24, 3)
     for normalize in (False, True):

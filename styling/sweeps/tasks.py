@@ -14,6 +14,7 @@ import stylize
 from styling import states
 from styling.errors import StyleError
 from styling.images import Images
+from styling.memory import gradients_forgotten
 from styling.process import explain
 from styling.recorder import Recorder
 from styling.runs import resolve
@@ -107,7 +108,8 @@ def events_of(
     pixels: images by SHA-256. save_iterations: the updates between two checkpoints; None for one a minute.
     """
     try:
-        yield from _compute(task, pixels, network, save_iterations, stop_requested)
+        with gradients_forgotten():
+            yield from _compute(task, pixels, network, save_iterations, stop_requested)
     except Exception as error:  # the other runs go on
         expected = isinstance(error, StyleError | OSError)
         yield Failed(task.stem, explain(error) if expected else f"{type(error).__name__}: {explain(error)}")

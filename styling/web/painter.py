@@ -4,18 +4,16 @@ import contextlib
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tensorflow.python.framework import ops
 
 import neural_style
 import stylize
 from styling import images, networks, recipes, report, states
 from styling.errors import DivergedError, StyleError
 from styling.jobs import Job
+from styling.memory import gradients_forgotten
 from styling.process import explain
 from styling.recorder import Recorder
 from styling.settings import Running, Settings
@@ -155,19 +153,6 @@ class Painter(threading.Thread):
             _keep(task, run, record.settings, recorder, progress, picture, failure)
         if failure:
             raise failure
-
-
-@contextlib.contextmanager
-def gradients_forgotten() -> Iterator[None]:
-    """Have TensorFlow forget the gradients that were made meanwhile: for each tf.custom_gradient in a
-    tf.function it keeps one, with the whole function, as long as the process lives."""
-    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public way
-    before = set(registry)
-    try:
-        yield
-    finally:
-        for name in set(registry) - before:
-            del registry[name]
 
 
 def finished(progress: "Progress") -> "np.ndarray":
