@@ -52,6 +52,7 @@ setup(
             "pillow-heif>=1.0",
             "playwright>=1.48",
             "pytest>=8.2",
+            "pytest-timeout>=2.4",
             "pytest-xdist>=3.6",
             "ray>=2.60",
             "ruff>=0.17",

@@ -8,10 +8,11 @@ import contextlib
 import itertools
 import math
 import mimetypes
+import os
 import re
 import secrets
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -275,8 +276,8 @@ def asks_for_film(content: Path, output: Path) -> bool:
         return True
     if output.suffix.lower() == ".webp":
         return content.is_dir() or is_numbered(content) or is_animation(content) or is_video(content)
-    moves = is_numbered(content) or is_video(content) or is_animation(content)
-    return moves and (output.is_dir() or not output.suffix)
+    into_folder = output.is_dir() or not output.suffix
+    return into_folder and (is_numbered(content) or is_video(content) or is_animation(content))
 
 
 def is_numbered(path: Path) -> bool:
@@ -286,19 +287,24 @@ def is_numbered(path: Path) -> bool:
 
 def is_picture(path: Path) -> bool:
     """Whether Pillow reads this file, moving or not."""
-    try:
-        with Image.open(path):
-            return True
-    except OSError:
-        return False
+    return _opened_by_pillow(path, lambda image: True)
 
 
 def is_animation(path: Path) -> bool:
     """Whether this is a picture that moves."""
+    return _opened_by_pillow(
+        path, lambda image: image.format in ANIMATIONS and getattr(image, "is_animated", False)
+    )
+
+
+def _opened_by_pillow(path: Path, question: Callable[[Image.Image], bool]) -> bool:
+    """The answer to a question about an image, False for what is none; a pipe is not waited for."""
+    if not os.path.isfile(path):
+        return False
     try:
         with Image.open(path) as image:
-            return image.format in ANIMATIONS and getattr(image, "is_animated", False)
-    except OSError:
+            return question(image)
+    except Exception:  # Pillow's decoders raise nearly anything for a damaged file
         return False
 
 

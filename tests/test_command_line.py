@@ -579,7 +579,8 @@ def test_large_images_are_read_no_larger_than_the_picture_needs(folder):
         (small, Settings(), [Image.open(small).width, 600, 600]),
         (None, Settings(width=100), [600, 600]),
     ):
-        options = Namespace(styles=[large], initial=large)
+        masks = {"style_masks": [], "style_guides": [], "content_mask": None}
+        options = Namespace(content=[], styles=[large], initial=large, **masks)
         job = Namespace(contents=[content], options=options, settings=settings)
         found = program.read_images(job)
         assert [image.shape[1] for _, _, image in found] == sides
