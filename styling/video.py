@@ -275,14 +275,14 @@ def asks_for_film(content: Path, output: Path) -> bool:
     if is_numbered(output) or (output.suffix.lower() in FORMATS and output.suffix.lower() != ".webp"):
         return True
     if output.suffix.lower() == ".webp":
-        return content.is_dir() or is_numbered(content) or is_animation(content) or is_video(content)
-    into_folder = output.is_dir() or not output.suffix
+        return os.path.isdir(content) or is_numbered(content) or is_animation(content) or is_video(content)
+    into_folder = os.path.isdir(output) or not output.suffix
     return into_folder and (is_numbered(content) or is_video(content) or is_animation(content))
 
 
 def is_numbered(path: Path) -> bool:
     """Whether it stands for many files, with numbers in their names, as out/%04d.png."""
-    return bool(NUMBER.search(path.name)) and not path.exists()
+    return bool(NUMBER.search(path.name)) and not os.path.exists(path)
 
 
 def is_picture(path: Path) -> bool:
