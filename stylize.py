@@ -179,7 +179,8 @@ def _start(own: Images, network: Network, settings: Settings, size: tuple[int, i
     share = settings.noiseblend(own.initial is not None)
     x = tf.zeros([1, *size, 3])
     if share < 1:
-        x = (1 - share) * network.preprocess(own.content if own.initial is None else own.initial)
+        image = own.content if own.initial is None else images.resize(own.initial, *size)
+        x = (1 - share) * network.preprocess(image)
     if share > 0 and settings.noise == "uniform":
         x += share * network.preprocess(images.uniform_noise(*size, settings.seed))
     elif share > 0:
@@ -191,8 +192,11 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
     """What turns an x of any scale into an image of the result's size, with the colours that are wanted, and
     the photograph where nothing is painted."""
     size, settings = run.scales[-1].size, run.settings
-    photo = None if run.images.content is None else images.resize(run.images.content, *size)
+    keeps_colors = settings.coloring in ("content", "luminance")
     painted = masks.layout(run.images, settings, run.scales[-1]).painted
+    photo = None
+    if keeps_colors or painted is not None:  # else it would take memory for nothing
+        photo = images.resize(run.images.content, *size)
     if painted is not None:
         painted = masks.feathered(painted, settings.mask_feather)[..., None]
 
@@ -200,7 +204,7 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
         image = run.network.unprocess(_enlarged(x, size))
         if is_gray:  # all colours there would be the network's own
             image = images.to_gray(image)
-        if settings.coloring in ("content", "luminance"):
+        if keeps_colors:
             image = images.keep_colors(image, photo)
         return image if painted is None else photo + painted * (image - photo)
 
@@ -208,14 +212,11 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
 
 
 def resized(given: Images, scale: Scale) -> Images:
-    """The images at a scale; masks as they are."""
-    content, initial = (
-        None if image is None else images.resize(image, *scale.size)
-        for image in (given.content, given.initial)
-    )
+    """The content and the styles at a scale; the others as they are."""
+    content = None if given.content is None else images.resize(given.content, *scale.size)
     styles = zip(given.styles, scale.styles, strict=True)
     resized_styles = tuple(images.resize(style, *size) for style, size in styles)
-    return replace(given, content=content, styles=resized_styles, initial=initial)
+    return replace(given, content=content, styles=resized_styles)
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -37,6 +37,11 @@ class Progress:
         later = sum(scale.pixels for scale in self.scales[at + 1 :])
         return here * math.prod(self.scales[at].size) + later
 
+    @property
+    def share_done(self) -> float:
+        """The share of the run's work that is done, from 0 to 1, by pixels."""
+        return 1 - self.pixels_left / sum(scale.pixels for scale in self.scales)
+
     def losses(self) -> dict[str, float]:
         """The weighted losses at this point by name: content, style, tv, total, and others in use."""
         return {name: float(loss) for name, loss in self._losses.items()}

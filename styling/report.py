@@ -96,7 +96,7 @@ class Reporter:
         parts = f" ({', '.join(f'{name} {loss:.2g}' for name, loss in losses.items() if name != 'total')})"
         room = os.get_terminal_size(sys.stderr.fileno()).columns - len(text) - BAR_COLUMNS
         self._bar.set_description_str(text + (parts if len(parts) < room else ""), refresh=False)
-        self._bar.n = 1 - progress.pixels_left / sum(scale.pixels for scale in progress.scales)
+        self._bar.n = progress.share_done
         self._bar.refresh()
 
     def say(self, line: str) -> None:
@@ -152,7 +152,7 @@ class FilmReporter:
         if self._bar is None or time.monotonic() < self._next_update:
             return
         self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
-        part = 1 - progress.pixels_left / sum(scale.pixels for scale in progress.scales)
+        part = progress.share_done
         passed = tqdm.format_interval(time.monotonic() - self._started)
         left = self._left(part)
         to_go = "?" if left is None else tqdm.format_interval(left)

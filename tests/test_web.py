@@ -29,6 +29,12 @@ pytest.importorskip("starlette", reason="the page needs starlette and uvicorn: p
 
 SECONDS = 60
 LONG = {"iterations": "100000", "optimizer": "adam"}
+LONG_FORM = {
+    "content": "harbour",
+    "styles": ["woodcut"],
+    "recipe": "best",
+    "values": LONG | {"max_size": "32"},
+}
 
 
 class Server:
@@ -331,22 +337,16 @@ def test_one_run_a_session_and_a_queue_for_others(server, visitor, monkeypatch):
     from styling.web import painter
 
     monkeypatch.setattr(painter, "MOST_WAITING", 1)
-    form = {
-        "content": "harbour",
-        "styles": ["woodcut"],
-        "recipe": "best",
-        "values": LONG | {"max_size": "32"},
-    }
-    assert visitor.post("/paint", form) == {}
+    assert visitor.post("/paint", LONG_FORM) == {}
     visitor.wait(is_painting)
-    assert visitor.post("/paint", form) == {"error": "a picture is being painted; stop it first"}
+    assert visitor.post("/paint", LONG_FORM) == {"error": "a picture is being painted; stop it first"}
     with contextlib.closing(Visitor(server)) as second, contextlib.closing(Visitor(server)) as third:
-        assert second.post("/paint", form) == {}
+        assert second.post("/paint", LONG_FORM) == {}
         second.wait(lambda run, results: run["status"] == "waiting" and run["before"] == 1)
-        assert third.post("/paint", form) == {"error": "1 pictures are waiting already; try again later"}
+        assert third.post("/paint", LONG_FORM) == {"error": "1 pictures are waiting already; try again later"}
         second.post("/stop")
         second.wait(lambda run, results: run["status"] == "done" and not results)
-        assert third.post("/paint", form) == {}
+        assert third.post("/paint", LONG_FORM) == {}
         visitor.post("/stop")
         third.wait(is_painting)
         third.post("/stop")
@@ -358,13 +358,7 @@ def test_a_page_that_is_left_stops_its_run_and_then_its_files_go(server, visitor
 
     monkeypatch.setattr(sessions, "STOP_SECONDS", 1)
     monkeypatch.setattr(sessions, "END_SECONDS", 4)
-    form = {
-        "content": "harbour",
-        "styles": ["woodcut"],
-        "recipe": "best",
-        "values": LONG | {"max_size": "32"},
-    }
-    assert visitor.post("/paint", form) == {}
+    assert visitor.post("/paint", LONG_FORM) == {}
     visitor.wait(is_painting)
     (session,) = server.sessions
     time.sleep(2.5)
