@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from styling import images, networks, paths, recipes, report, states, video
-from styling.errors import DivergedError, NetworkError, StateError, StyleError
+from styling.errors import DivergedError, NetworkError, StateError, StyleError, flag_of
 from styling.flags import build_parser
 from styling.images import Images
 from styling.jobs import Job, input_names, named_images, output_names, plan
@@ -260,7 +260,7 @@ def check_same_images(
     """Raise StateError unless a run goes on with the images, by identify(), that it began with."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
-            own = f"--{flag.replace('_', '-')}"
+            own = flag_of(flag)
             raise StateError(f"{name}: is not the image that {own} had in the run of {path}, {old_name}")
 
 

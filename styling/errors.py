@@ -6,6 +6,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def flag_of(name: str) -> str:
+    """The flag of a setting, or of a file that is named on the command line, by its name in Python."""
+    return f"--{name.replace('_', '-')}"
+
+
 class StyleError(Exception):
     """The base of every error that this project raises on purpose."""
 

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from styling import __version__, networks, recipes, report
 from styling.checks import Layers
-from styling.errors import SettingsError
+from styling.errors import SettingsError, flag_of
 from styling.settings import FIELDS
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors and web pages make of hyphens
@@ -276,7 +276,7 @@ def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
     """The flag of a setting, as its type and its entry say."""
     entry = field.metadata
     flags = [entry["short"]] if entry["short"] else []
-    flags.append(f"--{field.name.replace('_', '-')}")
+    flags.append(flag_of(field.name))
     default = entry["unset"] or shown(field.default)
     text = entry["text"] + (f" (default: {default})" if default else "")
     is_union = isinstance(field.type, types.UnionType)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from styling.errors import SettingsError
+from styling.errors import SettingsError, flag_of
 from styling.files import check_writable
 from styling.images import FORMATS
 
@@ -30,12 +30,12 @@ def check_names(
     taken, folders = {}, {}
     for flag, path in inputs:
         check_input(flag, path)
-        taken[os.path.realpath(path)] = f"is read by --{flag.replace('_', '-')}, and would be lost"
+        taken[os.path.realpath(path)] = f"is read by {flag_of(flag)}, and would be lost"
     for flag, path in outputs:
         real = os.path.realpath(path)
         if real in taken:
             raise SettingsError(flag, f"{path} {taken[real]}; give another name")
-        taken[real] = f"is written by --{flag.replace('_', '-')} too"
+        taken[real] = f"is written by {flag_of(flag)} too"
         check_output(flag, path, overwrite or path == own, endings)
         folders[os.path.dirname(real)] = flag, path
     for flag, path in folders.values():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from styling import limits
-from styling.errors import SettingsError, StyleError
+from styling.errors import SettingsError, StyleError, flag_of
 
 # What stops a run: a request to end, and a terminal that is closed, which not every system tells.
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -100,7 +100,7 @@ def run_command(
         with terminable():
             return work(options)
     except SettingsError as error:
-        flag = f"--{error.name.replace('_', '-')}"
+        flag = flag_of(error.name)
         name = flag if flag in parser._option_string_actions else error.name.upper()
         parser.error(f"argument {name}: {error.problem}")
     except (StyleError, OSError) as error:

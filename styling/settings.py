@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from styling import checks
 from styling.checks import Layers
-from styling.errors import SettingsError
+from styling.errors import SettingsError, flag_of
 
 if TYPE_CHECKING:
     from vgg import Network
@@ -395,7 +395,7 @@ class Settings:
             other, values = FIELDS[name].metadata["only_with"] or (None, None)
             if other is None:
                 continue
-            value, flag = getattr(self, other), f"--{other.replace('_', '-')}"
+            value, flag = getattr(self, other), flag_of(other)
             if values is None and not value:
                 raise SettingsError(name, f"has no effect without {flag}; give both or neither")
             if values is not None and value not in values:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from styling.errors import flag_of
 from styling.files import write_whole
 from styling.networks import data_folder
 from styling.sweeps import sheet
@@ -137,7 +138,7 @@ def _command(entry: Entry) -> str:
     for flag in dict.fromkeys(flag for flag, _ in run.images):
         words.append(
             [
-                f"--{flag.replace('_', '-')}",
+                flag_of(flag),
                 *(os.path.abspath(path) for name, path in run.images if name == flag),
             ]
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from styling import recipes
-from styling.errors import NetworkError, SettingsError, StyleError
+from styling.errors import NetworkError, SettingsError, StyleError, flag_of
 from styling.flags import build_parser, shown
 from styling.jobs import Job, plan
 from styling.settings import FIELDS, Settings
@@ -26,11 +26,6 @@ CONTROLS = (
 MOST_CHARACTERS = 2000  # characters of a value
 
 
-def flag(name: str) -> str:
-    """The flag of a setting."""
-    return f"--{name.replace('_', '-')}"
-
-
 def fields() -> dict[str, list[dict[str, object]]]:
     """What is listed under "more", by the titles of the flags' groups."""
     groups: dict[str, list[dict[str, object]]] = {}
@@ -38,7 +33,7 @@ def fields() -> dict[str, list[dict[str, object]]]:
         if name not in CONTROLS:
             entry = FIELDS[name].metadata
             choices = ("yes", "no") if FIELDS[name].type is bool else entry["choices"]
-            field = {"name": name, "flag": flag(name), "text": entry["text"], "choices": choices}
+            field = {"name": name, "flag": flag_of(name), "text": entry["text"], "choices": choices}
             groups.setdefault(entry["group"], []).append(field)
     return groups
 
@@ -95,9 +90,9 @@ def words(form: Mapping[str, object], files: Mapping[str, Path]) -> list[str]:
         if name not in recipes.NAMES[Settings] or not isinstance(text, str) or len(text) > MOST_CHARACTERS:
             raise StyleError("this is no form of the page; load it again")
         if FIELDS[name].type is bool:
-            found.append(flag(name) if text == "yes" else f"--no-{flag(name)[2:]}")
+            found.append(flag_of(name) if text == "yes" else f"--no-{flag_of(name)[2:]}")
         else:
-            found.append(f"{flag(name)}={','.join(text.split())}")
+            found.append(f"{flag_of(name)}={','.join(text.split())}")
     return found
 
 
@@ -113,7 +108,7 @@ def job(arguments: Sequence[str]) -> Job:
     try:
         return plan(parser.parse_args(arguments))
     except SettingsError as error:
-        raise StyleError(f"argument {flag(error.name)}: {error.problem}") from None
+        raise StyleError(f"argument {flag_of(error.name)}: {error.problem}") from None
 
 
 def command(images: Sequence[tuple[str, str]], name: str) -> str:
