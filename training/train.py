@@ -9,8 +9,8 @@ chain begins with least squares on the responses of the network so far (Zhang et
 narrow layers with the channels that the next layer can best do with (He et al., arXiv 1707.06168).
 
 Then all layers are trained together to give VGG-16's features and Gram matrices, on photographs, paintings,
-noise, and above all on pictures that the small network itself paints on the way, where an optimisation has
-found what it is blind to.
+noise, and above all on pictures that the small network itself is painting meanwhile, where an optimisation
+has found what it is blind to.
 
 Everything random follows from the seed and the step. The state is written as a whole, so that a run that was
 stopped goes on.
@@ -23,6 +23,7 @@ import os
 import tarfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,6 @@ from PIL import Image
 from torch import Tensor
 
 MEAN = (123.68, 116.779, 103.939)  # of the RGB pixels that VGG-16 was trained on
-STYLE_LAYERS = ("1_1", "2_1", "3_1", "4_1", "5_1")
 CONTENT_LAYER = "4_2"
 HELD_OUT = ("the-scream", "shipwreck", "great-wave", "tubingen", "golden-gate", "face", "stata", "sleeper")
 
@@ -42,29 +42,30 @@ HELD_OUT = ("the-scream", "shipwreck", "great-wave", "tubingen", "golden-gate", 
 # the layer is narrow.
 CHAINS = {
     "1_1": ((3, 64),),
-    "1_2": ((1, 16), (3, 32)),
+    "1_2": ((1, 12), (3, 32)),
     "2_1": ((3, 32), (1, 128)),
     "2_2": ((1, 32), (3, 64)),
     "3_1": ((3, 64), (1, 256)),
-    "3_2": ((1, 80), (3, 80), (1, 256)),
-    "3_3": ((1, 80), (3, 128)),
-    "4_1": ((3, 160), (1, 512)),
-    "4_2": ((1, 160), (3, 160), (1, 512)),
-    "4_3": ((1, 144), (3, 224)),
-    "5_1": ((3, 320), (1, 512)),
+    "3_2": ((1, 64), (3, 64), (1, 256)),
+    "3_3": ((1, 64), (3, 128)),
+    "4_1": ((3, 192), (1, 512)),
+    "4_2": ((1, 192), (3, 192), (1, 512)),
+    "4_3": ((1, 160), (3, 256)),
+    "5_1": ((3, 512),),
     "5_2": ((1, 128), (3, 128), (1, 512)),
 }
 # How much the features, and the Gram matrices, of a layer count.
 FEATURES = {"2_1": 1.0, "3_1": 1.0, "3_2": 0.2, "4_1": 1.0, "4_2": 1.0, "5_1": 1.0, "5_2": 0.1}
 GRAMS = {"2_1": 2.0, "3_1": 2.0, "4_1": 3.0, "5_1": 4.0}
+# The recipe `best`, with which the small network paints.
+STYLE_SHARES = {"1_1": 0.05, "2_1": 0.2, "3_1": 0.25, "4_1": 0.25, "5_1": 0.25}
+STYLE_WEIGHT, SMOOTHNESS = 10, 13  # where the content weighs 1
 
-CROP = 160
+CROP = 320
 SCALES = (0.35, 1.1)
-BATCH, FRESH = 6, 1  # crops of a step, and how many new ones it adds to the pool
-PAINT_EVERY, PAINT_BATCH, PAINT_STEPS, SNAPSHOTS = 80, 4, (16, 60), 4
-POOL = 1200
-FIRST_CROPS = 240
-SAVE_EVERY = 100
+FRESH = 8  # crops of a step beside the pictures that are being painted, their contents and styles
+PICTURES, PAINT_STEPS = 8, 200  # and steps that each is painted at half size, and at full size
+SAVE_EVERY, SHOW_EVERY = 500, 50
 FITTING_IMAGES, FITTING_POSITIONS = 72, 400  # for the start: images, and positions sampled of each
 
 Features = dict[str, Tensor]
@@ -114,9 +115,9 @@ def load_teacher(path: Path, device: str) -> Weights:
     with np.load(path) as file:
         weights = {}
         for name in CHAINS:
-            kernel = torch.from_numpy(file[f"conv{name}/kernel"].transpose(3, 2, 0, 1).copy())
+            kernel = torch.from_numpy(file[f"conv{name}/kernel"].transpose(3, 2, 0, 1).astype(np.float32))
             weights[f"{name}/kernel"] = kernel.to(device).contiguous(memory_format=torch.channels_last)
-            weights[f"{name}/bias"] = torch.from_numpy(file[f"conv{name}/bias"]).to(device)
+            weights[f"{name}/bias"] = torch.from_numpy(file[f"conv{name}/bias"].astype(np.float32)).to(device)
     return weights
 
 
@@ -207,42 +208,94 @@ def distances(student: Features, taught: Features) -> tuple[dict[str, Tensor], d
 # ---------------------------------------------------------------- the network's own pictures
 
 
-def paint(weights: Weights, data: dict[str, list], rng: Rng, device: str) -> Tensor:
-    """Pictures on their way by the program's relative losses, [n, 3, CROP, CROP], at two scales."""
-    content = torch.stack([random_crop(data["photos"], rng) for _ in range(PAINT_BATCH)]).to(device)
-    style = torch.stack([painting_crop(data, rng, 192) for _ in range(PAINT_BATCH)]).to(device)
-    strength = 10 * math.exp(rng.normal(0, 0.7))
-    smoothness = 13 * math.exp(rng.normal(0, 0.7))
-    pictures, x = [], None
-    for size in (CROP // 2, CROP):
-        factor = size / CROP
-        small = F.interpolate(content, size=(size, size), mode="bicubic", antialias=True)
-        painting = F.interpolate(style, scale_factor=factor, mode="bicubic", antialias=True)
+class Easel:
+    """Pictures that the small network is painting by the program's relative losses, with Adam.
+
+    x, contents, styles: [n, 3, size, size]. Each picture is begun at another step than the others, so that
+    pictures of every age are there.
+    """
+
+    def __init__(self, contents: Tensor, styles: Tensor) -> None:
+        self.contents, self.styles, self.x = contents, styles, contents.clone()
+        self.moments = torch.zeros_like(self.x), torch.zeros_like(self.x)
+        n = len(self.x)
+        self.ages = torch.arange(n, device=self.x.device) * PAINT_STEPS // n
+        self.style_weights = torch.full((n,), float(STYLE_WEIGHT), device=self.x.device)
+        self.smoothness = torch.full((n,), float(SMOOTHNESS), device=self.x.device)
+
+    def begin(self, i: int, content: Tensor, style: Tensor, x: Tensor, weights: tuple[float, float]) -> None:
+        """Another picture in place of the i-th."""
+        self.contents[i], self.styles[i], self.x[i] = content, style, x
+        self.style_weights[i], self.smoothness[i] = weights
+        self.ages[i] = 0
+        for moment in self.moments:
+            moment[i] = 0
+
+    def loss(self, x: Tensor, f: Features, contents: Features, styles: Features) -> Tensor:
+        """The sum of the pictures' losses."""
+        style = sum(s * relative(gram(f[n]), gram(styles[n])) for n, s in STYLE_SHARES.items())
+        tv = (x[..., 1:] - x[..., :-1]).square().mean((1, 2, 3))
+        tv = tv + (x[..., 1:, :] - x[..., :-1, :]).square().mean((1, 2, 3))
+        content = relative(f[CONTENT_LAYER], contents[CONTENT_LAYER])
+        return (content + self.style_weights * style + self.smoothness * tv / 255**2).sum()
+
+    @torch.no_grad()
+    def step(self, gradient: Tensor) -> None:
+        """A step of Adam, by each picture's own age."""
+        first, second = self.moments
+        first.lerp_(gradient, 0.1)
+        second.lerp_(gradient.square(), 0.001)
+        ages = (self.ages + 1).float()[:, None, None, None]
+        change = first / (1 - 0.9**ages) / ((second / (1 - 0.999**ages)).sqrt() + 1e-8)
+        self.x -= 8 * (1 - 0.8 * ages / PAINT_STEPS) * change
+        self.ages += 1
+
+
+class Studio:
+    """Pictures at half size, and at full size those that were at half size before."""
+
+    def __init__(self, data: dict[str, list], rng: Rng, device: str) -> None:
+        self.data, self.device = data, device
+        crops = [self.pair(rng) for _ in range(2 * PICTURES)]
+        contents, styles = (torch.stack(images).to(device) for images in zip(*crops, strict=True))
+        self.fine = Easel(contents[:PICTURES], styles[:PICTURES])
+        self.waiting = contents[PICTURES:], styles[PICTURES:]  # those of the coarse ones, at full size
+        self.coarse = Easel(*(resized(images, 0.5) for images in self.waiting))
+
+    def pair(self, rng: Rng) -> tuple[Tensor, Tensor]:
+        """A content and a style."""
+        content = random_crop(self.data["photos" if rng.random() < 0.8 else "paintings"], rng)
+        return content, painting_crop(self.data, rng)
+
+    def renew(self, step: int, rng: Rng) -> None:
+        """The picture whose time is over gives its place to the one at half size, and that to a new one."""
+        turn, left = divmod(step, PAINT_STEPS // PICTURES)
+        if left:
+            return
+        i = -turn % PICTURES
+        coarse, (contents, styles) = self.coarse, self.waiting
+        weights = float(coarse.style_weights[i]), float(coarse.smoothness[i])
+        self.fine.begin(i, contents[i], styles[i], resized(coarse.x[i : i + 1], 2)[0], weights)
+        contents[i], styles[i] = (image.to(self.device) for image in self.pair(rng))
+        content, style = (resized(images[i : i + 1], 0.5)[0] for images in self.waiting)
+        x = content
+        if rng.random() < 0.2:
+            x = torch.from_numpy(20 * rng.standard_normal(content.shape, np.float32)).to(self.device)
+        weights = STYLE_WEIGHT * math.exp(rng.normal(0, 0.7)), SMOOTHNESS * math.exp(rng.normal(0, 0.7))
+        coarse.begin(i, content, style, x, weights)
+
+    def paint_coarse(self, weights: Weights) -> None:
+        """A step of those at half size."""
         with torch.no_grad():
-            wanted = student_features(weights, small)[CONTENT_LAYER]
-            found = student_features(weights, painting)
-            targets = {name: gram(found[name]) for name in STYLE_LAYERS}
-        x = small if x is None else F.interpolate(x, size=(size, size), mode="bicubic")
-        if size == CROP // 2 and rng.random() < 0.2:
-            x = 20 * torch.randn(x.shape, generator=torch.Generator().manual_seed(int(rng.integers(2**31))))
-        x = x.detach().to(device).requires_grad_()
-        steps = int(rng.integers(*PAINT_STEPS))
-        kept = {round(steps * (i + 1) / SNAPSHOTS) for i in range(SNAPSHOTS)}
-        adam = torch.optim.Adam([x], lr=8)
-        for step in range(1, steps + 1):
-            f = student_features(weights, x)
-            style_loss = sum(relative(gram(f[name]), targets[name]) for name in STYLE_LAYERS) / 5
-            tv = ((x[..., 1:] - x[..., :-1]) ** 2).mean((1, 2, 3)) + (
-                (x[..., 1:, :] - x[..., :-1, :]) ** 2
-            ).mean((1, 2, 3))
-            loss = relative(f[CONTENT_LAYER], wanted) + strength * style_loss + smoothness * tv / 255**2
-            (x.grad,) = torch.autograd.grad(loss.sum(), x)
-            adam.step()
-            for group in adam.param_groups:
-                group["lr"] = 8 * (1 - 0.8 * step / steps)
-            if size == CROP and step in kept:
-                pictures.append(x.detach().clone())
-    return torch.cat(pictures)
+            contents = student_features(weights, self.coarse.contents)
+            styles = student_features(weights, self.coarse.styles)
+        x = self.coarse.x.clone().requires_grad_()
+        loss = self.coarse.loss(x, student_features(weights, x), contents, styles)
+        self.coarse.step(*torch.autograd.grad(loss, x))
+
+
+def resized(x: Tensor, factor: float) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bicubic", antialias=factor < 1)
 
 
 # ---------------------------------------------------------------- the start: least squares on responses
@@ -286,7 +339,7 @@ def initial_weights(teacher: Weights, images: list[Tensor], rng: Rng) -> Weights
             small, true = ([F.avg_pool2d(x, 2, ceil_mode=True) for x in xs] for xs in (small, true))
         kernel, bias = teacher[f"{name}/kernel"], teacher[f"{name}/bias"]
         true = [teacher_responds(teacher, name, x[None])[0] for x in true]
-        if len(chain) == 1:
+        if name == "1_1":
             weights[f"{name}/0"], weights[f"{name}/bias"] = kernel.clone(), bias.clone()
         else:
             channels = list(range(len(bias)))
@@ -359,39 +412,29 @@ def fit(
 # ---------------------------------------------------------------- training
 
 
-class Pool:
-    """Crops with their teacher's features, the oldest replaced by new ones."""
+class Crops:
+    """New crops for each step, made in other threads meanwhile."""
 
-    def __init__(self, teacher: Weights, device: str, size: int) -> None:
-        self.teacher, self.device, self.size = teacher, device, size
-        self.items: list[tuple[Tensor, Features]] = []
-        self.next = 0
+    def __init__(self, data: dict[str, list], seed: int, first: int, device: str) -> None:
+        self.data, self.seed, self.device, self.next = data, seed, device, first
+        self.executor = ThreadPoolExecutor()
+        self.waiting: list[Future] = []
 
-    @torch.no_grad()
-    def add(self, x: Tensor) -> None:
-        for crop in x.split(1):
-            crop = crop.to(self.device).contiguous(memory_format=torch.channels_last)
-            features = teacher_features(self.teacher, crop)
-            item = crop[0].half(), {name: features[name][0].half() for name in FEATURES}
-            if len(self.items) < self.size:
-                self.items.append(item)
-            else:
-                self.items[self.next] = item
-                self.next = (self.next + 1) % self.size
+    def make(self, step: int) -> Tensor:
+        rng = np.random.default_rng((self.seed, 1, step))
+        return torch.stack([fresh_crop(self.data, rng) for _ in range(FRESH)])
 
-    def draw(self, rng: Rng, count: int) -> tuple[Tensor, Features]:
-        chosen = [self.items[i] for i in rng.choice(len(self.items), count, replace=False)]
-        x = torch.stack([crop for crop, _ in chosen]).float()
-        features = {name: torch.stack([f[name] for _, f in chosen]).float() for name in FEATURES}
-        return x.contiguous(memory_format=torch.channels_last), features
+    def draw(self) -> Tensor:
+        while len(self.waiting) < 32:
+            self.waiting.append(self.executor.submit(self.make, self.next))
+            self.next += 1
+        return self.waiting.pop(0).result().to(self.device)
 
 
 def learning_rate(step: int, options: argparse.Namespace) -> float:
-    share = min(1.0, step / options.steps)
+    share = min(1, step / options.steps)
     return (
-        options.learning_rate
-        * min(1, (step + 1) / 50)
-        * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        options.learning_rate * min(1, (step + 1) / 100) * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
     )
 
 
@@ -401,25 +444,60 @@ def save(path: Path, **state: object) -> None:
     os.replace(temporary, path)
 
 
+def parts(features: Features, counts: tuple[int, ...]) -> list[Features]:
+    """The features of a batch, a part of it at a time."""
+    split = {name: f.split(counts) for name, f in features.items()}
+    return [{name: f[i] for name, f in split.items()} for i in range(len(counts))]
+
+
+def detached(features: Features) -> Features:
+    return {name: f.detach() for name, f in features.items()}
+
+
+def training_loss(student: Features, taught: Features) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a batch that begins with PICTURES pictures and their styles, and its parts.
+
+    How far the Gram matrices of a picture are from its style's is what painting looks at. So the error of
+    that difference counts beside the error of each.
+    """
+    features, grams = distances(student, taught)
+    n, missing = PICTURES, {}
+    for name in GRAMS:
+        small, true = gram(student[name][: 2 * n]), gram(taught[name][: 2 * n])
+        error = per_image((small[:n] - small[n:] - true[:n] + true[n:]).square())
+        missing[name] = (error / per_image(true[n:].square()).clamp_min(1e-8)).mean()
+    loss = sum(FEATURES[name] * v for name, v in features.items())
+    loss = loss + sum(GRAMS[name] * (grams[name] + missing[name]) for name in GRAMS)
+    seen = {f"F{n}": 1 - v for n, v in features.items()}
+    seen |= {f"G{n}": v for n, v in grams.items()} | {f"D{n}": v for n, v in missing.items()}
+    return loss, {name: value.detach() for name, value in seen.items()}
+
+
+def start(options: argparse.Namespace, teacher: Weights, data: dict[str, list]) -> Weights:
+    """The weights to begin with: those of a file, or by least squares."""
+    if options.start:
+        return read_mat(options.start)
+    rng = np.random.default_rng((options.seed, 0))
+    fitting = [
+        random_crop(data["photos"] if i % 3 else data["paintings"], rng, 224) for i in range(FITTING_IMAGES)
+    ]
+    with torch.no_grad():
+        return initial_weights({k: v.cpu() for k, v in teacher.items()}, fitting, rng)
+
+
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32 where there is a GPU
+    torch.backends.cudnn.benchmark = True
     device = options.device
     teacher = load_teacher(options.teacher, device)
     data = read_images(options.paintings, options.photos)
-    first, adam_state, painted = 0, None, []
+    first, adam_state = 0, None
     if options.checkpoint.exists():
         state = torch.load(options.checkpoint)
-        weights, adam_state, first, painted = state["weights"], state["adam"], state["step"], state["painted"]
-    elif options.start:
-        weights = read_mat(options.start)
+        weights, adam_state, first = state["weights"], state["adam"], state["step"]
     else:
-        rng = np.random.default_rng((options.seed, 0))
-        fitting = [
-            random_crop(data["photos"] if i % 3 else data["paintings"], rng, 224)
-            for i in range(FITTING_IMAGES)
-        ]
-        with torch.no_grad():
-            weights = initial_weights({k: v.cpu() for k, v in teacher.items()}, fitting, rng)
+        weights = start(options, teacher, data)
     weights = {
         name: w.to(device).contiguous(memory_format=torch.channels_last) if w.dim() == 4 else w.to(device)
         for name, w in weights.items()
@@ -430,42 +508,40 @@ def train(options: argparse.Namespace) -> None:
     adam = torch.optim.Adam(groups, betas=(0.9, 0.98))
     if adam_state:
         adam.load_state_dict(adam_state)
-    pool = Pool(teacher, device, options.pool)
-    rng = np.random.default_rng((options.seed, 1, first))
-    for x in painted:
-        pool.add(x[None].float())
-    pool.add(torch.stack([fresh_crop(data, rng) for _ in range(FIRST_CROPS)]))
-    print(f"a pool of {len(pool.items)} crops", flush=True)
+    studio = Studio(data, np.random.default_rng((options.seed, 2, first)), device)
+    crops = Crops(data, options.seed, first, device)
 
     began, recent = time.monotonic(), {}
     for step in range(first, options.steps):
-        rng = np.random.default_rng((options.seed, 2, step))
-        if step % options.paint_every == 0:
-            fixed = {name: w.detach() for name, w in weights.items()}
-            pictures = paint(fixed, data, rng, device)
-            pool.add(pictures)
-            painted = (painted + list(pictures.cpu().half()))[-options.pool // 2 :]
-        pool.add(torch.stack([fresh_crop(data, rng) for _ in range(FRESH)]))
-        x, taught = pool.draw(rng, options.batch)
-        features, grams = distances(student_features(weights, x), taught)
-        loss = sum(FEATURES[n] * v for n, v in features.items()) + sum(GRAMS[n] * v for n, v in grams.items())
+        studio.renew(step, np.random.default_rng((options.seed, 3, step)))
+        studio.paint_coarse(weights)
+        fine = studio.fine
+        x = fine.x.clone().requires_grad_()
+        batch = torch.cat([x, fine.styles, fine.contents, crops.draw()])
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            taught = teacher_features(teacher, batch.detach())
+        student = student_features(weights, batch)
+        # The same features tell the picture's gradient, and the weights'.
+        pictures, styles, contents, _ = parts(student, (PICTURES, PICTURES, PICTURES, FRESH))
+        painting = fine.loss(x, pictures, detached(contents), detached(styles))
+        (gradient,) = torch.autograd.grad(painting, x, retain_graph=True)
+        loss, seen = training_loss(student, taught)
         rate = learning_rate(step, options)
         for group in adam.param_groups:
             group["lr"] = rate * group["size"]
         adam.zero_grad()
-        loss.backward()
+        loss.backward(inputs=trained)
         adam.step()
-        seen = {f"F{n}": 1 - v.item() for n, v in features.items()} | {
-            f"G{n}": v.item() for n, v in grams.items()
-        }
+        fine.step(gradient)
         for name, value in seen.items():
             recent[name] = 0.98 * recent.get(name, value) + 0.02 * value
-        if (step + 1) % 50 == 0:
-            text = "  ".join(f"{name} {value:.3f}" for name, value in recent.items())
+        if (step + 1) % SHOW_EVERY == 0:
+            text = "  ".join(f"{name} {float(value):.3f}" for name, value in recent.items())
             print(f"{step + 1:6d}  {time.monotonic() - began:6.0f} s  {text}", flush=True)
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
             kept = {name: w.detach() for name, w in weights.items()}
-            save(options.checkpoint, step=step + 1, weights=kept, adam=adam.state_dict(), painted=painted)
+            save(options.checkpoint, step=step + 1, weights=kept, adam=adam.state_dict())
             write_mat(options.out, {name: w.float().cpu().contiguous() for name, w in kept.items()})
 
 
@@ -587,10 +663,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--start", type=Path, help="a network (.mat) to start from, not from VGG-16's kernels"
     )
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=BATCH)
-    parser.add_argument("--pool", type=int, default=POOL, help="crops that are kept with their features")
-    parser.add_argument("--paint-every", type=int, default=PAINT_EVERY)
+    parser.add_argument("--steps", type=int, default=6300)
     parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="of each tensor's own size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
