@@ -22,7 +22,7 @@ SHIPPED = (
     "watercolour.jpg",
     "white.png",
     "sweep.html",
-    "web.html",
+    "web/index.html",
 )
 FIND = """
 from styling.networks import data_folder, find
