@@ -573,15 +573,20 @@ def test_paint_watch_stop_download_and_reuse(page, image_files, tmp_path):
     page.click("#paint")
     page.locator("#error", has_text="has no effect with --optimizer lbfgs").wait_for()
     page.select_option("#optimizer", "adam")
+    note_times = """() => {
+      window.began = window.loaded = null;
+      const note = () => { if (document.getElementById("facts").textContent.startsWith("iteration")) began ??= Date.now(); };
+      new MutationObserver(note).observe(document.getElementById("facts"), {childList: true});
+      document.getElementById("seen").addEventListener("load", () => (loaded ??= []).push(Date.now()));
+    }"""
+    page.evaluate(note_times)
     page.click("#paint")
     page.locator("#seen:not([hidden])").wait_for()
     assert page.locator("#error").is_hidden()
-    pictures = set()
-    end = time.monotonic() + 8
-    while time.monotonic() < end and len(pictures) < 4:
-        pictures.add(page.get_attribute("#seen", "src"))
-        time.sleep(0.1)
-    assert len(pictures) >= 4
+    page.wait_for_function("loaded.length >= 5")
+    began, times = page.evaluate("[began, loaded]")
+    assert times[0] - began < 2000  # milliseconds
+    assert 700 < np.median(np.diff(times)) < 2000
     assert re.match(r"iteration \d+ of 90000, 40 x 30 pixels, .* left", page.inner_text("#facts"))
     assert page.locator("#plot path").count() > 4
     page.click("#stop")
@@ -654,7 +659,7 @@ def test_what_is_drawn_on_the_photograph_is_painted_there(page, tmp_path):
     for x, y, wanted in ((0.1, 0.1, 1), (0.3, 0.1, 0), (0.5, 0.1, 2), (0.5, 0.8, 2), (0.8, 0.8, 1)):
         found = [mask[int(y * height), int(x * width)] for mask in (here, rest, stays)]
         assert found == [255 * (i == wanted) for i in range(3)], (x, y)
-    assert abs(here.astype(int) + rest + stays - 255).max() <= 2
+    assert abs(here.astype(int) + rest + stays - 255).max() <= 3
     result = {"name": "picture-1", "command": page.text_content("#command")}
     result["toml"] = download(page, "#toml", tmp_path).read_bytes()
     assert 'colors = "matched"' in result["toml"].decode()
@@ -681,13 +686,14 @@ def test_with_the_keyboard_alone(page, tmp_path):
     assert page.locator("#content [title='still_life.jpg']").get_attribute("aria-pressed") == "true"
     tab_to("#draw")
     page.keyboard.press("Enter")
+    page.locator("#drawing[open]").wait_for()
     tab_to("#targets input")
     tab_to("#mask-file")
     mask = Image.new("L", (9, 6))
     mask.paste(255, (0, 0, 3, 6))
     mask.save(tmp_path / "mask.png")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
+        page.keyboard.press("Space")
     chooser.value.set_files(tmp_path / "mask.png")
     page.locator("#drawn", has_text="what stays").wait_for()
     page.keyboard.press("Escape")

@@ -58,11 +58,12 @@ async function readAreas(urls = {}) {
 function mask({photo, layers}, names, isRest) {  // white on black: where some layers are, or where none of them is
   const canvas = sizedAs(photo), context = canvas.getContext("2d");
   const fill = color => { context.fillStyle = color; context.fillRect(0, 0, canvas.width, canvas.height); };
-  if (isRest) {
-    fill("#fff");
-    context.globalCompositeOperation = "destination-out";
-  }
+  context.globalCompositeOperation = "lighter";
   for (const name of names) context.drawImage(layers[name].canvas, 0, 0);
+  if (isRest) {
+    context.globalCompositeOperation = "source-out";
+    fill("#fff");
+  }
   context.globalCompositeOperation = "destination-over";
   fill("#000");
   return canvas;
