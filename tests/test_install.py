@@ -22,7 +22,7 @@ SHIPPED = (
     "watercolour.jpg",
     "white.png",
     "sweep.html",
-    "web/index.html",
+    "web",
 )
 FIND = """
 from styling.networks import data_folder, find

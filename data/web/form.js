@@ -1,8 +1,8 @@
 // The form, and the results.
 "use strict";
 const data = JSON.parse($("data").textContent);
-events.onerror = () => complain("the program does not answer; is it still running? If it is, load the page anew");
-events.onopen = () => { if (!$("error").hidden && $("error").textContent.startsWith("the program does not")) complain(""); };
+heard.error = () => complain("the program does not answer; is it still running? If it is, load the page anew");
+heard.open = () => { if (!$("error").hidden && $("error").textContent.startsWith("the program does not")) complain(""); };
 const images = new Map(data.images.map(image => [image.key, image]));
 const chosen = {content: "harbour", styles: new Map([["woodcut", 50]])};
 const own = id => [...document.querySelectorAll(".more")].filter(input => input.id == id || !id);
@@ -55,7 +55,9 @@ function refresh() {
   }
   for (const flag of document.querySelectorAll("#blend code")) flag.textContent = `--style-blend-weights ${now.style_blend_weights}`;
   showAreas();
-  sessionStorage.setItem(location.origin, JSON.stringify({...form(), weights: [...chosen.styles.values()]}));
+  try {
+    sessionStorage.setItem(location.origin, JSON.stringify({...form(), weights: [...chosen.styles.values()]}));
+  } catch { sessionStorage.clear(); }  // more is drawn than a browser keeps over a reload
 }
 
 function showImages() {
@@ -156,7 +158,7 @@ $("go-on").onclick = () => send("go-on");
 const again = name => fill(results.find(one => one.name == name).form);
 $("again").onclick = () => again(current);
 $("from-here").onclick = () => paint({start: current});
-events.addEventListener("results", event => {
+heard.results = event => {
   const told = JSON.parse(event.data), newest = told.all.at(-1)?.name, isNew = newest && !results.some(one => one.name == newest);
   [results, resumable] = [told.all, told.resumable];
   $("results").hidden = !results.length;
@@ -166,6 +168,6 @@ events.addEventListener("results", event => {
     return make("figure", {}, show, make("span", {}, name), make("button", {onclick: () => again(name)}, "Use these again"));
   }));
   showResult(isNew ? newest : current);
-});
+};
 const kept = sessionStorage.getItem(location.origin);
 kept ? fill(JSON.parse(kept)) : showImages();

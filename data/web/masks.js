@@ -136,8 +136,13 @@ $("draw").onclick = async () => {
   canvas.parentElement.style.setProperty("--ratio", canvas.width / canvas.height);
   let last = null;
   const at = event => [event.offsetX * canvas.width / canvas.clientWidth, event.offsetY * canvas.height / canvas.clientHeight];
-  canvas.onpointerdown = event => { canvas.setPointerCapture(event.pointerId); last = at(event); drawLine(onto, last, last); };
-  canvas.onpointermove = event => { if (last) { drawLine(onto, last, at(event)); last = at(event); } };
+  const draw = event => { drawLine(onto, last ?? at(event), at(event)); last = at(event); };
+  canvas.onpointerdown = event => {
+    if (event.button || !event.isPrimary) return;
+    canvas.setPointerCapture(event.pointerId);
+    draw(event);
+  };
+  canvas.onpointermove = event => { if (last && event.isPrimary) draw(event); };
   canvas.onpointerup = canvas.onpointercancel = () => { last = null; changed(onto); };
   $("undraw").onclick = () => { onto.layers = {}; changed(onto); };
   $("mask-file").onchange = async event => {

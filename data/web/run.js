@@ -63,6 +63,11 @@ function showRun(run) {
     next.src = `seen.jpg?${key}`;
   }
 }
-const events = new EventSource("events");
-events.addEventListener("run", event => showRun(JSON.parse(event.data)));
-events.onerror = () => { $("status").textContent = "The run has ended"; $("facts").textContent = ""; };
+const heard = {
+  run: event => showRun(JSON.parse(event.data)),
+  error: () => { $("status").textContent = "The run has ended"; $("facts").textContent = ""; },
+};
+document.addEventListener("DOMContentLoaded", () => {  // when all scripts are here, so that no event is missed
+  const events = new EventSource("events");
+  for (const [name, hear] of Object.entries(heard)) events.addEventListener(name, hear);
+});

@@ -69,7 +69,7 @@ class Page:
             key = self._sessions.begin()
         session = self._sessions.find(key)
         data = {
-            "images": [_told(key, session) for key in session.pictures],
+            "images": [_told(key, session) for key in list(session.pictures)],
             "recipes": forms.offered(self._painter.network),
             "mostBytes": MOST_BYTES,
         }

@@ -84,12 +84,12 @@ class Session:
     @property
     def sent(self) -> list[Picture]:
         """The images that the visitor has sent."""
-        return [picture for picture in self.pictures.values() if picture.kind in SENT]
+        return [picture for picture in list(self.pictures.values()) if picture.kind in SENT]
 
     @property
     def names(self) -> dict[str, str]:
         """What people call each of the files."""
-        return {str(picture.path): picture.name for picture in self.pictures.values()}
+        return {str(picture.path): picture.name for picture in list(self.pictures.values())}
 
     def file(self, name: str, ending: str) -> Path:
         """A result's file: png for the picture, toml for its recipe, jpg for a small one."""
@@ -181,8 +181,8 @@ class Sessions:
                 session.task.stop.set()
             unused = not session.results and not session.sent
             if away >= (STOP_SECONDS if unused else END_SECONDS) and not session.is_busy:
-                del self._all[key]
                 shutil.rmtree(session.folder, ignore_errors=True)
+                del self._all[key]
 
 
 def cleaned(name: str) -> str:
