@@ -19,7 +19,9 @@ setup(
     packages=["styling", "styling.sweeps", "styling.web", "styling.data"],
     package_dir={"styling.data": "data"},
     package_data={
-        "styling.data": ["*.mat", "*.jpg", "*.png", "*.html", "recipes/*.toml", "figures/*.toml", "README.md"]
+        "styling.data": [
+            *("*.mat", "*.jpg", "*.png", "*.html", "web/*", "recipes/*.toml", "figures/*.toml", "README.md")
+        ]
     },
     install_requires=[
         "imageio>=2.34",

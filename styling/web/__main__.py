@@ -79,7 +79,6 @@ def serve(options: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="neural-style-web-", ignore_cleanup_errors=True) as folder:
         app = http.Guard(Page(Sessions(Path(folder)), painter, port).app(), options.host, password)
-        painter.start()
         url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
         say(f"the page is at {url} until Ctrl-C")
         if password and not os.environ.get(PASSWORD):

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import functools
 import ipaddress
 import json
 import secrets
@@ -12,75 +11,74 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.templating import Jinja2Templates
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from styling.errors import ImageError, StyleError
 from styling.networks import data_folder
 from styling.process import explain
 from styling.web.address import LOOPBACK
+from styling.web.form import NO_FORM
 from styling.web.view import View
 
 MOST_FORM_BYTES = 2**14
 SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
 MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
+FOLDER = data_folder() / "web"
+TEMPLATES = Jinja2Templates(
+    env=Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 class Guard:
     """Lets through what the program's own pages ask for, and, where there is a password, who knows it.
 
-    names: of this machine, as a browser may call it; a page of another name, which has been made to lead
-    here, is refused, and so is any other page that would change something.
+    host: as the server listens to. A page of another name, which has been made to lead here, is refused, and
+    so is any other page that would change something.
     """
 
     def __init__(self, app: ASGIApp, host: str, password: str | None = None) -> None:
         self._app, self._password = app, password
-        self._names = {*LOOPBACK} if host in LOOPBACK else {*LOOPBACK, host, socket.gethostname()}
-        self._takes_addresses = host not in LOOPBACK
+        self._is_open = host not in LOOPBACK
+        self._names = {*LOOPBACK, *((host.lower(), socket.gethostname().lower()) if self._is_open else ())}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request, nonce = Request(scope), secrets.token_urlsafe(12)
-        scope["nonce"] = nonce
-        own = f"script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'"
-        headers = {
-            "Content-Security-Policy": f"default-src 'none'; {own}; img-src 'self' data:; "
-            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            "Cross-Origin-Resource-Policy": "same-origin",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
-            await send(message)
-
-        refusal = self._refusal(request)
-        if refusal and refusal.status_code == 401 and "authorization" in request.headers:
+        refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
+        if refusal and refusal.status_code == 401:
             await asyncio.sleep(SECONDS_AFTER_WRONG_PASSWORD)
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
-        host = request.headers.get("host", "")
+        host, site = request.headers.get("host", ""), request.headers.get("sec-fetch-site", "none")
         if not self._is_here(host):
             return error("this is not a name of this machine; see --host", 403)
         if self._password is not None and not self._knows(request.headers.get("authorization", "")):
             refusal = error("the password is needed", 401)
             refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
             return refusal
-        site = request.headers.get("sec-fetch-site", "none")
         changes = request.method not in ("GET", "HEAD")
         if (changes and request.headers.get("origin") != f"http://{host}") or (
             site not in ("none", "same-origin") and request.url.path != "/"
@@ -89,12 +87,11 @@ class Guard:
         return None
 
     def _is_here(self, host: str) -> bool:
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        name = name.strip("[]").lower()
-        if name in {own.lower() for own in self._names}:
+        name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]").lower()
+        if name in self._names:
             return True
         try:  # an address, unlike a name, cannot be made to lead here by others
-            return self._takes_addresses and bool(ipaddress.ip_address(name))
+            return self._is_open and bool(ipaddress.ip_address(name))
         except ValueError:
             return False
 
@@ -109,17 +106,19 @@ class Guard:
 
 def server(app: ASGIApp) -> uvicorn.Server:
     """A server, to be run with sockets."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=1,
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            headers=list(HEADERS.items()),
+            ws="none",
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
     )
-    return uvicorn.Server(config)
 
 
 @contextlib.contextmanager
@@ -139,41 +138,18 @@ def application(routes: list[Route], lifespan: Callable | None = None) -> Starle
     """An application whose errors are one line of text, as JSON."""
 
     async def refused(request: Request, problem: Exception) -> Response:
+        if isinstance(problem, HTTPException):
+            return error(problem.detail, problem.status_code)
         return error(explain(problem), 400)
 
-    async def failed(request: Request, problem: HTTPException) -> Response:
-        return error(problem.detail, problem.status_code)
-
-    async def late(request: Request, problem: Exception) -> Response:
-        return error("the image took too long to arrive; try again, or make it smaller", 408)
-
-    handlers = {
-        StyleError: refused,
-        OSError: refused,
-        HTTPException: failed,
-        TimeoutError: late,
-        ClientDisconnect: late,
-    }
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    handlers = dict.fromkeys((StyleError, OSError, HTTPException, ClientDisconnect), refused)
+    files = Mount("/page", StaticFiles(directory=FOLDER))
+    return Starlette(routes=[*routes, files], lifespan=lifespan, exception_handlers=handlers)
 
 
 def error(line: str, status: int) -> JSONResponse:
     """An error's line, for the page."""
     return JSONResponse({"error": line}, status)
-
-
-def page(request: Request, data: dict[str, object], **values: object) -> HTMLResponse:
-    """The page from its template."""
-    nonce = request.scope["nonce"]
-    return HTMLResponse(_template().render(nonce=nonce, data=data, **values))
-
-
-@functools.cache
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string((data_folder() / "web.html").read_text(encoding="utf-8"))
 
 
 def jpeg(view: View | None) -> Response:
@@ -186,26 +162,26 @@ def jpeg(view: View | None) -> Response:
 async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:
     """Events, each sent when it differs from the last of its name; and a sign of life now and then."""
     sent: dict[str, str] = {}
-    loop = asyncio.get_running_loop()
-    next_sign = loop.time() + SECONDS_BETWEEN_SIGNS
+    clock = asyncio.get_running_loop().time
+    next_sign = clock() + SECONDS_BETWEEN_SIGNS
     while True:
         for name, value in facts().items():
             text = json.dumps(value)
             if sent.get(name) != text:
                 sent[name] = text
                 yield f"event: {name}\ndata: {text}\n\n"
-        if loop.time() >= next_sign:
-            next_sign = loop.time() + SECONDS_BETWEEN_SIGNS
+        if clock() >= next_sign:
+            next_sign = clock() + SECONDS_BETWEEN_SIGNS
             yield ": here\n\n"
         await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
 
 
 async def body(request: Request, most: int) -> bytes:
     """A request's body. Raises ImageError once it is larger than that."""
-    data = bytearray()
     problem = f"the file has more than {most // 2**20} MiB, which is the most here; make it smaller first"
     if int(request.headers.get("content-length", 0)) > most:
         raise ImageError(problem)
+    data = bytearray()
     async for part in request.stream():
         data += part
         if len(data) > most:
@@ -220,5 +196,5 @@ async def form_of(request: Request) -> dict[str, object]:
     except (ValueError, RecursionError):
         form = None
     if not isinstance(form, dict):
-        raise StyleError("this is no form of the page; load it again")
+        raise StyleError(NO_FORM)
     return form

@@ -16,22 +16,22 @@ from styling.web.view import View
 @contextlib.contextmanager
 def watched(port: int, settings: Settings) -> Iterator[tuple[View, str]]:
     """The view of a run with these settings, served for a while, and where."""
-    view, listening = View(settings), address.bind("live", address.LOOPBACK[0], port)
-    with http.serving(http.Guard(run_app(view), address.LOOPBACK[0]), listening):
-        yield view, "http://{}:{}/".format(*listening.getsockname())
+    host = address.LOOPBACK[0]
+    view, listening = View(settings), address.bind("live", host, port)
+    with http.serving(http.Guard(run_app(view), host), listening):
+        yield view, f"http://{host}:{listening.getsockname()[1]}/"
 
 
 def run_app(view: View) -> Starlette:
     """The view of a run on the command line: the same page, without the form."""
 
+    def facts() -> dict[str, object]:
+        return {"run": {"run": 0, "status": "painting", **view.seen.told()}}
+
     async def index(request: Request) -> Response:
-        return http.page(request, {"live": True}, fields={}, network="")
+        return http.TEMPLATES.TemplateResponse(request, "live.html")
 
     async def events(request: Request) -> Response:
-        def facts() -> dict[str, object]:
-            seen = view.seen
-            return {"run": {"run": 0, "status": "painting", "picture": seen.number, **seen.facts}}
-
         return StreamingResponse(http.changes(facts), media_type="text/event-stream")
 
     async def seen(request: Request) -> Response:

@@ -6,7 +6,8 @@ Nothing is looked up by its path: images and results are found by their keys in 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -21,9 +22,9 @@ from styling.errors import StyleError
 from styling.web import form as forms
 from styling.web import http
 from styling.web.painter import Painter, Task
-from styling.web.sessions import MOST_BYTES, PHOTOGRAPHS, Session, Sessions
+from styling.web.sessions import MOST_BYTES, SENT, Session, Sessions
 
-UPLOAD_SECONDS, UPLOADS, DECODERS = 120, 8, 2  # at a time, since each takes memory
+UPLOAD_SECONDS, UPLOADS = 120, 4  # at a time, since each takes memory
 SECONDS_BETWEEN_TIDIES = 1
 
 
@@ -33,7 +34,7 @@ class Page:
     def __init__(self, sessions: Sessions, painter: Painter, port: int) -> None:
         self._sessions, self._painter = sessions, painter
         self._cookie = f"neural-style-{port}"
-        self._uploads, self._decoders = asyncio.Semaphore(UPLOADS), asyncio.Semaphore(DECODERS)
+        self._uploads = asyncio.Semaphore(UPLOADS)
 
     def app(self) -> Starlette:
         """The routes."""
@@ -64,20 +65,16 @@ class Page:
     async def index(self, request: Request) -> Response:
         """The page itself; begins a session for who has none."""
         key = request.cookies.get(self._cookie)
-        session = self._sessions.find(key)
-        if session is None:
+        if self._sessions.find(key) is None:
             key = self._sessions.begin()
-            session = self._sessions.find(key)
-        pictures = [_described(key, session) for key in session.pictures]
+        session = self._sessions.find(key)
         data = {
-            "live": False,
-            "images": pictures,
+            "images": [_told(key, session) for key in list(session.pictures)],
             "recipes": forms.offered(self._painter.network),
             "mostBytes": MOST_BYTES,
         }
-        response = http.page(
-            request, data, fields=forms.fields(), network=networks.describe(self._painter.path)
-        )
+        context = {"data": data, "fields": forms.fields(), "network": networks.describe(self._painter.path)}
+        response = http.TEMPLATES.TemplateResponse(request, "index.html", context)
         response.set_cookie(self._cookie, key, httponly=True, samesite="strict")
         return response
 
@@ -86,8 +83,9 @@ class Page:
         session = self._session(request)
 
         def facts() -> dict[str, object]:
-            results = [result.facts() for result in list(session.results.values())]
-            return {"run": self._run(session), "results": {"all": results, "resumable": session.resumable}}
+            task, results = session.task, [asdict(result) for result in list(session.results.values())]
+            run = task.told() | {"before": self._painter.before(task)} if task else {"status": "none"}
+            return {"run": run, "results": {"all": results, "resumable": session.resumable}}
 
         async def stream() -> AsyncIterator[str]:
             session.open += 1
@@ -99,21 +97,6 @@ class Page:
                 session.left = time.monotonic()
 
         return StreamingResponse(stream(), media_type="text/event-stream")
-
-    def _run(self, session: Session) -> dict[str, object]:
-        task = session.task
-        if task is None:
-            return {"status": "none"}
-        seen = task.view.seen if task.view else None
-        return {
-            "run": task.number,
-            "status": task.status,
-            "before": self._painter.place(task),
-            "line": task.line,
-            "failed": task.failed,
-            "picture": seen.number if seen else 0,
-            **(seen.facts if seen else {}),
-        }
 
     async def seen(self, request: Request) -> Response:
         """The picture of the run so far."""
@@ -128,29 +111,30 @@ class Page:
         return FileResponse(picture.preview)
 
     async def result(self, request: Request) -> Response:
-        """A file of a result: NAME.png, NAME.toml or, small, NAME.jpg."""
-        name, _, kind = request.path_params["file"].rpartition(".")
-        result = self._session(request).results.get(name)
-        files = {"png": "png", "toml": "recipe", "jpg": "thumbnail"}
-        if result is None or kind not in files:
+        """A file of a result: NAME.png or NAME.toml."""
+        session, (name, _, kind) = self._session(request), request.path_params["file"].rpartition(".")
+        if name not in session.results or kind not in ("png", "toml"):
             raise HTTPException(404, "there is no such result")
-        return FileResponse(getattr(result, files[kind]))
+        return FileResponse(session.file(name, kind))
 
     async def upload(self, request: Request) -> Response:
-        """Take an image; its name is in the query."""
-        session, name = self._session(request), request.query_params.get("name", "")
-        session.room()
-        async with asyncio.timeout(UPLOAD_SECONDS), self._uploads:
-            data = await http.body(request, MOST_BYTES)
-        async with self._decoders:
-            key = await run_in_threadpool(session.upload, data, name)
-        return JSONResponse(_described(key, session))
+        """Take an image, whose name and kind are in the query."""
+        session, query = self._session(request), request.query_params
+        kind = query.get("kind") if query.get("kind") in SENT else SENT[0]
+        async with self._uploads:
+            try:
+                data = await asyncio.wait_for(http.body(request, MOST_BYTES), UPLOAD_SECONDS)
+            except TimeoutError:
+                raise StyleError("the image took too long to arrive; make it smaller first") from None
+            key = await run_in_threadpool(session.upload, data, query.get("name", ""), kind)
+        return JSONResponse(_told(key, session))
 
     async def paint(self, request: Request) -> Response:
         """Paint what a form asks for."""
         session = self._session(request)
         form = await http.form_of(request)
-        await self._put(session, form, lambda: forms.words(form, session.files))
+        words = [*forms.words(form, session.pictures), f"--save-state={session.state}"]
+        await self._put(session, form, words)
         return JSONResponse({})
 
     async def stop(self, request: Request) -> Response:
@@ -166,16 +150,14 @@ class Page:
         before = session.results.get(session.resumable or "")
         if before is None:
             raise StyleError("there is nothing to go on with; paint again")
-        await self._put(session, before.form, lambda: [f"--resume={session.state}"])
+        await self._put(session, before.form, [f"--resume={session.state}"])
         return JSONResponse({})
 
-    async def _put(self, session: Session, form: dict[str, object], words: Callable[[], list[str]]) -> None:
+    async def _put(self, session: Session, form: dict[str, object], words: list[str]) -> None:
         """Have painted what these flags say, and remember the form that they are from."""
-        given = [*words(), *self._painter.words(), f"--output={session.folder / 'picture.png'}"]
-        if not any(word.startswith("--resume") for word in given):
-            given.append(f"--save-state={session.state}")
+        words += [*self._painter.words(), f"--output={session.folder / 'picture.png'}"]
         try:
-            job = await run_in_threadpool(forms.job, given)
+            job = await run_in_threadpool(forms.job, words)
         except (StyleError, OSError) as error:
             raise StyleError(session.in_words(str(error))) from None
         self._painter.put(Task(session, job, form))
@@ -187,8 +169,7 @@ class Page:
         return session
 
 
-def _described(key: str, session: Session) -> dict[str, object]:
-    """An image, for the page."""
+def _told(key: str, session: Session) -> dict[str, object]:
+    """What the page is told of an image."""
     picture = session.pictures[key]
-    is_own = picture.path.parent == session.folder
-    return {"key": key, "name": Path(picture.name).name, "own": is_own, "photograph": key in PHOTOGRAPHS}
+    return {"key": key, "name": Path(picture.name).name, "kind": picture.kind}

@@ -1,5 +1,6 @@
 """Who is there: each visitor's images and results, in a folder that goes when the session ends."""
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -18,50 +19,47 @@ from styling.web.view import jpeg
 if TYPE_CHECKING:
     from styling.web.painter import Task
 
-MOST_SESSIONS, MOST_IMAGES, MOST_RESULTS = 100, 30, 50
+MOST_SESSIONS, MOST_IMAGES, MOST_RESULTS = 100, 100, 50
 MOST_BYTES, MOST_PIXELS = 50 * 2**20, 100 * 10**6  # of an image
 MOST_BYTES_OF_ALL = 200 * 2**20  # of a session's images
 # A run stops, and a session ends, so many seconds after its page has been left.
 STOP_SECONDS, END_SECONDS = 60, 30 * 60
-PREVIEW_SIDE, THUMBNAIL_SIDE = 1024, 256
+PREVIEW_SIDE = 1024
 PHOTOGRAPHS = ("harbour", "still_life")  # of the images that ship; the others are paintings
+SENT = ("own", "mask")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that can be painted or painted by. name: on the command line. preview: as JPEG."""
+    """What the page can name. name: on the command line. preview: what is shown of it. kind: content or
+    styles for what ships, own or mask for what the visitor has sent, result."""
 
     path: Path
     name: str
     preview: Path
+    kind: str
 
 
 @dataclass(frozen=True)
 class Result:
-    """A picture that was painted: `NAME.png`, `NAME.toml` and `NAME.jpg` are in the session's folder.
+    """A picture that was painted, as the page is told of it.
 
-    command: what makes it again. form: what it was asked for by. note: why it is not finished, if it is not.
+    size: (width, height). command: what makes it again. form: what it was asked for by. note: why it is not
+    finished, if it is not.
     """
 
     name: str
-    png: Path
-    recipe: Path
-    thumbnail: Path
     size: tuple[int, int]
     command: str
     form: dict[str, object]
     note: str
-
-    def facts(self) -> dict[str, object]:
-        """What the page is told."""
-        return {name: getattr(self, name) for name in ("name", "size", "command", "form", "note")}
 
 
 @dataclass(eq=False)
 class Session:
     """A visitor. task: the latest. resumable: the result that the saved run in `state` goes on from.
 
-    open: the pages that are open. left: when the last was closed.
+    open: the pages that are open. left: when the last was closed. count: of the results so far.
     """
 
     folder: Path
@@ -84,16 +82,18 @@ class Session:
         return self.task is not None and self.task.status != "done"
 
     @property
-    def files(self) -> dict[str, Path]:
-        """All that the page can name, by its key."""
-        pictures = {key: picture.path for key, picture in self.pictures.items()}
-        return pictures | {name: result.png for name, result in self.results.items()}
+    def sent(self) -> list[Picture]:
+        """The images that the visitor has sent."""
+        return [picture for picture in list(self.pictures.values()) if picture.kind in SENT]
 
     @property
     def names(self) -> dict[str, str]:
         """What people call each of the files."""
-        pictures = {str(picture.path): picture.name for picture in self.pictures.values()}
-        return pictures | {str(result.png): result.png.name for result in self.results.values()}
+        return {str(picture.path): picture.name for picture in list(self.pictures.values())}
+
+    def file(self, name: str, ending: str) -> Path:
+        """A result's file: png for the picture, toml for its recipe, jpg for a small one."""
+        return self.folder / f"{name}.{ending}"
 
     def in_words(self, line: str) -> str:
         """A line with the names of files as people know them."""
@@ -101,37 +101,35 @@ class Session:
             line = line.replace(path, name)
         return line
 
-    def next_name(self) -> str:
-        """The name of the next result."""
-        self.count += 1
-        return f"picture-{self.count}"
-
     def add(self, result: Result) -> None:
         """Add a result; the oldest goes where there are too many."""
+        png, jpg = (self.file(result.name, ending) for ending in ("png", "jpg"))
+        self.pictures[result.name] = Picture(png, png.name, jpg, "result")
         self.results[result.name] = result
         if len(self.results) > MOST_RESULTS:
-            oldest = self.results.pop(next(iter(self.results)))
-            for path in (oldest.png, oldest.recipe, oldest.thumbnail):
-                path.unlink()
+            oldest = next(iter(self.results))
+            del self.results[oldest], self.pictures[oldest]
+            for ending in ("png", "toml", "jpg"):
+                self.file(oldest, ending).unlink()
 
-    def room(self) -> None:
+    def check_room(self) -> None:
         """Raise ImageError if there are too many images already."""
-        own = [picture.path for picture in self.pictures.values() if picture.path.parent == self.folder]
-        if len(own) >= MOST_IMAGES or sum(path.stat().st_size for path in own) >= MOST_BYTES_OF_ALL:
+        sizes = [picture.path.stat().st_size for picture in self.sent]
+        if len(sizes) >= MOST_IMAGES or sum(sizes) >= MOST_BYTES_OF_ALL:
             raise ImageError("there are as many images here as a visitor may have; choose among them")
 
-    def upload(self, data: bytes, name: str) -> str:
-        """Add an image, and return its key. Raises ImageError for what is none, or too large."""
-        self.room()
-        key = secrets.token_urlsafe(9)
-        name = self._free(cleaned(name))
-        path = self.folder / f"image-{key}"
-        path.write_bytes(data)
-        try:
-            self.pictures[key] = _picture(path, name, self.folder)
-        except ImageError as error:
-            path.unlink()
-            raise ImageError(explain(error).replace(str(path), name)) from None
+    def upload(self, data: bytes, name: str, kind: str) -> str:
+        """Add an image, of one of SENT, unless it is there; returns its key. Raises ImageError."""
+        key = f"{kind}-{hashlib.sha256(data).hexdigest()[:16]}"
+        if key not in self.pictures:
+            self.check_room()
+            name, path = self._free(cleaned(name)), self.folder / f"{key}.png"
+            path.write_bytes(data)
+            try:
+                self.pictures[key] = _picture(path, name, self.folder, kind)
+            except ImageError as error:
+                path.unlink()
+                raise ImageError(explain(error).replace(str(path), name)) from None
         return key
 
     def _free(self, name: str) -> str:
@@ -152,7 +150,7 @@ class Sessions:
         own = folder / "shipped"
         own.mkdir()
         self.shipped = {
-            path.stem: _picture(path, str(path), own)
+            path.stem: _picture(path, str(path), own, "content" if path.stem in PHOTOGRAPHS else "styles")
             for path in sorted(data_folder().glob("*.jpg"))
             if not path.is_symlink()
         }
@@ -168,24 +166,23 @@ class Sessions:
         """A new session's key. Raises StyleError if there are too many."""
         if len(self._all) >= MOST_SESSIONS:
             raise StyleError("too many people are painting here; try again later")
-        key = secrets.token_urlsafe(24)
-        folder = self._folder / secrets.token_hex(8)
+        key, folder = secrets.token_urlsafe(24), self._folder / secrets.token_hex(8)
         folder.mkdir()
         self._all[key] = Session(folder, dict(self.shipped))
         return key
 
     def tidy(self) -> None:
-        """Stop the runs, and end the sessions, whose page was left long ago; one that was never opened goes
+        """Stop the runs, and end the sessions, whose page was left long ago; one that was never used goes
         first."""
         now = time.monotonic()
         for key, session in list(self._all.items()):
             away = 0 if session.open else now - session.left
             if away >= STOP_SECONDS and session.is_busy:
                 session.task.stop.set()
-            unused = not session.results and len(session.pictures) == len(self.shipped)
+            unused = not session.results and not session.sent
             if away >= (STOP_SECONDS if unused else END_SECONDS) and not session.is_busy:
-                del self._all[key]
                 shutil.rmtree(session.folder, ignore_errors=True)
+                del self._all[key]
 
 
 def cleaned(name: str) -> str:
@@ -194,8 +191,8 @@ def cleaned(name: str) -> str:
     return "".join(letter for letter in name if letter.isprintable())[:80] or "image"
 
 
-def _picture(path: Path, name: str, folder: Path) -> Picture:
-    """An image with its preview in a folder. Raises ImageError."""
+def _picture(path: Path, name: str, folder: Path, kind: str) -> Picture:
+    """An image with its preview in a folder; a mask is its own. Raises ImageError."""
 
     def sizes(height: int, width: int) -> list[tuple[int, int]]:
         if height * width > MOST_PIXELS:
@@ -203,6 +200,8 @@ def _picture(path: Path, name: str, folder: Path) -> Picture:
             raise ImageError(f"{problem} are the most here")
         return [(PREVIEW_SIDE, PREVIEW_SIDE)]
 
-    preview = folder / f"{path.name}.preview.jpg"
-    preview.write_bytes(jpeg(images.read(path, sizes), PREVIEW_SIDE))
-    return Picture(path, name, preview)
+    pixels = images.read(path, sizes)
+    preview = path if kind == "mask" else folder / f"{path.name}.preview.jpg"
+    if preview != path:
+        preview.write_bytes(jpeg(pixels, PREVIEW_SIDE))
+    return Picture(path, name, preview, kind)

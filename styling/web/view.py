@@ -28,6 +28,10 @@ class Seen:
     facts: dict[str, object] = field(default_factory=dict)
     jpeg: bytes = b""
 
+    def told(self) -> dict[str, object]:
+        """What the page is told."""
+        return {"picture": self.number, **self.facts}
+
 
 class View:
     """Called with each Progress, keeps what is to be seen of it, for other threads to read as `seen`.
