@@ -353,24 +353,7 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
 
     def work() -> None:
         try:
-            # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
-            with threadpool_limits(1, user_api="blas"):
-                scipy.optimize.minimize(
-                    ask,
-                    x.numpy().ravel().astype(np.float64),
-                    jac=True,
-                    method="L-BFGS-B",
-                    bounds=bounds
-                    and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds)),
-                    callback=lambda _: ask("accepted"),
-                    options={
-                        "maxcor": SCIPY_CORRECTIONS,
-                        "maxiter": NO_END,
-                        "maxfun": NO_END,
-                        "ftol": 0,
-                        "gtol": 0,
-                    },
-                )
+            _minimize(ask, x, bounds)
             questions.put(None)
         except _Stopped:
             pass
@@ -407,3 +390,21 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
     finally:
         answers.put(_Stopped)
         thread.join()
+
+
+def _minimize(ask: Callable[[object], tuple[float, np.ndarray]], x: tf.Tensor, bounds: Bounds) -> None:
+    """scipy's L-BFGS-B from x, without an end of its own: asks for the loss and the gradient at each point,
+    and tells of each iterate by asking for "accepted"."""
+    limits = bounds and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds))
+    endless = {"maxiter": NO_END, "maxfun": NO_END, "ftol": 0, "gtol": 0}
+    # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
+    with threadpool_limits(1, user_api="blas"):
+        scipy.optimize.minimize(
+            ask,
+            x.numpy().ravel().astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            callback=lambda _: ask("accepted"),
+            options={"maxcor": SCIPY_CORRECTIONS, **endless},
+        )
