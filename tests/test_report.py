@@ -95,7 +95,7 @@ def test_a_short_run_is_not_said_to_be_long(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(59, "1 minute"), (200, "3 minutes"), (9000, "150 minutes"), (12_000, "3 hours")]
+    ("seconds", "words"), [(59, "59 s"), (200, "3 minutes"), (9000, "150 minutes"), (12_000, "3 hours")]
 )
 def test_durations_are_told_in_words(seconds, words):
-    assert report.duration(seconds) == words
+    assert report.seconds(seconds) == words
