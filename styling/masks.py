@@ -176,8 +176,8 @@ def remarks(run: "Run") -> tuple[str, ...]:
     """
     layers = {*run.settings.layer_weights("style"), *run.settings.layer_weights("shift")}
     lacking: dict[str, set[str]] = {}
-    for scale in run.scales if layers else ():
-        for name, mask in _named(layout(run.images, run.settings, scale)):
+    for scale, layout in zip(run.scales, run.layouts, strict=True) if layers else ():
+        for name, mask in _named(layout):
             there = guides(mask, run.network, layers, run.settings.mask_erosion)
             if there is not None and not there:
                 size = f"{scale.size[1]} x {scale.size[0]} pixels"

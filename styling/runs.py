@@ -31,13 +31,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be computed. settings: with a tile and a precision. scales: in their order. remarks: what
-    people should know of the masks."""
+    """What is to be computed.
+
+    settings: with a tile and a precision. scales: in their order. layouts: how the styles share the picture
+    out at each scale. remarks: what people should know of the masks.
+    """
 
     images: Images
     network: Network
     settings: Settings
     scales: tuple[Scale, ...]
+    layouts: tuple[masks.Layout, ...]
     remarks: tuple[str, ...] = ()
 
     @property
@@ -59,7 +63,9 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     scales = _scales(images, settings)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
-    run = Run(masks.checked(images), network, settings, scales)
+    images = masks.checked(images)
+    layouts = tuple(masks.layout(images, settings, scale) for scale in scales)
+    run = Run(images, network, settings, scales, layouts)
     layers = run.layers  # raises for those that the network lacks
     run = replace(run, remarks=masks.remarks(run))
     for scale in scales:

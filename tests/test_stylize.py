@@ -14,9 +14,11 @@ from conftest import random_image
 from networks import MEAN_PIXEL, network_of, tiny_layers, write_mat
 from PIL import Image
 
+import stylize as method
 import vgg
 from styling import images, optimizers, runs
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
+from styling.evaluation import evaluation
 from styling.images import Images
 from styling.settings import STYLE_LAYERS, Settings
 from stylize import build_objective, stylize
@@ -423,6 +425,21 @@ def test_no_number_comes_twice_where_a_coarse_scale_ends_early(network):
     numbers = [step.iteration for step in stylize(None, [], network, run)]
     assert numbers[-1] < 400, "the case must be one in which a scale ends early"
     assert numbers == list(range(len(numbers)))
+
+
+@pytest.mark.usefixtures("tiny_scales")
+def test_an_iteration_is_told_before_the_next_is_made(network, monkeypatch):
+    made = []
+
+    def counted(objective):
+        evaluate = evaluation(objective)
+        return lambda x: (made.append(x.shape), evaluate(x))[1]
+
+    monkeypatch.setattr(method, "evaluation", counted)
+    run = Settings(iterations=6, style_weight=0, content_layers=("relu1_1",), scales=(0.5, 1), seed=1)
+    counts = [len(made) for _ in stylize(random_image(24, 32, 1), [], network, run)]
+    # The end of the coarse scale is told as the beginning of the next.
+    assert counts == [1, 2, 3, 5, 6, 7, 8]
 
 
 @pytest.mark.usefixtures("tiny_scales")
