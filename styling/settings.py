@@ -386,7 +386,7 @@ class Settings:
         if network is None:
             return found
         layers = {layer.name for layer in network.layers}
-        weights = {name: weight for name, weight in recipe.vgg16.items() if name not in settings}
+        weights = recipes.vgg16_beside(recipe.vgg16, settings)
         return recipes.for_network(found, weights, layers, settings)[0]
 
     def check_effect(self, names: Collection[str]) -> None:

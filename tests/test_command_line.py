@@ -205,6 +205,8 @@ def test_flags_at_odds_are_refused(refused, arguments, word):
         ("--content-weight 0 --content-layers relu4_2", "--content-weight"),
         ("--initial-noiseblend 0 --noise uniform", "--noise: has no effect"),
         ("--initial style2.png --initial-noiseblend 1", "--initial: has no effect"),
+        ("--mask-feather 0.1", "--mask-feather: has no effect without --style-masks or --content-mask"),
+        ("--mask-feather 0 --style-guides style1.png", "--mask-feather: has no effect"),
         ("--height 20", "--height: contradicts --content"),
         ("--content style2.png", "--output: out.png is one picture; name a folder"),
         ("--content style2.png --output there --save-state x", "--save-state: goes with one picture"),
