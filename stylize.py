@@ -191,8 +191,10 @@ def _start(own: Images, network: Network, settings: Settings, size: tuple[int, i
 
 
 def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
-    """What turns an x of any scale into an image of the result's size, with the colours that are wanted, and
-    the photograph where nothing is painted."""
+    """What turns an x of any scale into an image of the result's size.
+
+    It has the colours that are wanted, and is the photograph where nothing is painted.
+    """
     size, settings = run.scales[-1].size, run.settings
     keeps_colors = settings.coloring in ("content", "luminance")
     painted = run.layouts[-1].painted
@@ -236,8 +238,10 @@ def _on_device(state: State) -> State:
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """A style's statistics by layer, its shares of the blend there, and what its mean squared differences are
-    multiplied by, a number for each tensor of the statistics."""
+    """A style's statistics by layer, and its shares of the blend there.
+
+    factors: what the mean squared differences are multiplied by, a number for each tensor of the statistics.
+    """
 
     shares: dict[str, float]
     statistics: dict[str, Any]

@@ -417,8 +417,10 @@ class Settings:
         style_guides: int = 0,
         content_mask: bool = False,
     ) -> None:
-        """Raise SettingsError unless a run can be made of a content image or none, so many styles, an initial
-        image or none, and so many masks, guides, and a mask of the content or none."""
+        """Raise SettingsError unless a run can be made of such images.
+
+        content, initial, content_mask: whether there is one. styles, style_masks, style_guides: how many.
+        """
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
             raise SettingsError(
                 "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
