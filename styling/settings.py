@@ -210,13 +210,14 @@ class Settings:
     )
     style_reduction: str = minimised(
         "mean",
-        "those of Gram matrices; if relative, over the mean square of each style's own, and so for shifted "
-        "ones and histograms",
+        "squared differences of Gram matrices: their mean, their sum, or, relative, their mean over that of "
+        "the squares of the style's own; also for shifted Gram matrices and histograms",
         choices=REDUCTIONS,
     )
     tv_reduction: str = minimised(
         "mean",
-        "those of neighbouring pixels; if relative, over 255^2",
+        "squared differences of neighbouring pixels: their mean, their sum, or, relative, their mean over "
+        "255^2",
         choices=REDUCTIONS,
         only_with=("tv_weight", None),
     )
@@ -254,8 +255,8 @@ class Settings:
     )
     mask_erosion: bool = minimised(
         False,
-        "of masks and guides, count only positions of a layer that see nothing beyond them; else layers take "
-        "them as they are, shrunk",
+        "count only positions of a layer that see nothing beyond a mask or guide; otherwise masks and guides "
+        "are only shrunk to the layer's size",
     )
     mask_feather: float = minimised(
         0.01,
