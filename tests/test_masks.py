@@ -143,7 +143,7 @@ def test_by_tiles_it_is_the_same(network, erosion):
     assert np.abs(gradient).max() > 0
 
 
-FEW = Settings(iterations=3, seed=1, style_layers=("relu1_1", "relu2_1"))
+FEW = Settings(iterations=3, seed=1, style_layers=("relu1_1", "relu2_1"), content_layers=("relu2_1",))
 
 
 def test_a_white_mask_changes_nothing_and_one_mask_is_for_all(network):

@@ -184,6 +184,7 @@ def test_one_trace_serves_all_tiles_of_a_run(network):
 def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
     content, style = random_image(60, 90, 1), random_image(80, 50, 2)
     run = Settings(iterations=4, seed=3, scales=(0.5, 1), optimizer=optimizer, learning_rate=2)
+    run = dataclasses.replace(run, style_layers=("relu1_1", "relu3_1"), content_layers=("relu2_2",))
     whole, tiled = (
         list(stylize(content, [style], network, dataclasses.replace(run, tile=tile)))[-1] for tile in (0, 32)
     )
