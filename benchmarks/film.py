@@ -4,8 +4,8 @@
 
 A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
 frame by frame, each like a photograph with as many iterations as the film's frames have, and as a film. The
-temporal error is the mean squared difference between a frame and the one before, moved as the clip moved. It
-is in grey levels squared, and counts only where both frames show the same thing.
+temporal error is the mean squared difference between a frame and the one before, moved as the clip really
+moved, in grey levels squared, where both show the same thing.
 """
 
 import argparse
