@@ -252,8 +252,9 @@ SHORT = words("--iterations 300 --seed 3 --threads 1")
 
 
 def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path):
-    killed = killed_run(begin, tmp_path, [0.2, None], *SHORT)
-    begin(*SHORT, "--output", "b.png").finish()
+    run = [*SHORT, "--iterations", "100"]
+    killed = killed_run(begin, tmp_path, [0.2, None], *run)
+    begin(*run, "--output", "b.png").finish()
     assert killed == (tmp_path / "b.png").read_bytes()
 
 

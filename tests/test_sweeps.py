@@ -519,11 +519,11 @@ def continue_to_the_end(folder, iterations):
 
 
 def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
-    write(folder, long_spec(1000))
+    write(folder, long_spec(500))
     process = begin(folder, *LONG)
     wait_for_states(folder, {})
     stop(process, folder, signal.SIGINT, 130, {})
-    continue_to_the_end(folder, 1000)
+    continue_to_the_end(folder, 500)
 
 
 @pytest.mark.slow

@@ -78,7 +78,10 @@ def test_losses_and_gradient_are_those_of_the_whole(network_file, terms, sizes):
 def test_likeness_to_the_frame_before_is_the_same_by_tiles(network, reduction):
     content, style, before = (random_image(75, 58, seed) for seed in (1, 2, 3))
     warped = Warped(before, np.random.default_rng(4).uniform(size=(75, 58)).astype(np.float32))
-    x, run = network.preprocess(random_image(75, 58, 5)), Settings(tv_reduction=reduction, tv_weight=1e-3)
+    x = network.preprocess(random_image(75, 58, 5))
+    run = Settings(
+        tv_reduction=reduction, tv_weight=1e-3, style_layers=("relu1_1",), content_layers=("relu1_1",)
+    )
     (whole, gradient), (tiled, tiled_gradient) = (
         evaluation(
             build_objective(content, [style], network, dataclasses.replace(run, tile=tile), warped=warped)
@@ -248,6 +251,7 @@ def test_tiles_fit_where_the_whole_does_not(network, tmp_path, monkeypatch):
 def test_a_saved_run_has_its_tiles(neural_style, network_file, image_files, tmp_path):
     content, style, _ = image_files
     arguments = ["--content", content, "--styles", style, "--network", network_file, "--iterations", 2]
+    arguments += ["--style-layers", "relu1_1", "--content-layers", "relu1_1"]
     neural_style(
         *arguments, "--output", "a.png", "--tile", 16, "--save-recipe", "a.toml", "--seed", 1, check=0
     )
