@@ -23,6 +23,7 @@ from styling.images import Images
 from styling.settings import STYLE_LAYERS, Settings
 from stylize import build_objective, stylize
 
+FEW = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",)}  # which are built fast
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 CASES = {
     "defaults": Settings(),
@@ -501,7 +502,7 @@ def test_a_small_picture_in_scales_is_that_without(network):
 
 
 def first_image(content, network, run, initial=None):
-    return next(stylize(content, [content], network, run, initial)).image()
+    return next(stylize(content, [content], network, dataclasses.replace(run, **FEW), initial)).image()
 
 
 def test_starts(network):
@@ -574,7 +575,7 @@ def test_the_result_without_checkpoints_is_the_last_image(network):
 
 def test_keeping_colors(network):
     content, style = random_image(16, 16, 1), random_image(16, 16, 2)
-    run = Settings(iterations=3, seed=1)
+    run = Settings(iterations=3, seed=1, **FEW)
     *_, plain = stylize(content, [style], network, run)
     *_, kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
     assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
@@ -583,7 +584,7 @@ def test_keeping_colors(network):
 @pytest.mark.usefixtures("tiny_scales")
 def test_keeping_colors_at_every_scale(network):
     content, style = random_image(16, 20, 1), random_image(16, 20, 2)
-    run = Settings(iterations=4, seed=1, scales=(0.5, 1))
+    run = Settings(iterations=4, seed=1, scales=(0.5, 1), **FEW)
     kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
     for plain, step in zip(stylize(content, [style], network, run), kept, strict=True):
         assert np.allclose(step.image(), reference.keep_colors(plain.image(), content), atol=1e-2)
@@ -592,7 +593,7 @@ def test_keeping_colors_at_every_scale(network):
 def test_a_run_of_images_without_colour_gives_a_picture_without(network):
     gray, other = (images.to_gray(random_image(16, 20, seed)) for seed in (1, 2))
     colourful = random_image(16, 20, 3)
-    run = Settings(iterations=3, seed=1)
+    run = Settings(iterations=3, seed=1, **FEW)
     *_, last = stylize(gray, [other], network, run)
     luma = network.unprocess(last.state.x) @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(last.result(), np.stack([luma] * 3, axis=-1), atol=1e-3)
@@ -620,7 +621,7 @@ def test_sizes_without_content(network):
     def size(run, styles=(style, other)):
         return next(stylize(None, styles, network, run)).image().shape[:2]
 
-    alone = Settings(content_weight=0)
+    alone = Settings(content_weight=0, style_layers=("relu1_1",))
     assert size(alone) == (24, 40)
     assert size(dataclasses.replace(alone, width=20)) == (12, 20)
     assert size(dataclasses.replace(alone, width=20, height=33)) == (33, 20)
