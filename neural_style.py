@@ -73,7 +73,7 @@ def paint_batch(job: Job) -> int:
     One that fails does not keep the others from being made.
     """
     left, count = job.left, len(job.outputs)
-    say = report.print_line if not job.options.quiet else lambda line: None
+    say = partial(report.print_line, quiet=job.options.quiet)
     say(f"{len(left)} of {count} pictures to be made")
     if not left:
         return 0
@@ -181,7 +181,7 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> tup
 def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
     """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
     options = job.options
-    say = report.print_line if not options.quiet else lambda line: None
+    say = partial(report.print_line, quiet=options.quiet)
     with contextlib.closing(clip.frames()) as frames:
         first = next(frames).pixels
     named = read_images(job, first.shape[:2])

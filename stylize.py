@@ -106,14 +106,15 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
     given = colors.prepared(run.images, settings.coloring)
     to_progress = partial(Progress, scales=run.scales, _to_image=_image_maker(run, given.are_gray))
     ends = itertools.accumulate(scale.iterations for scale in run.scales)
-    for index, (scale, end) in enumerate(zip(run.scales, ends, strict=True)):
+    reported = None
+    for index, (scale, layout, end) in enumerate(zip(run.scales, run.layouts, ends, strict=True)):
         last = scale is run.scales[-1]
         done = state.iteration if state else 0
         begins = state is None or state.scale < index
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            own, layout = resized(given, scale), masks.layout(given, settings, scale)
+            own = resized(given, scale)
             objective = build_objective(
                 own.content, own.styles, run.network, settings, scale.size, layout, own.warped
             )
@@ -129,14 +130,15 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
                 state = State(done, index, done, optimizers.clip(x, bounds), fallback=fallback)
             steps = _steps(objective, settings, state, bounds)
             with contextlib.closing(steps):
-                before = None
                 for progress in _optimize(steps, settings, state, end, to_progress):
-                    if last:
+                    # A scale's last one is where the next begins, and is reported there.
+                    is_new = reported is None or progress.iteration > reported.iteration
+                    if is_new and (last or progress.iteration < end):
                         yield progress
-                    elif before:
-                        yield before  # a scale's last one is where the next begins, and reported there
-                    before = progress
+                        reported = progress
             state = replace(progress.state, fallback=progress.fallback())
+    if progress is not reported:  # no scale has found a lower loss since
+        yield progress
 
 
 def _optimize(
@@ -189,11 +191,13 @@ def _start(own: Images, network: Network, settings: Settings, size: tuple[int, i
 
 
 def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
-    """What turns an x of any scale into an image of the result's size, with the colours that are wanted, and
-    the photograph where nothing is painted."""
+    """What turns an x of any scale into an image of the result's size.
+
+    It has the colours that are wanted, and is the photograph where nothing is painted.
+    """
     size, settings = run.scales[-1].size, run.settings
     keeps_colors = settings.coloring in ("content", "luminance")
-    painted = masks.layout(run.images, settings, run.scales[-1]).painted
+    painted = run.layouts[-1].painted
     photo = None
     if keeps_colors or painted is not None:  # else it would take memory for nothing
         photo = images.resize(run.images.content, *size)
@@ -234,8 +238,10 @@ def _on_device(state: State) -> State:
 
 @dataclass(frozen=True)
 class StyleTarget:
-    """A style's statistics by layer, its shares of the blend there, and what its mean squared differences are
-    multiplied by, a number for each tensor of the statistics."""
+    """A style's statistics by layer, and its shares of the blend there.
+
+    factors: what the mean squared differences are multiplied by, a number for each tensor of the statistics.
+    """
 
     shares: dict[str, float]
     statistics: dict[str, Any]

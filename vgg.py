@@ -3,9 +3,9 @@
     network = vgg.load("imagenet-vgg-verydeep-19.mat")
     features = network.features(network.preprocess(image), ["relu4_2"])
 
-Which layers there are, their widths and the mean pixel all follow from the file. The published file is
-550 MB, most of it fully connected layers that are of no use here, so that what is of use is kept in the
-user's cache folder after the first load.
+Which layers there are, their widths and the mean pixel all follow from the file. Most of
+the published file's 550 MB are fully connected layers, which are not used here. So the convolutions are kept
+in the user's cache folder after the first load.
 """
 
 import hashlib
@@ -186,8 +186,8 @@ class Network:
         means: what mean_activations() gives of relus(names).
         The next convolution's input undoes each factor, so that the function stays the same but for the
         factors (Gatys et al. 2016, section 2). A convolution that no ReLU follows on keeps its filters. A
-        filter that is active less than a quarter of its layer's mean is scaled as if it reached that, since
-        the few images of a run leave filters nearly idle that many images would not. They would outweigh all
+        filter that is active less than a quarter of its layer's mean is scaled as if it reached that: the few
+        images of a run leave some filters nearly idle. They would outweigh all
         others, and what paints them is dots.
         """
         scaled, before = [], np.ones(3, np.float32)

@@ -119,70 +119,78 @@ def build_parser() -> Parser:
     parser, groups = new_parser(
         "neural-style", usage, "Paint a photograph in the style of one or several paintings."
     )
-    add = groups["images and files"].add_argument
     add_images(groups)
-    add(
-        *("-o", "--output"),
-        type=Path,
-        metavar="IMAGE",
-        required=True,
-        help="the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as "
-        "mp4, mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png",
-    )
-    add_switch(groups["images and files"], "--overwrite", "replace files that exist")
+    add_output(groups["images and files"])
     add_settings(groups)
-    add_film(groups["video"])
-    add("--download", action=Download, nargs=0, help="fetch vgg19, the published network (550 MB), and exit")
-    add(
-        "--checkpoint-output",
-        metavar="FORMAT",
-        default=None,
-        help="where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; "
-        "goes with --checkpoint-iterations",
-    )
-
-    add = groups["recipes"].add_argument
+    add_download(groups["images and files"])
+    add_checkpoints(groups["images and files"])
     add_recipe(groups)
-    add(
+    add_recipe_files(groups["recipes"])
+    add_resuming(groups["stopping and going on"])
+    add_film(groups["video"])
+    add_watching(groups["running"])
+    add_common(groups)
+    return parser
+
+
+def add_output(group: argparse._ArgumentGroup) -> None:
+    """The flags for what is written."""
+    output_help = (
+        "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as mp4, "
+        "mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png"
+    )
+    group.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=output_help)
+    add_switch(group, "--overwrite", "replace files that exist")
+
+
+def add_download(group: argparse._ArgumentGroup) -> None:
+    """The flag that fetches the published network."""
+    text = "fetch vgg19, the published network (550 MB), and exit"
+    group.add_argument("--download", action=Download, nargs=0, help=text)
+
+
+def add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    """The flag for pictures that are written while a run works."""
+    checkpoint_help = (
+        "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; goes "
+        "with --checkpoint-iterations"
+    )
+    group.add_argument("--checkpoint-output", metavar="FORMAT", default=None, help=checkpoint_help)
+
+
+def add_recipe_files(group: argparse._ArgumentGroup) -> None:
+    """The flags that tell of recipes and write them."""
+    group.add_argument(
         "--list-recipes",
         action=ListShipped,
         folder="recipes",
         describe=lambda name: recipes.read(name).description,
         help="say what each recipe is, and exit",
     )
-    add(
-        "--save-recipe",
-        type=Path,
-        metavar="FILE",
-        default=None,
-        help="write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly",
-    )
+    save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
+    group.add_argument("--save-recipe", type=Path, metavar="FILE", default=None, help=save_help)
 
-    add = groups["stopping and going on"].add_argument
-    add(
-        "--save-state",
-        type=Path,
-        metavar="FILE",
-        default=None,
-        help="save all that the run needs to go on in this file: each minute, at its end, and when stopped "
-        "(default: the file of --resume)",
-    )
-    add_save_iterations(groups["stopping and going on"])
-    add(
-        "--resume",
-        type=Path,
-        metavar="FILE",
-        default=None,
-        help="go on with the run in this file, to the same picture as if it had not stopped",
-    )
 
-    add_switch(groups["running"], "--progress-write", "write the losses to NAME-progress.txt")
-    add_switch(groups["running"], "--progress-plot", "draw the losses in NAME-progress.png")
+def add_resuming(group: argparse._ArgumentGroup) -> None:
+    """The flags for a run that is stopped and goes on."""
+    save_help = (
+        "save all that the run needs to go on in this file: each minute, at its end, and when stopped "
+        "(default: the file of --resume)"
+    )
+    group.add_argument("--save-state", type=Path, metavar="FILE", default=None, help=save_help)
+    add_save_iterations(group)
+    resume_help = "go on with the run in this file, to the same picture as if it had not stopped"
+    group.add_argument("--resume", type=Path, metavar="FILE", default=None, help=resume_help)
+
+
+def add_watching(group: argparse._ArgumentGroup) -> None:
+    """The flags for what shows how a run goes."""
+    add_switch(group, "--progress-write", "write the losses to NAME-progress.txt")
+    add_switch(group, "--progress-plot", "draw the losses in NAME-progress.png")
     live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
-    add = groups["running"].add_argument
-    add("--live", type=int, nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help)
-    add_common(groups)
-    return parser
+    group.add_argument(
+        "--live", type=int, nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help
+    )
 
 
 def new_parser(

@@ -144,15 +144,15 @@ def read(
 ) -> np.ndarray:
     """Read an image file as people have them.
 
-    EXIF orientation is applied, transparent pixels are laid on white, embedded colour profiles are converted
-    to sRGB, gray, palette, CMYK, Lab, 16-bit and floating-point images become RGB, and an animation is its
-    first frame.
+    EXIF orientation is applied. Transparent pixels are laid on white. Embedded colour profiles are converted
+    to sRGB. Gray, palette, CMYK, Lab, 16-bit and floating-point images become RGB. An animation is its first
+    frame.
 
-    sizes: what a height and width in pixels come to where the image is used: every (height, width) that
-        matters there. An image of more than 2^24 pixels is then read at an eighth, a quarter or a half of its
-        sides, if that leaves 4 times what is needed and comes to the same sizes. Any other is read in full.
-    Raises ImageError for what is no image, truncated, empty, of levels whose meaning is not plain, or too
-    large for the memory at hand, and OSError for what cannot be opened.
+    sizes: every (height, width) in pixels at which the image is used, if it has the height and width that
+        this is called with. An image of more than 2^24 pixels is then read at an eighth, a quarter or a half
+        of its sides, if that leaves 4 times what is needed and gives the same sizes. Others are read in full.
+    Raises ImageError for what is no image, truncated or empty, for levels whose meaning is not plain, and for
+    what is too large for the memory at hand; OSError for what cannot be opened.
     """
     return _opened(path, partial(_read, sizes=sizes, convert=_to_rgb))
 
@@ -461,8 +461,8 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _levels(image: Image.Image) -> np.ndarray:
     """Gray of more than 8 bits, or of floating point, as uint8 [H, W].
 
-    Raises ImageError unless it is plain what is white: 1 for floats that are all from 0 to 1, 65535 for what
-    is declared as 16 bits, or is wider and has no larger number, but some above 255.
+    White is 1 for floats that are all from 0 to 1. It is 65535 for what is declared as 16 bits, and for what
+    is wider if the largest number is above 255 and not above 65535. Raises ImageError for all else.
     """
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
     bits = max(tags.get(ExifTags.Base.BitsPerSample, (16,)))

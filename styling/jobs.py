@@ -27,18 +27,16 @@ PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
 class Job:
     """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
 
-    contents, outputs: of each picture; a content may be None. is_batch: whether they are of several
-    photographs, or a folder. vgg16: weights that take the settings' places if the network is a VGG-16, which
-    shows once it is loaded. instead_of: the network that the recipe is for, if it is not here. given:
-    settings that stay as they are, whatever the network lacks. saved: the run to go on with. film: what a
-    film is made of, and where its frames are kept, if it is one; it has no contents, and no outputs but a
-    video.
+    contents, outputs: of each picture; a content may be None. vgg16: weights that take the settings' places
+    if the network is a VGG-16, which shows once it is loaded. instead_of: the network that the recipe is for,
+    if it is not here. given: settings that stay as they are, whatever the network lacks. saved: the run to go
+    on with. film: what a film is made of, and where its frames are kept, if it is one; it has no contents,
+    and no outputs but a video.
     """
 
     options: argparse.Namespace
     contents: tuple[Path | None, ...]
     outputs: tuple[Path, ...]
-    is_batch: bool
     settings: Settings
     vgg16: dict[str, object]
     running: Running
@@ -47,6 +45,11 @@ class Job:
     given: frozenset[str]
     saved: states.Saved | None = None
     film: tuple[video.Clip, video.Store] | None = None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether pictures go into a folder, one of each photograph."""
+        return self.film is None and self.outputs != (self.options.output,)
 
     @property
     def left(self) -> list[tuple[Path | None, Path]]:
@@ -69,9 +72,7 @@ def plan(options: argparse.Namespace) -> Job:
         raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
     network, instead_of = choose_network(flags.get("network"), recipe, source)
     settings, running = recipes.combine(recipe, flags)
-    settings.check_effect(flags)
-    check_noise(settings, flags, options.initial is not None)
-    vgg16 = {name: weight for name, weight in recipe.vgg16.items() if name not in flags}
+    check_effect(settings, flags, options)
     if saved:
         before, _ = recipes.combine(recipe, {})
         check_unchanged(options.resume, saved, before, settings, flags)
@@ -82,35 +83,24 @@ def plan(options: argparse.Namespace) -> Job:
         running = replace(running, threads=running.threads or cores())
     if options.save_recipe and not str(network.resolve()).isprintable():
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
-    counts = Counter(flag for flag, _ in named_images(options))
-    counts = {flag: counts[flag] for flag in FLAGS}
+    vgg16 = recipes.vgg16_beside(recipe.vgg16, flags)
     try:
-        for either in (settings, replace(settings, **vgg16)):
-            either.check_images(**counts)
+        check_images(options, settings, replace(settings, **vgg16))
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
     film = plan_film(options, settings, flags)
-    if film:
-        contents, outputs, is_batch = (), film_outputs(options.output), False
-    else:
-        contents, outputs, is_batch = pictures(options, settings)
+    contents, outputs = ((), film_outputs(options.output)) if film else pictures(options)
     given = frozenset(flags if options.recipe else FIELDS)
-    return Job(
-        options,
-        contents,
-        outputs,
-        is_batch,
-        settings,
-        vgg16,
-        running,
-        network,
-        instead_of,
-        given,
-        saved,
-        film,
-    )
+    return Job(options, contents, outputs, settings, vgg16, running, network, instead_of, given, saved, film)
+
+
+def check_images(options: argparse.Namespace, *either: Settings) -> None:
+    """Raise SettingsError where settings do not go with the images that are named."""
+    counts = Counter(flag for flag, _ in named_images(options))
+    for settings in either:
+        settings.check_images(**{flag: counts[flag] for flag in FLAGS})
 
 
 def plan_film(
@@ -148,13 +138,11 @@ def film_outputs(output: Path) -> tuple[Path, ...]:
     return ()
 
 
-def pictures(
-    options: argparse.Namespace, settings: Settings
-) -> tuple[tuple[Path | None, ...], tuple[Path, ...], bool]:
-    """The content and the output of each picture, and whether they are a batch."""
+def pictures(options: argparse.Namespace) -> tuple[tuple[Path | None, ...], tuple[Path, ...]]:
+    """The content and the output of each picture."""
     named = options.content
     if len(named) < 2 and not any(map(os.path.isdir, named)):
-        return (named[0] if named else None,), (options.output,), False
+        return (named[0] if named else None,), (options.output,)
     contents = tuple(paths.expand("content", named))
     paths.check_folder("output", options.output)
     if options.output.suffix.lower() in paths.FORMATS:
@@ -165,15 +153,19 @@ def pictures(
             raise SettingsError(flag, "goes with one picture only; give a single --content")
     stems = Counter(path.stem for path in contents)
     names = [path.stem if stems[path.stem] == 1 else path.name for path in contents]
-    return contents, tuple(options.output / f"{name}.png" for name in names), True
+    return contents, tuple(options.output / f"{name}.png" for name in names)
 
 
-def check_noise(settings: Settings, flags: dict[str, object], has_initial: bool) -> None:
-    """Raise SettingsError for flags about the start that have no effect on it."""
+def check_effect(settings: Settings, flags: dict[str, object], options: argparse.Namespace) -> None:
+    """Raise SettingsError for flags that have no effect beside the others."""
+    settings.check_effect(flags)
+    has_initial = options.initial is not None
     if "noise" in flags and settings.noiseblend(has_initial) == 0:
         raise SettingsError("noise", "has no effect, since the start has no noise; see --initial-noiseblend")
     if has_initial and settings.noiseblend(has_initial) == 1:
         raise SettingsError("initial", "has no effect with --initial-noiseblend 1, which is all noise")
+    if "mask_feather" in flags and not (options.style_masks or options.content_mask):
+        raise SettingsError("mask_feather", "has no effect without --style-masks or --content-mask")
 
 
 def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tuple[Path, str | None]:

@@ -256,9 +256,9 @@ def _moved_sum(
 ) -> tf.Tensor:
     """What the gradients of an axis' shifted Gram matrices come to for the feature map.
 
-    Position p's gradient is the sum over shifts d of F[p - d] dG_d^T + F[p + d] dG_d, which one convolution
-    with 2 D + 1 taps does at once, several times as fast as slicing and padding for each shift. Of a part,
-    the first term is there where p - d counts, the second where p does.
+    Position p's gradient is the sum over shifts d of F[p - d] dG_d^T + F[p + d] dG_d. One convolution with
+    2 D + 1 taps does that several times as fast as slicing and padding for each shift. Of a part, the first
+    term is there where p - d counts, the second where p does.
     """
     channels = features.shape[-1]
     shifts = {shift: gradient for (key_axis, shift), gradient in upstream.items() if key_axis == axis}

@@ -1,8 +1,8 @@
 """Where each style paints a picture, and which part of its painting it is taken from.
 
 A mask is float32 [H, W], from 0 for not to 1 for fully, of any size: it is resized with its image. For a
-layer it becomes a guide, [1, h, w, 1]: averaged by each pooling, and its root taken, since a Gram matrix has
-the guided map twice and is to weigh each position as the mask does (Gatys et al. 2017, "Controlling
+layer it becomes a guide, [1, h, w, 1]: each pooling averages it, and the guide is its root. A Gram matrix has
+the guided map twice, so that each position then weighs as in the mask (Gatys et al. 2017, "Controlling
 Perceptual Factors in Neural Style Transfer", section 4).
 """
 
@@ -176,8 +176,8 @@ def remarks(run: "Run") -> tuple[str, ...]:
     """
     layers = {*run.settings.layer_weights("style"), *run.settings.layer_weights("shift")}
     lacking: dict[str, set[str]] = {}
-    for scale in run.scales if layers else ():
-        for name, mask in _named(layout(run.images, run.settings, scale)):
+    for scale, layout in zip(run.scales, run.layouts, strict=True) if layers else ():
+        for name, mask in _named(layout):
             there = guides(mask, run.network, layers, run.settings.mask_erosion)
             if there is not None and not there:
                 size = f"{scale.size[1]} x {scale.size[0]} pixels"

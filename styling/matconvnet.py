@@ -91,8 +91,8 @@ def vgg_layers(layers: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray
     layers = [layer for layer in layers if text(layer, "type") not in PASSED_OVER]
     understood = [is_vgg(layer) for layer in layers]
     end = understood.index(False) if False in understood else len(layers)
-    # The fully connected layers come after a pooling. A convolution that neither a ReLU nor another follows
-    # on, or more of a VGG further down, shows that what is between them is a part of the network.
+    # The fully connected layers come after a pooling. If the last layer before them is a convolution, or if a
+    # VGG goes on after them, they are a part of the network.
     if end < len(layers) and (any(understood[end:]) or not end or text(layers[end - 1], "type") == "conv"):
         place = f"after {text(layers[end - 1], 'name')}" if end else "its first"
         layer = f"{text(layers[end], 'name')} (of type {text(layers[end], 'type')}), {place}"

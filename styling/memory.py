@@ -4,7 +4,8 @@ import bisect
 import contextlib
 import ctypes
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tensorflow.python.framework import ops
@@ -28,6 +29,10 @@ GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
 STYLE_PART = 0.6
 # Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
 PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
+# Of masks: a step holds each layer's map once more for each region, multiplied by the guide. The run holds
+# the guides and the masks that they are made of.
+GUIDED_BYTES, GUIDE_BYTES = 4, 2 * 4
+NO_GUIDES: Mapping[str, int] = MappingProxyType({})
 TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
 TILE = TILES[0]
 
@@ -35,8 +40,8 @@ TILE = TILES[0]
 def share_one_heap() -> None:
     """Have glibc keep one heap for all threads, and large feature maps outside of it, from now on.
 
-    A step then needs a fifth less memory at the same speed, since less of what it frees stays unused in heaps
-    that other threads do not look at. Elsewhere nothing changes.
+    A step then needs a fifth less memory at the same speed: less of what it frees stays unused in the heaps
+    of other threads. Without glibc nothing changes.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no C library like that
         mallopt = ctypes.CDLL(None).mallopt
@@ -49,10 +54,11 @@ def choose_tile(
     size: tuple[int, int],
     style_sizes: Sequence[tuple[int, int]],
     optimizer: str = "adam",
+    guided: Mapping[str, int] = NO_GUIDES,
 ) -> int:
     """512 where images of these sizes, (height, width), would need more than half of this machine's memory
     if they were evaluated whole, else 0. What is free at the moment does not count."""
-    needs = [needed(layers, size, 0, optimizer), *(needed(layers, style, 0) for style in style_sizes)]
+    needs = [needed(layers, size, 0, optimizer, guided), *(needed(layers, style) for style in style_sizes)]
     return TILE if max(needs) > total_memory() / 2 else 0
 
 
@@ -63,28 +69,29 @@ def check_memory(
     optimizer: str = "adam",
     tile: int = 0,
     by_tiles: bool = True,
+    guided: Mapping[str, int] = NO_GUIDES,
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
-    layers: those that are built. tile: as in Settings. by_tiles: whether the terms can be had by tiles. The
-    message says which width would fit, and which tiles.
+    layers: those that are built. tile: as in Settings. by_tiles: whether the terms can be had by tiles.
+    guided: as needed() has it, for the picture. The message says which width would fit, and which tiles.
     """
     free = free_memory()
-    images = [("a result", size, "use --width {width} or less", optimizer)]
+    images = [("a result", size, "use --width {width} or less", (optimizer, guided))]
     style_advice = "make its --style-scales smaller, for a width of {width} or less"
-    images += [(f"style {i}", style, style_advice, None) for i, style in enumerate(style_sizes, 1)]
+    images += [(f"style {i}", style, style_advice, ()) for i, style in enumerate(style_sizes, 1)]
     for what, (height, width), advice, held in images:
-        need = needed(layers, (height, width), tile, held)
+        need = needed(layers, (height, width), tile, *held)
         if need <= free:
             continue
         fits = bisect.bisect_right(
             range(1, width),
             free,
-            key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, held),
+            key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, *held),
         )
         advice = advice.format(width=max(fits, 1))
         smaller = (other for other in TILES if by_tiles and (other < tile or not tile))
-        other = next((o for o in smaller if needed(layers, (height, width), o, held) <= free), None)
+        other = next((o for o in smaller if needed(layers, (height, width), o, *held) <= free), None)
         raise MemoryLimitError(
             f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
             f"and {free / GIB:.1f} GiB are free: {advice}{f', or --tile {other}' if other else ''}"
@@ -92,19 +99,29 @@ def check_memory(
 
 
 def needed(
-    layers: "Sequence[Layer]", size: tuple[int, int], tile: int = 0, optimizer: str | None = None
+    layers: "Sequence[Layer]",
+    size: tuple[int, int],
+    tile: int = 0,
+    optimizer: str | None = None,
+    guided: Mapping[str, int] = NO_GUIDES,
 ) -> float:
-    """Bytes that an image of this size, (height, width), needs: a picture by this optimiser, or a style."""
+    """Bytes that an image of this size, (height, width), needs: a picture by this optimiser, or a style.
+
+    guided: how many times a step multiplies a layer's map by a guide, by layer: once for each region and
+    each term.
+    """
     at_once = math.prod(tiling(layers, size, tile).window)
     kept = RECORDS[optimizer].bytes_per_pixel if optimizer else 0
     if at_once < math.prod(size):
         kept += PICTURE_BYTES if optimizer else STYLE_BYTES
     step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)
+    maps, guides = guided_values(layers, guided)
+    step, kept = step + GUIDED_BYTES * maps, kept + GUIDE_BYTES * guides
     return START_BYTES + step * at_once + kept * math.prod(size)
 
 
 def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
-    """Memory that a step needs for each pixel of the image, an estimate for the CPU."""
+    """Memory that a step without masks needs for each pixel of the image, an estimate for the CPU."""
     activations, share = 0.0, 1.0
     for layer in layers:
         if layer.kind == "conv":
@@ -112,6 +129,19 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
         elif layer.kind == "pool":
             share /= 4
     return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
+
+
+def guided_values(layers: "Sequence[Layer]", guided: Mapping[str, int]) -> tuple[float, float]:
+    """How many values guided maps have for each pixel of the image, and how many their guides."""
+    maps, guides, share, channels = 0.0, 0.0, 1.0, 0
+    for layer in layers:
+        if layer.kind == "conv":
+            channels = layer.bias.shape[0]
+        elif layer.kind == "pool":
+            share /= 4
+        maps += guided.get(layer.name, 0) * share * channels
+        guides += guided.get(layer.name, 0) * share
+    return maps, guides
 
 
 @contextlib.contextmanager

@@ -163,8 +163,8 @@ def lbfgs(
     which it needs fewer evaluations. Armijo's condition ends a line search, nearly always at its first point,
     so that an iteration is little more than an evaluation. The first step changes no value by more than 30.
 
-    precision: of the evaluations. In bfloat16 a total may rise by as much as rounding does to it, without
-    which L-BFGS would find no lower one long before it is done.
+    precision: of the evaluations. In bfloat16 a total may rise by as much as rounding changes it. Otherwise
+    L-BFGS would end too early, with no lower total to be found.
     """
     direction_at = tf.function(
         partial(_newton_step, bounds=bounds, smoothed=_smoother(*x.shape[1:3])), autograph=False
@@ -295,9 +295,9 @@ def lbfgs_b(
 ) -> Iterator[Step]:
     """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) by scipy, on the host in float64.
 
-    evaluations: an iteration is a new call of at most so many evaluations, as tutorials have it; None for one
-    of L-BFGS-B's own, of which a call makes at most 100, since scipy does not tell what it remembers, so that
-    to go on from an iteration is to repeat those of its call. Where a call ends, the next begins with no
+    evaluations: an iteration is a new call of at most so many evaluations, as tutorials have it. None for
+    L-BFGS-B's own iterations, of which a call makes at most 100: scipy does not give out its state, so that
+    going on from an iteration means repeating those of its call. Where a call ends, the next begins without
     memory, as long as that helps.
     """
     start, done = (memory[0], int(memory[1])) if memory else (x, 0)
@@ -353,24 +353,7 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
 
     def work() -> None:
         try:
-            # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
-            with threadpool_limits(1, user_api="blas"):
-                scipy.optimize.minimize(
-                    ask,
-                    x.numpy().ravel().astype(np.float64),
-                    jac=True,
-                    method="L-BFGS-B",
-                    bounds=bounds
-                    and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds)),
-                    callback=lambda _: ask("accepted"),
-                    options={
-                        "maxcor": SCIPY_CORRECTIONS,
-                        "maxiter": NO_END,
-                        "maxfun": NO_END,
-                        "ftol": 0,
-                        "gtol": 0,
-                    },
-                )
+            _minimize(ask, x, bounds)
             questions.put(None)
         except _Stopped:
             pass
@@ -407,3 +390,21 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
     finally:
         answers.put(_Stopped)
         thread.join()
+
+
+def _minimize(ask: Callable[[object], tuple[float, np.ndarray]], x: tf.Tensor, bounds: Bounds) -> None:
+    """scipy's L-BFGS-B from x, without an end of its own: asks for the loss and the gradient at each point,
+    and tells of each iterate by asking for "accepted"."""
+    limits = bounds and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds))
+    endless = {"maxiter": NO_END, "maxfun": NO_END, "ftol": 0, "gtol": 0}
+    # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
+    with threadpool_limits(1, user_api="blas"):
+        scipy.optimize.minimize(
+            ask,
+            x.numpy().ravel().astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            callback=lambda _: ask("accepted"),
+            options={"maxcor": SCIPY_CORRECTIONS, **endless},
+        )

@@ -170,6 +170,11 @@ def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, objec
     return values | flags
 
 
+def vgg16_beside(vgg16: dict[str, object], given: Collection[str]) -> dict[str, object]:
+    """The weights for a VGG-16, without those that are given for any network."""
+    return {name: weight for name, weight in vgg16.items() if name not in given}
+
+
 def build(values: dict[str, object]) -> tuple[Settings, Running]:
     """The settings that values by name come to. Raises SettingsError."""
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)

@@ -85,7 +85,7 @@ class Reporter:
         if left > LONG_SECONDS:
             size = progress.scales[-1].size
             advice = "" if self._resumed else f"; {shorter(left, self._settings, size)}"
-            self.say(f"about {duration(left)} to go{advice}")
+            self.say(f"about {seconds(left)} to go{advice}")
 
     def _draw(self, progress: "Progress", losses: dict[str, float], left: float | None) -> None:
         """Draw the bar, by the share of the pixels that are done."""
@@ -100,9 +100,8 @@ class Reporter:
         self._bar.refresh()
 
     def say(self, line: str) -> None:
-        """Print a line on stdout, above the bar; nothing if quiet, or if nobody reads stdout any more."""
-        if not self._quiet:
-            print_line(line)
+        """Print a line on stdout, above the bar."""
+        print_line(line, self._quiet)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -167,11 +166,12 @@ class FilmReporter:
         self._seconds.append(now - self._began)
         self._began = now
         self._done += 1
-        if self._quiet or self._bar is not None or self._done % max((self._total or 100) // LINES, 1):
+        if self._bar is not None or self._done % max((self._total or 100) // LINES, 1):
             return
         left = self._left(0)
         to_go = "" if left is None else f", {seconds(left)} left"
-        print_line(f"frame {self._done} of {self._total or '?'}, {seconds(now - self._started)}{to_go}")
+        line = f"frame {self._done} of {self._total or '?'}, {seconds(now - self._started)}{to_go}"
+        print_line(line, self._quiet)
 
     def _left(self, part: float) -> float | None:
         """The seconds that are left, with this part of the frame at hand painted; None if not known."""
@@ -186,30 +186,27 @@ class FilmReporter:
             self._bar.close()
 
 
-def shorter(seconds: float, settings: Settings, size: tuple[int, int]) -> str:
-    """How a run of so many seconds, for a picture of this size, (height, width), would be shorter."""
+def shorter(left: float, settings: Settings, size: tuple[int, int]) -> str:
+    """How a run that takes so many seconds, for a picture of this size, (height, width), would be shorter."""
     if settings.height or size[1] < 2 * LEAST_WIDTH:
         flag, share = f"--iterations {settings.iterations // 2}", 1 / 2
     else:
         flag = f"--max-size {max(size) // 2}" if settings.max_size else f"--width {size[1] // 2}"
         share = 1 / 4
-    return f"{flag} would take about {duration(share * seconds)}"
+    return f"{flag} would take about {seconds(share * left)}"
 
 
 def seconds(count: float) -> str:
-    """So many seconds, or minutes and hours, as 12 s, 3:05 or 1:02:03."""
-    return f"{count:.0f} s" if count < 100 else tqdm.format_interval(count)
+    """So many seconds in words: 170 s, 32 minutes or 3 hours."""
+    if count < 180:
+        return f"{count:.0f} s"
+    minutes = round(count / 60)
+    return f"{minutes} minutes" if minutes < 180 else f"{round(minutes / 60)} hours"
 
 
-def duration(seconds: float) -> str:
-    """Minutes or hours, in words."""
-    minutes = round(seconds / 60)
-    return f"{round(minutes / 60)} hours" if minutes >= 180 else f"{minutes} minute{'s' * (minutes != 1)}"
-
-
-def print_line(line: str) -> None:
-    """Print a line on stdout, above a bar; nothing if nobody reads it any more."""
-    if sys.stdout is None:
+def print_line(line: str, quiet: bool = False) -> None:
+    """Print a line on stdout, above a bar; nothing if quiet, or if nobody reads it any more."""
+    if quiet or sys.stdout is None:
         return
     try:
         tqdm.write(line, file=sys.stdout)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,19 +32,30 @@ class Scale:
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be computed. settings: with a tile and a precision. scales: in their order. remarks: what
-    people should know of the masks."""
+    """What is to be computed.
+
+    settings: with a tile and a precision. scales: in their order. layouts: how the styles share the picture
+    out at each scale. remarks: what people should know of the masks.
+    """
 
     images: Images
     network: Network
     settings: Settings
     scales: tuple[Scale, ...]
+    layouts: tuple[masks.Layout, ...]
     remarks: tuple[str, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The layers in use, in the precision in which they are computed."""
         return in_precision(self.network, self.settings).built(self.settings.layers())
+
+    @property
+    def guided(self) -> Counter[str]:
+        """How many times a step multiplies a layer's map by a guide, by layer."""
+        count = sum(region.mask is not None for region in self.layouts[-1].regions)
+        terms = [self.settings.layer_weights(term) for term in ("style", "shift")]
+        return Counter([layer for term in terms for layer in term] * count)
 
 
 def resolve(images: Images, network: Network, settings: Settings) -> Run:
@@ -59,7 +71,9 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     scales = _scales(images, settings)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
-    run = Run(masks.checked(images), network, settings, scales)
+    images = masks.checked(images)
+    layouts = tuple(masks.layout(images, settings, scale) for scale in scales)
+    run = Run(images, network, settings, scales, layouts)
     layers = run.layers  # raises for those that the network lacks
     run = replace(run, remarks=masks.remarks(run))
     for scale in scales:
@@ -68,7 +82,7 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
         return run
     full, tile = scales[-1], 0
     if device.is_cpu() and not settings.histogram_weight:
-        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer)
+        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer, run.guided)
     return replace(run, settings=replace(settings, tile=tile))
 
 
@@ -76,14 +90,14 @@ def check_memory(run: Run) -> None:
     """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
     if device.is_cpu():
         full, settings = run.scales[-1], run.settings
-        by_tiles = not settings.histogram_weight
-        memory.check_memory(run.layers, full.size, full.styles, settings.optimizer, settings.tile, by_tiles)
+        step = settings.optimizer, settings.tile, not settings.histogram_weight
+        memory.check_memory(run.layers, full.size, full.styles, *step, run.guided)
 
 
 def memory_needed(run: Run) -> float:
     """Bytes of memory that a run needs on the CPU, by an estimate."""
     layers, full, settings = run.layers, run.scales[-1], run.settings
-    needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer)]
+    needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer, run.guided)]
     needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
     return max(needs)
 

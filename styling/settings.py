@@ -210,13 +210,14 @@ class Settings:
     )
     style_reduction: str = minimised(
         "mean",
-        "those of Gram matrices; if relative, over the mean square of each style's own, and so for shifted "
-        "ones and histograms",
+        "squared differences of Gram matrices: their mean, their sum, or, relative, their mean over that of "
+        "the squares of the style's own; also for shifted Gram matrices and histograms",
         choices=REDUCTIONS,
     )
     tv_reduction: str = minimised(
         "mean",
-        "those of neighbouring pixels; if relative, over 255^2",
+        "squared differences of neighbouring pixels: their mean, their sum, or, relative, their mean over "
+        "255^2",
         choices=REDUCTIONS,
         only_with=("tv_weight", None),
     )
@@ -254,8 +255,8 @@ class Settings:
     )
     mask_erosion: bool = minimised(
         False,
-        "of masks and guides, count only positions of a layer that see nothing beyond them; else layers take "
-        "them as they are, shrunk",
+        "count only positions of a layer that see nothing beyond a mask or guide; otherwise masks and guides "
+        "are only shrunk to the layer's size",
     )
     mask_feather: float = minimised(
         0.01,
@@ -386,7 +387,7 @@ class Settings:
         if network is None:
             return found
         layers = {layer.name for layer in network.layers}
-        weights = {name: weight for name, weight in recipe.vgg16.items() if name not in settings}
+        weights = recipes.vgg16_beside(recipe.vgg16, settings)
         return recipes.for_network(found, weights, layers, settings)[0]
 
     def check_effect(self, names: Collection[str]) -> None:
@@ -417,8 +418,10 @@ class Settings:
         style_guides: int = 0,
         content_mask: bool = False,
     ) -> None:
-        """Raise SettingsError unless a run can be made of a content image or none, so many styles, an initial
-        image or none, and so many masks, guides, and a mask of the content or none."""
+        """Raise SettingsError unless a run can be made of such images.
+
+        content, initial, content_mask: whether there is one. styles, style_masks, style_guides: how many.
+        """
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
             raise SettingsError(
                 "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"

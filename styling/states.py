@@ -1,7 +1,7 @@
 """Runs that can be gone on with: all that one needs, in one file.
 
-The file is what numpy.savez writes: the arrays of a State, the images so far of a grid, and a
-`header`, UTF-8 JSON, with the settings, the names and SHA-256 of the images, and the losses so far. Nothing
+The file is what numpy.savez writes: the arrays of a State, the images so far of a grid, and a `header`. The
+header is UTF-8 JSON with the settings, the names and SHA-256 of the images, and the losses so far. Nothing
 in it is run or unpickled, and no more memory is taken than the file has bytes.
 """
 

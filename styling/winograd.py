@@ -1,8 +1,8 @@
 """3x3 convolutions by Winograd's F(4x4, 3x3), with a quarter of the multiplications (Lavin & Gray 2015).
 
-A map is cut into tiles of 4 x 4 outputs, which need 6 x 6 inputs each. Tiles and kernels are transformed, so
-that a convolution becomes one product for each of the 36 places in a tile, and what comes out is transformed
-back. The transforms are products with small constant matrices. They use the points 0, +-sqrt(1/2), +-sqrt(2)
+A map is cut into tiles of 4 x 4 outputs, which need 6 x 6 inputs each. Tiles and kernels are transformed. A
+convolution is then a matrix product at each of the 36 places in a tile, and the result is transformed back.
+The transforms are products with small constant matrices. They use the points 0, +-sqrt(1/2), +-sqrt(2)
 and infinity, whose rounding errors are smaller than those of the usual 0, +-1, +-2 and infinity.
 """
 

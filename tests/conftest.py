@@ -13,6 +13,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from networks import tiny_layers, write_mat
+from processes import FORKS
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = str(ROOT / "neural_style.py")
@@ -57,9 +58,12 @@ def run_in_process(main, folder, arguments):
 
 def run_sweep(folder, *arguments, check=0):
     """Run neural-style-sweep in this process, in a folder; what it writes to stdout and to stderr."""
+    from styling.sweeps import pool
     from styling.sweeps.__main__ import main
 
-    result = run_in_process(main, folder, arguments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "SPAWN", FORKS)  # else each worker takes five seconds to start
+        result = run_in_process(main, folder, arguments)
     assert result.returncode == check, result.stderr
     return result.stdout, result.stderr
 

@@ -101,21 +101,7 @@ def gatys2015(Fx, Fc, Fs, x, weights):
 
 def gatys2016(Fx, Fc, Fs, x, weights):
     """CVPR 2016: the formulas of 2015; the features given are to be those of the normalised network."""
-    weights = GATYS2016 | weights
-    content = 0.0
-    for layer in ["relu4_2"]:
-        if layer in Fx:
-            content += weights["content"] * 1 / 2 * np.sum((Fx[layer] - Fc[layer]) ** 2)
-    style = 0.0
-    for layer in ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]:
-        if layer in Fx:
-            h, w, N = Fx[layer].shape
-            M = h * w
-            G = np.einsum("hwi,hwj->ij", Fx[layer], Fx[layer])
-            A = np.einsum("hwi,hwj->ij", Fs[layer], Fs[layer])
-            E = 1 / (4 * N**2 * M**2) * np.sum((G - A) ** 2)
-            style += weights["style"] * 1 / 5 * E
-    return {"content": content, "style": style, "tv": 0.0, "total": content + style}
+    return gatys2015(Fx, Fc, Fs, x, GATYS2016 | weights)
 
 
 def yuan2018(Fx, Fc, Fs, x, weights):

@@ -5,15 +5,17 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import PEAK, PROGRAM, ROOT
+from conftest import PEAK, PROGRAM, ROOT, random_image
 from networks import tiny_layers, write_mat
 
 import vgg
-from styling import limits, memory
+from styling import limits, memory, runs
 from styling.errors import MemoryLimitError, StyleError
-from styling.settings import STYLE_LAYERS
+from styling.images import Images
+from styling.settings import STYLE_LAYERS, Settings
 
 MEASURE = (
     PEAK
@@ -28,9 +30,11 @@ from stylize import stylize
 configure()
 network = vgg.load(sys.argv[1])
 content = np.random.default_rng(0).uniform(0, 255, (600, 800, 3)).astype(np.float32)
-settings = Settings(iterations=2, style_scales=(0.25,), precision=sys.argv[2])
+masks = [content[..., 0] ** n / 255**n for n in range(1, int(sys.argv[3]) + 1)]
+styles = [content[::4, ::4]] * max(len(masks), 1)
+settings = Settings(iterations=2, style_scales=(0.25,) * len(styles), precision=sys.argv[2])
 before = peak()
-for progress in stylize(content, [content[::4, ::4]], network, settings):
+for progress in stylize(content, styles, network, settings, style_masks=masks):
     pass
 print(peak() - before)
 """
@@ -59,18 +63,42 @@ def test_what_an_optimizer_remembers_counts(network_file, monkeypatch):
         assert 2 * corrections * 3 * size <= more < 1.6 * 2 * corrections * 3 * size
 
 
+def test_what_masks_hold_counts(network_file):
+    layers = vgg.load(network_file).built(STYLE_LAYERS)
+    plain, guided = (
+        memory.needed(layers, (400, 600), optimizer="adam", guided=of)
+        for of in ({}, {"relu1_1": 2, "relu2_1": 2})
+    )
+    # Maps of 3 channels at every pixel and of 4 at a quarter of them; a guide and a mask at each position.
+    assert guided - plain == pytest.approx(400 * 600 * 2 * 4 * ((3 + 4 / 4) + 2 * (1 + 1 / 4)))
+
+
+def test_the_masks_of_a_run_are_those_of_its_regions_and_terms(network):
+    content, left = random_image(30, 40, 1), np.zeros((30, 40), np.float32)
+    left[:, :20] = 1
+    run = Settings(style_layers=("relu1_1", "relu2_1"), shift_weight=1, shift_layers=("relu2_1",))
+    for masks, expected in (
+        ((), {}),
+        ((left, 1 - left), {"relu1_1": 2, "relu2_1": 4}),
+        ((left, left), {"relu1_1": 1, "relu2_1": 2}),  # which are one region
+    ):
+        of = runs.resolve(Images(content, (content, content), None, masks), network, run)
+        assert of.guided == expected
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("precision", "masks"), [("float32", 0), ("bfloat16", 0), ("float32", 4)])
 @pytest.mark.slow
-def test_the_estimate_is_near_what_a_process_takes(quarter, precision):
+def test_the_estimate_is_near_what_a_process_takes(quarter, precision, masks):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", MEASURE, quarter, precision]
+    command = [sys.executable, "-c", MEASURE, quarter, precision, str(masks)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     taken = int(result.stdout) * 1024
     network = vgg.load(quarter)
     computed = {"float32": network, "bfloat16": network.in_bfloat16}[precision]
     layers = computed.built([*STYLE_LAYERS, "relu4_2"])
-    estimate = 600 * 800 * memory.bytes_per_pixel(layers) + memory.START_BYTES
+    guided = dict.fromkeys(STYLE_LAYERS, masks)
+    estimate = memory.needed(layers, (600, 800), optimizer="adam", guided=guided)
     assert 0.75 * taken < estimate < 1.9 * taken
 
 

@@ -2,10 +2,7 @@
 
 import dataclasses
 import hashlib
-import os
 import re
-import subprocess
-import sys
 import tomllib
 
 import imageio.v3 as iio
@@ -14,10 +11,10 @@ import pytest
 import reference
 import sources
 import tensorflow as tf
-from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, tiny_layers, write_mat
+from processes import Command, make_all
 
 import vgg
 from neural_style import build_parser, output_names, plan
@@ -189,19 +186,11 @@ def folder(tmp_path, image_files):
     return fill(tmp_path, image_files)
 
 
-MAIN = """
-import sys
-from neural_style import main
-for line in sys.argv[1:]:
-    print(">", main(line.split()))
-"""
-
-
 @pytest.fixture(scope="module")
 def painted(tmp_path_factory, image_files):
     """A folder in which these command lines were run, and what each printed, the exit status last.
 
-    They share a process, since TensorFlow takes seconds to import.
+    They share a process, and its cache of the networks.
     """
     folder = fill(tmp_path_factory.mktemp("painted"), image_files)
     write_recipe(folder, 'style_layers = ["relu1_1", "relu3_4"]', "deep.toml")
@@ -213,11 +202,8 @@ def painted(tmp_path_factory, image_files):
         "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
         "--iterations 5000 --output early.png",
     }
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(folder / "cache")}
-    command = [sys.executable, "-c", MAIN, *lines.values()]
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    *parts, rest = re.split(r"(?<=^> \d\n)", result.stdout, flags=re.MULTILINE)
+    process = Command(make_all, folder, lines.values(), {"XDG_CACHE_HOME": str(folder / "cache")})
+    *parts, rest = re.split(r"(?<=^> \d\n)", process.finish()[0], flags=re.MULTILINE)
     assert rest == ""
     return folder, dict(zip(lines, map(str.splitlines, parts), strict=True))
 

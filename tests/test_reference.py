@@ -66,15 +66,17 @@ def pieces(layers, x, pooling):
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 @pytest.mark.parametrize("relative", [(), ("content", "style", "tv")], ids=["means", "relative"])
 @pytest.mark.parametrize("kept", [*([term] for term in TERMS), list(TERMS)], ids="-".join)
-def test_gradient_is_the_slope_of_the_objective_along_every_pixel_and_random_directions(
+def test_gradient_is_the_slope_of_the_objective_along_random_directions_and_every_pixel(
     pooling, kept, relative
 ):
+    """Along every pixel where there are all terms, since in a random direction every pixel counts too."""
     weights = {term: value * (term in kept) for term, value in TERMS.items()}
     (layers, x, content, styles), rest = problem(3, pooling, **weights, relative=relative)
     found = reference.gradient(layers, x, content, styles, **rest)
     random = np.random.default_rng(4).normal(size=(5, *SHAPE))
     step = 1e-3
-    for direction in (*np.eye(x.size).reshape(-1, *SHAPE), *random):
+    pixels = np.eye(x.size).reshape(-1, *SHAPE) if len(kept) > 1 else ()
+    for direction in (*random, *pixels):
         ahead, behind = x + step * direction, x - step * direction
         assert np.array_equal(pieces(layers, ahead, pooling), pieces(layers, behind, pooling)), "a kink"
         rise = [reference.objective(layers, p, content, styles, **rest)["total"] for p in (ahead, behind)]

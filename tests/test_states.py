@@ -3,19 +3,17 @@
 import dataclasses
 import io
 import json
-import os
 import random
-import resource
 import signal
-import subprocess
-import sys
 import zipfile
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from conftest import PROGRAM, random_image, words
+from conftest import random_image, words
+from processes import Command
 
+from neural_style import main
 from styling import optimizers, states
 from styling.errors import StateError
 from styling.settings import Settings
@@ -40,7 +38,8 @@ RUNS = {
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_a_run_goes_on_from_any_iteration_to_the_same_bytes(network, run, tmp_path, monkeypatch):
     monkeypatch.setattr(optimizers, "CALL", 3)  # so that scipy's calls end within the run
-    run = dataclasses.replace(run, iterations=9, seed=2)
+    few = {"style_layers": ("relu1_1", "relu2_1"), "content_layers": ("relu2_1",)}
+    run = dataclasses.replace(run, iterations=9, seed=2, **few)
     images = random_image(33, 28, 1), [random_image(20, 31, 2)]
     unbroken = list(stylize(*images, network, run))
     path = tmp_path / "run.state"
@@ -171,7 +170,7 @@ def test_a_whole_file_with_wrong_contents_is_refused(tmp_path, change):
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
 def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
     images = random_image(33, 28, 1), [random_image(20, 31, 2)]
-    run = Settings(iterations=2, optimizer=optimizer, best_of_all=True)
+    run = Settings(iterations=2, optimizer=optimizer, best_of_all=True, style_weight=0)
     *_, progress = stylize(*images, network, run)
     arrays = progress.state.arrays()
     for name, array in arrays.items():
@@ -194,25 +193,15 @@ def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
 @pytest.fixture
 def begin(tmp_path, network_file, image_files):
     """Starts the program in the test's folder; returns the process."""
+    inputs = ["--content", image_files[0], "--styles", image_files[1], "--network", network_file]
 
     def start(*arguments, images=True, **keywords):
-        command = [sys.executable, PROGRAM, *map(str, arguments)]
-        if images:
-            command += ["--content", image_files[0], "--styles", image_files[1], "--network", network_file]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([*map(str, command)], cwd=tmp_path, text=True, **pipes, **keywords)
+        return Command(main, tmp_path, [*arguments, *(inputs if images else [])], **keywords)
 
     return start
 
 
-def finished(process, status=0):
-    stdout, stderr = process.communicate(timeout=300)
-    assert process.returncode == status, stderr
-    assert "Traceback" not in stderr
-    return stdout if status == 0 else stderr
-
-
-LONG = words("--iterations 400 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
+LONG = words("--iterations 120 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
 
 
 @pytest.mark.parametrize(
@@ -223,18 +212,19 @@ def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
     for name in ("broken", "unbroken"):
         (tmp_path / name).mkdir()
     optimizer = words(
-        f"--scales 0.5 1 --width 200 --optimizer {'lbfgs' if number == signal.SIGINT else 'adam'}"
+        f"--scales 0.5 1 --width 200 --optimizer {'lbfgs' if number == signal.SIGINT else 'adam'} "
+        "--style-layers relu1_1 relu2_1 --content-layers relu2_1"
     )
     process = begin(*LONG, *optimizer, "--output", "broken/a.png", "--save-state", "run.state")
     assert any(line.startswith("iteration 40 ") for line in process.stdout)
     process.send_signal(number)
-    line = finished(process, 128 + number)
+    _, line = process.finish(128 + number)
     assert line.count("\n") == 1 and "broken/a.png" in line and "--resume run.state" in line
     first = (tmp_path / "broken" / "a.png").read_bytes()
     # The saved run knows its images, its network and its settings.
     again = words("--resume run.state --overwrite --progress-write --print-iterations 40 --progress-grid")
-    finished(begin(*again, "--output", "broken/a.png", images=False))
-    finished(begin(*LONG, *optimizer, "--output", "unbroken/a.png"))
+    begin(*again, "--output", "broken/a.png", images=False).finish()
+    begin(*LONG, *optimizer, "--output", "unbroken/a.png").finish()
     for path in (tmp_path / "unbroken").iterdir():
         assert path.read_bytes() == (tmp_path / "broken" / path.name).read_bytes(), path.name
     assert (tmp_path / "broken" / "a.png").read_bytes() != first
@@ -249,12 +239,12 @@ def killed_run(begin, tmp_path, moments, *arguments):
         process = begin(*run, *resume)
         if moment is None:
             break
-        try:
-            process.wait(moment)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        process.communicate()
-    finished(process)
+        while not state.exists() and process.returncode is None:
+            process.wait(0.01)
+        process.wait(moment)
+        process.kill()
+        process.wait()
+    process.finish()
     return (tmp_path / "a.png").read_bytes()
 
 
@@ -262,8 +252,9 @@ SHORT = words("--iterations 300 --seed 3 --threads 1")
 
 
 def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path):
-    killed = killed_run(begin, tmp_path, [6, None], *SHORT)
-    finished(begin(*SHORT, "--output", "b.png"))
+    run = [*SHORT, "--iterations", "100"]
+    killed = killed_run(begin, tmp_path, [0.2, None], *run)
+    begin(*run, "--output", "b.png").finish()
     assert killed == (tmp_path / "b.png").read_bytes()
 
 
@@ -275,8 +266,8 @@ def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_pat
 def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments):
     rng = random.Random(1)
     run = [*SHORT, *words(arguments)]
-    killed = killed_run(begin, tmp_path, [*(rng.uniform(1, 9) for _ in range(25)), None], *run)
-    finished(begin(*run, "--output", "b.png"))
+    killed = killed_run(begin, tmp_path, [*(rng.uniform(0, 4) for _ in range(25)), None], *run)
+    begin(*run, "--output", "b.png").finish()
     assert killed == (tmp_path / "b.png").read_bytes()
 
 
@@ -325,10 +316,10 @@ def test_a_full_disk_at_any_write_loses_nothing_and_ends_in_a_line(begin, tmp_pa
     # A limit on the size of files is a disk that is full once one has that size.
     process = begin(
         *words(f"--output run/a.png {writes} {states_too}"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(tmp_path / "run")},
+        environment={"TMPDIR": str(tmp_path / "run")},
+        most_bytes=limit,
     )
-    lines = finished(process, 1).splitlines()
+    lines = process.finish(1)[1].splitlines()
     assert all(line.startswith("neural-style: ") for line in lines) and "error" in lines[-1]
     after = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     for name, contents in after.items():
@@ -339,15 +330,11 @@ def test_a_full_disk_at_any_write_loses_nothing_and_ends_in_a_line(begin, tmp_pa
 
 
 def test_a_state_that_cannot_be_written_leaves_the_one_before(begin, tmp_path):
-    finished(begin(*words("--iterations 2 --save-state run.state --output a.png --tile 0 --seed 1")))
+    begin(*words("--iterations 2 --save-state run.state --output a.png --tile 0 --seed 1")).finish()
     before = (tmp_path / "run.state").read_bytes()
-    process = begin(
-        *words("--resume run.state --iterations 4 --save-state-iterations 1 --output b.png"),
-        images=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-    )
-    assert "run.state" in finished(process, 1)
+    more = words("--resume run.state --iterations 4 --save-state-iterations 1 --output b.png")
+    process = begin(*more, images=False, most_bytes=10_000)
+    assert "run.state" in process.finish(1)[1]
     assert (tmp_path / "run.state").read_bytes() == before
     assert (tmp_path / "b.png").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -14,13 +14,16 @@ from conftest import random_image
 from networks import MEAN_PIXEL, network_of, tiny_layers, write_mat
 from PIL import Image
 
+import stylize as method
 import vgg
 from styling import images, optimizers, runs
 from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
+from styling.evaluation import evaluation
 from styling.images import Images
 from styling.settings import STYLE_LAYERS, Settings
 from stylize import build_objective, stylize
 
+FEW = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",)}  # which are built fast
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 CASES = {
     "defaults": Settings(),
@@ -426,6 +429,21 @@ def test_no_number_comes_twice_where_a_coarse_scale_ends_early(network):
 
 
 @pytest.mark.usefixtures("tiny_scales")
+def test_an_iteration_is_told_before_the_next_is_made(network, monkeypatch):
+    made = []
+
+    def counted(objective):
+        evaluate = evaluation(objective)
+        return lambda x: (made.append(x.shape), evaluate(x))[1]
+
+    monkeypatch.setattr(method, "evaluation", counted)
+    run = Settings(iterations=6, style_weight=0, content_layers=("relu1_1",), scales=(0.5, 1), seed=1)
+    counts = [len(made) for _ in stylize(random_image(24, 32, 1), [], network, run)]
+    # The end of the coarse scale is told as the beginning of the next.
+    assert counts == [1, 2, 3, 5, 6, 7, 8]
+
+
+@pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
 def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
     # Cubic interpolation overshoots beside the edges of black and white.
@@ -484,7 +502,7 @@ def test_a_small_picture_in_scales_is_that_without(network):
 
 
 def first_image(content, network, run, initial=None):
-    return next(stylize(content, [content], network, run, initial)).image()
+    return next(stylize(content, [content], network, dataclasses.replace(run, **FEW), initial)).image()
 
 
 def test_starts(network):
@@ -557,7 +575,7 @@ def test_the_result_without_checkpoints_is_the_last_image(network):
 
 def test_keeping_colors(network):
     content, style = random_image(16, 16, 1), random_image(16, 16, 2)
-    run = Settings(iterations=3, seed=1)
+    run = Settings(iterations=3, seed=1, **FEW)
     *_, plain = stylize(content, [style], network, run)
     *_, kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
     assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
@@ -566,7 +584,7 @@ def test_keeping_colors(network):
 @pytest.mark.usefixtures("tiny_scales")
 def test_keeping_colors_at_every_scale(network):
     content, style = random_image(16, 20, 1), random_image(16, 20, 2)
-    run = Settings(iterations=4, seed=1, scales=(0.5, 1))
+    run = Settings(iterations=4, seed=1, scales=(0.5, 1), **FEW)
     kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
     for plain, step in zip(stylize(content, [style], network, run), kept, strict=True):
         assert np.allclose(step.image(), reference.keep_colors(plain.image(), content), atol=1e-2)
@@ -575,7 +593,7 @@ def test_keeping_colors_at_every_scale(network):
 def test_a_run_of_images_without_colour_gives_a_picture_without(network):
     gray, other = (images.to_gray(random_image(16, 20, seed)) for seed in (1, 2))
     colourful = random_image(16, 20, 3)
-    run = Settings(iterations=3, seed=1)
+    run = Settings(iterations=3, seed=1, **FEW)
     *_, last = stylize(gray, [other], network, run)
     luma = network.unprocess(last.state.x) @ [0.299, 0.587, 0.114]
     np.testing.assert_allclose(last.result(), np.stack([luma] * 3, axis=-1), atol=1e-3)
@@ -603,7 +621,7 @@ def test_sizes_without_content(network):
     def size(run, styles=(style, other)):
         return next(stylize(None, styles, network, run)).image().shape[:2]
 
-    alone = Settings(content_weight=0)
+    alone = Settings(content_weight=0, style_layers=("relu1_1",))
     assert size(alone) == (24, 40)
     assert size(dataclasses.replace(alone, width=20)) == (12, 20)
     assert size(dataclasses.replace(alone, width=20, height=33)) == (33, 20)

@@ -26,6 +26,7 @@ import psutil
 import pytest
 from conftest import ROOT, run_sweep, words
 from networks import VGG16, tiny_layers, write_mat
+from processes import Command, make_all
 
 from styling import jobs, recipes, states
 from styling.sweeps import driver, planning, pool, results, specs
@@ -36,12 +37,6 @@ from styling.sweeps.tasks import Advanced, Checkpoint, Failed, Finished, WorkerL
 OUT = words("--output out --network tiny.mat")
 ONE = words("--workers 1 --threads 1")
 BASE = 'content = "content.png"\nstyles = "style1.png"\n'
-NEURAL_STYLE = """
-import sys
-from neural_style import main
-for line in sys.argv[1:]:
-    assert main(line.split()) == 0
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -85,13 +80,11 @@ def finished(process, status=0):
     return stdout, stderr
 
 
-def neural_style(folder, lines):
-    """What neural-style prints for these command lines, in one process, since TensorFlow starts slowly."""
-    command = [sys.executable, "-c", NEURAL_STYLE, *lines]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+def painted(folder, lines):
+    """What neural-style prints for these command lines, in a process with threads of its own."""
+    printed, _ = Command(make_all, folder, lines).finish()
+    assert printed.count("> 0\n") == len(lines)
+    return printed
 
 
 @pytest.fixture
@@ -189,7 +182,7 @@ def test_each_picture_is_the_one_of_neural_style(grid):
         images = f"--content {row['content']} --styles {row['styles']}"
         images += f" --initial {row['initial']}" if row["initial"] else ""
         lines.append(f"--recipe out/runs/{stem}.toml {images} --output again{number}.png")
-    printed = neural_style(folder, lines)
+    printed = painted(folder, lines)
     for number, label in enumerate(SOME):
         file = folder / "out" / table[label]["file"]
         assert (folder / f"again{number}.png").read_bytes() == file.read_bytes(), label
@@ -444,7 +437,7 @@ def unbroken(folder, iterations):
     """The pictures of the two runs of such a spec by neural-style, by their seeds."""
     common = "--content content.png --styles style1.png --network tiny.mat --width 24 --threads 1"
     common += f" --iterations {iterations}"
-    neural_style(folder, [f"{common} --seed {n} --output {n}.png" for n in (1, 2)])
+    painted(folder, [f"{common} --seed {n} --output {n}.png" for n in (1, 2)])
     return [(folder / f"{n}.png").read_bytes() for n in (1, 2)]
 
 
@@ -502,7 +495,7 @@ def stop(process, folder, number, status, before):
 def kill_a_worker(folder, before):
     """Kill a process of the sweep that this process runs, once its runs have advanced."""
     wait_for_states(folder, before)
-    max(children_of(), key=lambda child: child.memory_info().rss).kill()
+    max(children_of(), key=psutil.Process.create_time).kill()  # the newest are those that compute
 
 
 def continue_to_the_end(folder, iterations):
@@ -526,11 +519,11 @@ def continue_to_the_end(folder, iterations):
 
 
 def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
-    write(folder, long_spec(1000))
+    write(folder, long_spec(500))
     process = begin(folder, *LONG)
     wait_for_states(folder, {})
     stop(process, folder, signal.SIGINT, 130, {})
-    continue_to_the_end(folder, 1000)
+    continue_to_the_end(folder, 500)
 
 
 @pytest.mark.slow

@@ -5,12 +5,12 @@
 
 Each 3x3 convolution but the first becomes a chain: 1x1 to few channels, 3x3 among them, 1x1 back to VGG-16's
 width (a Tucker-2 decomposition, Kim et al., arXiv 1511.06530). Layers that no loss looks at stay narrow. The
-chain begins with least squares on the responses of the network so far (Zhang et al., arXiv 1505.06798), and
-narrow layers with the channels that the next layer can best do with (He et al., arXiv 1707.06168).
+chain starts from least squares on the responses of the layers before (Zhang et al., arXiv 1505.06798). Narrow
+layers start from the channels that are most useful to the next layer (He et al., arXiv 1707.06168).
 
-Then all layers are trained together to give VGG-16's features and Gram matrices, on photographs, paintings,
-noise, and above all on pictures that the small network itself is painting meanwhile, where an optimisation
-has found what it is blind to.
+Then all layers are trained together to give VGG-16's features and Gram matrices, on photographs, paintings
+and noise, and above all on pictures that the small network itself is painting meanwhile. There an
+optimisation has found what the network is blind to.
 
 Everything random follows from the seed and the step. The state is written as a whole, so that a run that was
 stopped goes on.

@@ -176,8 +176,7 @@ class Display:
 
     def print(self, line: str) -> None:
         """Print a line on stdout, unless quiet."""
-        if not self._quiet:
-            report.print_line(line)
+        report.print_line(line, self._quiet)
 
     def warn(self, line: str) -> None:
         """Print a line on stderr."""

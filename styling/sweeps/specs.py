@@ -303,7 +303,7 @@ def _run(
     network, instead_of = jobs.choose_network(named.get("network"), recipe, str(spec.path))
     parts, vgg16 = [recipe, *layers], {}
     for part in parts:
-        vgg16 = {name: weight for name, weight in vgg16.items() if name not in part.values} | part.vgg16
+        vgg16 = recipes.vgg16_beside(vgg16, part.values) | part.vgg16
     values = reduce(recipes.over, (part.values for part in parts), {"seed": SEED})
     settings, running = recipes.build(values)
     names = _images(layers)

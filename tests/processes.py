@@ -1,0 +1,83 @@
+"""Commands in processes of their own that have TensorFlow loaded when they start, since loading it takes five
+seconds: they are forks of a process that has loaded it and has computed nothing."""
+
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+from multiprocessing.connection import Connection
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tensorflow", "scipy.optimize", "scipy.ndimage", "matplotlib.figure"])
+
+
+class Command:
+    """The main() of a command in a process, in a session of its own, with its output as text.
+
+    environment: changes to this process's; None for a variable that is not there. stderr: a file descriptor
+    in place of a pipe. most_bytes: of any file that it writes, as on a disk that is full.
+    """
+
+    def __init__(self, main, folder, arguments, environment=None, stderr=None, most_bytes=None):
+        here, there = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)), strict=True)
+        outputs = there if stderr is None else (there[0], Connection(os.dup(stderr), readable=False))
+        variables = os.environ | (environment or {})
+        given = {name: value for name, value in variables.items() if value is not None}
+        of = main, str(folder), [*map(str, arguments)], given, outputs, most_bytes
+        self.process = FORKS.Process(target=_run, args=of, daemon=True)
+        self.process.start()
+        for connection in {*there, *outputs}:
+            connection.close()
+        self.stdout, self.stderr = (os.fdopen(os.dup(one.fileno()), encoding="utf-8") for one in here)
+        self.pid = self.process.pid
+
+    @property
+    def returncode(self):
+        """The exit status; minus the number of the signal that ended it; None while it runs."""
+        return self.process.exitcode
+
+    def wait(self, seconds=None):
+        """Wait for its end, for so long at most."""
+        self.process.join(seconds)
+
+    def send_signal(self, number):
+        """Send it a signal, unless it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+    def finish(self, status=0):
+        """What it writes from now on, to stdout and to stderr, once it has ended with this status."""
+        stdout, stderr = self.stdout.read(), self.stderr.read()
+        self.wait()
+        assert self.returncode == status, stderr
+        assert "Traceback" not in stderr
+        return stdout, stderr
+
+
+def _run(main, folder, arguments, environment, outputs, most_bytes):
+    os.setsid()
+    for number, output in enumerate(outputs, 1):
+        os.dup2(output.fileno(), number)
+        output.close()
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
+    tempfile.tempdir = None  # of the process that this one is a fork of
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    sys.exit(main(arguments))
+
+
+def make_all(lines):
+    """Run neural-style with each of these command lines, and print its exit status."""
+    from neural_style import main
+
+    for line in lines:
+        print(">", main(line.split()), flush=True)
