@@ -12,6 +12,7 @@ import threading
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def serve(options: argparse.Namespace) -> int:
         password = os.environ.get(PASSWORD) or secrets.token_urlsafe(9)
     listening = address.bind("port", options.host, options.port)
     port = listening.getsockname()[1]
-    say = report.print_line if not options.quiet else lambda line: None
+    say = partial(report.print_line, quiet=options.quiet)
     say(f"loading {path}")
     painter = load(path, running)
     from styling.web import http
