@@ -223,7 +223,7 @@ def paint_frames(
     last = store.done(clip.span.first)
     reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
     before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
-    frame = size = None
+    frame, size, kept = None, None, {}
     try:
         with contextlib.closing(clip.frames()) as frames:
             for frame in frames:
@@ -234,7 +234,7 @@ def paint_frames(
                 if frame.number > last:
                     run = films.resolve(content, given, before, network, settings)
                     with gradients_forgotten():
-                        for progress in stylize.follow(run):
+                        for progress in stylize.follow(run, kept=kept):
                             reporter(progress)
                     store.write(frame.number, progress.result())
                     last = frame.number
