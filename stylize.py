@@ -117,7 +117,8 @@ def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progr
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            own = resized(given, scale)
+            # Coarse scales paint what newly appears in a film, as if the frame stood alone.
+            own = resized(given if last else replace(given, warped=None), scale)
             objective, evaluate = _objective(own, run, scale, kept)
             if begins:
                 x = (
@@ -125,6 +126,9 @@ def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progr
                     if state
                     else _start(own, run.network, settings, scale.size)
                 )
+                if own.warped is not None:
+                    before = run.network.preprocess(own.warped.pixels)
+                    x = tf.where(own.warped.shown[None, ..., None], before, x)
                 if objective.painted is not None:
                     x = tf.where(objective.painted, x, run.network.preprocess(own.content))
                 fallback = state.fallback if state else NOTHING  # losses of other scales compare only roughly

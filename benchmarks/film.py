@@ -106,7 +106,7 @@ def paint(
 
     pictures, seconds, kept = [], [], {}
     before = deque(maxlen=max(settings.frames_back))
-    each = replace(settings, iterations=films.iterations_between(settings), scales=(1.0,), scale_shares=None)
+    each = replace(settings, iterations=films.iterations_between(settings))
     for content in frames:
         began = time.monotonic()
         if is_film:
