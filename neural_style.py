@@ -200,12 +200,18 @@ def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
         raise NetworkError(f"{job.network}: {error}") from None
     count = last - clip.span.first + 1
     kept = f"{count} frames are in {store.folder}"
-    if stop is not None:
+    if isinstance(stop, KeyboardInterrupt):
         complain(f"interrupted; {kept}, and the same command goes on from there")
         return stopped(stop)
     if clip.problem:
         complain(f"{clip.name}: {clip.problem}; painted as far as it can be read")
-    written = video.write(options.output, clip, store, settings, options.overwrite)
+    try:
+        if stop is not None:
+            raise stop
+        written = video.write(options.output, clip, store, settings, options.overwrite)
+    except OSError as error:
+        complain(f"error: {explain(error)}; {kept}, and the same command goes on from there")
+        return 1
     if clip.sound_problem:
         complain(f"{clip.name}: {clip.sound_problem}")
     say(f"wrote {written}; its {kept}" if written != store.folder else f"wrote {kept}")
@@ -214,7 +220,7 @@ def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
 
 def paint_frames(
     clip: video.Clip, store: video.Store, given: Images, network: "Network", settings: Settings, quiet: bool
-) -> tuple[int, KeyboardInterrupt | None]:
+) -> tuple[int, KeyboardInterrupt | OSError | None]:
     """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
     import stylize
     from styling import films
@@ -223,7 +229,7 @@ def paint_frames(
     last = store.done(clip.span.first)
     reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
     before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
-    frame = size = None
+    frame, size, kept = None, None, {}
     try:
         with contextlib.closing(clip.frames()) as frames:
             for frame in frames:
@@ -234,13 +240,13 @@ def paint_frames(
                 if frame.number > last:
                     run = films.resolve(content, given, before, network, settings)
                     with gradients_forgotten():
-                        for progress in stylize.follow(run):
+                        for progress in stylize.follow(run, kept=kept):
                             reporter(progress)
                     store.write(frame.number, progress.result())
                     last = frame.number
                     reporter.is_done()
                 before.append(films.Frame(content, store.read(frame.number)))
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, OSError) as stop:
         return last, stop
     except DivergedError as error:
         raise StyleError(f"frame {frame.number}: {error}") from None

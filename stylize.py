@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from styling import colors, images, losses, masks, optimizers, runs, targets, tiles
-from styling.evaluation import evaluation
+from styling.evaluation import compiled
 from styling.images import Images
 from styling.memory import device_errors
 from styling.progress import Progress
@@ -39,6 +39,7 @@ from styling.targets import Features, Parts
 from vgg import Network
 
 SECONDS_BETWEEN_LOOKS = 0.5
+Kept = dict[tuple[int, int], tuple["Objective", Callable]]  # by the size of a scale
 
 
 def paint(
@@ -90,16 +91,19 @@ def stylize(
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 
-def follow(run: Run, state: State | None = None) -> Iterator[Progress]:
-    """What stylize() yields, of a resolved run; raises StateError and MemoryLimitError at the call."""
+def follow(run: Run, state: State | None = None, kept: Kept | None = None) -> Iterator[Progress]:
+    """What stylize() yields, of a resolved run; raises StateError and MemoryLimitError at the call.
+
+    kept: what the frames of a film have in common, an empty dictionary before the first.
+    """
     if state is not None:
         runs.check_state(state, run)
         state = _on_device(state)
     runs.check_memory(run)
-    return _coarse_to_fine(run, state)
+    return _coarse_to_fine(run, state, {} if kept is None else kept)
 
 
-def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
+def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progress]:
     """At each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
@@ -114,21 +118,23 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            own = resized(given, scale)
-            objective = build_objective(
-                own.content, own.styles, run.network, settings, scale.size, layout, own.warped
-            )
+            # Coarse scales paint what newly appears in a film, as if the frame stood alone.
+            own = resized(given if last else replace(given, warped=None), scale)
+            objective, evaluate = _objective(own, run, scale, layout, kept)
             if begins:
                 x = (
                     _enlarged(state.x, scale.size)
                     if state
                     else _start(own, run.network, settings, scale.size)
                 )
+                if own.warped is not None:
+                    before = run.network.preprocess(own.warped.pixels)
+                    x = tf.where(own.warped.shown[None, ..., None], before, x)
                 if objective.painted is not None:
                     x = tf.where(objective.painted, x, run.network.preprocess(own.content))
                 fallback = state.fallback if state else NOTHING  # losses of other scales compare only roughly
                 state = State(done, index, done, optimizers.clip(x, bounds), fallback=fallback)
-            steps = _steps(objective, settings, state, bounds)
+            steps = _steps(evaluate, settings, state, bounds)
             with contextlib.closing(steps):
                 for progress in _optimize(steps, settings, state, end, to_progress):
                     # A scale's last one is where the next begins, and is reported there.
@@ -165,15 +171,31 @@ def _optimize(
             state = replace(state, best=(float(step.losses["total"]), step.x))
 
 
+def _objective(
+    own: Images, run: Run, scale: Scale, layout: masks.Layout, kept: Kept
+) -> tuple["Objective", optimizers.Evaluate]:
+    """The objective at a scale, and its evaluation; what is kept of the frames before is not made again."""
+    settings = run.settings
+    if scale.size in kept:
+        objective, evaluation_of = kept[scale.size]
+        objective = objective.of_frame(own.content, own.warped, settings)
+    else:
+        objective = build_objective(
+            own.content, own.styles, run.network, settings, scale.size, layout, own.warped
+        )
+        evaluation_of = compiled(objective)
+        if not (settings.normalize or settings.coloring in colors.MATCHES):  # which the content decides on
+            kept[scale.size] = objective.without_frame, evaluation_of
+    return objective, evaluation_of(objective)
+
+
 def _steps(
-    objective: Callable, settings: Settings, state: State, bounds: optimizers.Bounds
+    evaluate: optimizers.Evaluate, settings: Settings, state: State, bounds: optimizers.Bounds
 ) -> Iterator[optimizers.Step]:
     """The iterates of the optimiser that the settings name."""
     optimizer = optimizers.RECORDS[settings.optimizer]
     parameters = {name: getattr(settings, name) for name in optimizer.settings}
-    return optimizer.function(
-        evaluation(objective), state.x, bounds=bounds, memory=state.memory, **parameters
-    )
+    return optimizer.function(evaluate, state.x, bounds=bounds, memory=state.memory, **parameters)
 
 
 def _start(own: Images, network: Network, settings: Settings, size: tuple[int, int]) -> tf.Tensor:
@@ -301,17 +323,17 @@ class Objective:
     """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
 
     tiling: how a picture is cut. content: target feature maps by layer, of the tiles' windows in turn.
-    content_layers: the factors of the layers' mean squared differences. content_guides: the weights of their
-    positions, [1, h, w, 1], if these differ. terms: the terms that compare with the styles, by name, one for
-    each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None for none.
-    warped: the frame before with its trust, [1, H, W, 4], for a frame of a film.
+    content_layers: the factors of the layers' mean squared differences, scalars. content_guides: the weights
+    of their positions, [1, h, w, 1], if these differ. terms: the terms that compare with the styles, by name,
+    one for each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None for
+    none. warped: the frame before with its trust, [1, H, W, 4], for a frame of a film.
     """
 
     network: Network
     pooling: str
     tiling: tiles.Tiling
     content: Sequence[Features]
-    content_layers: dict[str, float]
+    content_layers: dict[str, tf.Tensor]
     content_weight: float
     content_guides: masks.Guides
     terms: dict[str, tuple[StyleTerm, ...]]
@@ -333,6 +355,33 @@ class Objective:
         """Every layer that is looked at."""
         terms = itertools.chain(*self.terms.values())
         return set(self.content_layers).union(*(term.layers for term in terms))
+
+    @property
+    def frame(self) -> dict[str, Any]:
+        """What of this differs from frame to frame of a film, beside the content's feature maps."""
+        return {"content_layers": self.content_layers, "warped": self.warped}
+
+    @property
+    def without_frame(self) -> "Objective":
+        """What of this is the same for all frames of a film."""
+        return replace(self, content=(), warped=None)
+
+    def of_frame(
+        self, content: np.ndarray | None, warped: images.Warped | None, settings: Settings
+    ) -> "Objective":
+        """The same with another content, and the frame before; raises StyleError."""
+        network, maps = self.network, None
+        if settings.layer_weights("content"):
+            maps = targets.content(network.preprocess(content), network, self.tiling, settings)
+        return replace(
+            self,
+            content=maps or [{}] * len(self.tiling.places),
+            content_layers=_content_factors(
+                maps, self.tiling, network.shapes(*self.tiling.size, settings.layers()), settings
+            ),
+            warped=warped
+            and tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1),
+        )
 
     def local(
         self,
@@ -407,21 +456,18 @@ def build_objective(
         network = network.normalized(targets.mean_activations(seen, network, settings), settings.layers())
     network = in_precision(network, settings)
     tiling = targets.cut(network, settings.layers(), settings, size)
-    maps = None
-    if settings.layer_weights("content"):
-        maps = targets.content(target, network, tiling, settings)
     if layout is None:
         shares = dict(enumerate(settings.style_shares(len(styles))))
         layout = masks.Layout((masks.Region(None, shares),), (None,) * len(styles))
     content_guides = {}
     if layout.content is not None:
         content_guides = masks.means(layout.content, network, settings.layer_weights("content"))
-    return Objective(
+    objective = Objective(
         network=network,
         pooling=settings.pooling,
         tiling=tiling,
-        content=maps or [{}] * len(tiling.places),
-        content_layers=_content_factors(maps, tiling, network.shapes(*size, settings.layers()), settings),
+        content=(),
+        content_layers={},
         content_weight=settings.content_weight,
         content_guides=content_guides,
         terms=_style_terms(prepared, network, settings, size, layout),
@@ -429,8 +475,8 @@ def build_objective(
         tv_reduction=settings.tv_reduction,
         painted=None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0),
         temporal_weight=settings.temporal_weight,
-        warped=warped and tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1),
     )
+    return objective.of_frame(content, warped, settings)
 
 
 def _content_factors(
@@ -438,15 +484,17 @@ def _content_factors(
     tiling: tiles.Tiling,
     shapes: dict[str, tuple[int, int, int]],
     settings: Settings,
-) -> dict[str, float]:
+) -> dict[str, tf.Tensor]:
     """The content layers' weights times what turns a mean squared difference into what the reduction says."""
-    weights = settings.layer_weights("content")
+    factors = settings.layer_weights("content")
     if settings.content_reduction == "sum":
-        return {layer: weight * math.prod(shapes[layer]) for layer, weight in weights.items()}
-    if settings.content_reduction == "relative" and weights:
+        factors = {layer: weight * math.prod(shapes[layer]) for layer, weight in factors.items()}
+    if settings.content_reduction == "relative" and factors:
         squares = targets.mean_squares(maps, tiling)
-        return {layer: weight * losses.relative_factor(squares[layer]) for layer, weight in weights.items()}
-    return weights
+        factors = {
+            layer: weight * losses.relative_factor(squares[layer]) for layer, weight in factors.items()
+        }
+    return {layer: tf.constant(factor, tf.float32) for layer, factor in factors.items()}
 
 
 def _style_factor(statistic: tf.Tensor, settings: Settings) -> float:

@@ -1,11 +1,12 @@
 """How much a painted film flickers, and what that costs: a drawn clip whose motion is known exactly.
 
-    python benchmarks/film.py --output FOLDER [--frames 24] [--width 320] [--network small]
+    python benchmarks/film.py --output FOLDER --judge vgg16.mat [--frames 24] [--width 320] [--network small]
 
 A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
 frame by frame, each like a photograph with as many iterations as the film's frames have, and as a film. The
 temporal error is the mean squared difference between a frame and the one before, moved as the clip really
-moved, in grey levels squared, where both show the same thing.
+moved, in grey levels squared, where both show the same thing. The style loss is the sum of the relative
+losses of relu1_1 to relu5_1, in the network that paints or, better, in another one that judges.
 """
 
 import argparse
@@ -95,28 +96,43 @@ def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     )
 
 
-def paint(frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool) -> dict[str, list]:
-    """The pictures, the style loss that each ends with, and the seconds that each took."""
+def paint(
+    frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool
+) -> tuple[list[np.ndarray], list[float]]:
+    """The pictures, and the seconds that each took."""
     import stylize
     from styling import films, runs
     from styling.images import Images
 
-    found = {"pictures": [], "styles": [], "seconds": []}
+    pictures, seconds, kept = [], [], {}
     before = deque(maxlen=max(settings.frames_back))
-    each = replace(settings, iterations=films.iterations_between(settings), scales=(1.0,), scale_shares=None)
+    each = replace(settings, iterations=films.iterations_between(settings))
     for content in frames:
         began = time.monotonic()
         if is_film:
             run = films.resolve(content, Images(styles=(style,)), before, network, settings)
         else:
             run = runs.resolve(Images(content, (style,)), network, each)
-        last = deque(stylize.follow(run), maxlen=1).pop()
-        picture = last.result()
-        before.append(films.Frame(content, np.rint(picture)))
-        found["pictures"].append(picture)
-        found["styles"].append(last.losses()["style"])
-        found["seconds"].append(time.monotonic() - began)
-    return found
+        pictures.append(deque(stylize.follow(run, kept=kept), maxlen=1).pop().result())
+        before.append(films.Frame(content, np.rint(pictures[-1])))
+        seconds.append(time.monotonic() - began)
+    return pictures, seconds
+
+
+def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[float]:
+    """How far each picture is from the style, as a network judges it."""
+    import stylize
+    from styling import images
+    from styling.settings import Settings, style_size
+
+    layers = dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 1.0)
+    settings = Settings(
+        content_weight=0, style_weight=1, tv_weight=0, style_layers=layers, style_reduction="relative"
+    )
+    height, width = pictures[0].shape[:2]
+    style = images.resize(style, *style_size(*style.shape[:2], 1.0, width))
+    objective = stylize.build_objective(None, [style], judge, settings, (height, width))
+    return [float(objective(judge.preprocess(picture))["style"]) for picture in pictures]
 
 
 def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
@@ -140,27 +156,34 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--iterations", type=int, default=None, help="of a frame, instead of the recipe's")
     parser.add_argument("--network", default="small")
+    parser.add_argument("--judge", default=None, help="a network for the style loss, instead of the same")
     parser.add_argument("--style", type=Path, default=ROOT / "data" / "mosaic.jpg")
     options = parser.parse_args()
-    configure("cpu", None)
+    configure("cpu", None, deterministic=True)
     import vgg
     from styling import images, networks
     from styling.settings import Settings
 
     network = vgg.load(networks.find(options.network))
+    judge = vgg.load(networks.find(options.judge)) if options.judge else network
     scene = Scene(options.width, options.width * 9 // 16)
-    frames = [scene.frame(t) for t in range(options.frames)]
+    frames, style = [scene.frame(t) for t in range(options.frames)], images.read(options.style)
     settings = Settings.from_recipe("best", network, seed=1)
     if options.iterations:
         settings = replace(settings, frame_iterations=options.iterations)
     options.output.mkdir(exist_ok=True)
     print("| | temporal error | style loss | seconds a frame (median) |\n| --- | --- | --- | --- |")
+    found = []
     for name in ("frame by frame", "film"):
-        found = paint(frames, images.read(options.style), network, settings, name == "film")
-        for i, picture in enumerate(found["pictures"]):
-            images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture)
-        error, style = np.mean(temporal_errors(scene, found["pictures"])), np.mean(found["styles"][1:])
-        print(f"| {name} | {error:.1f} | {style:.4f} | {statistics.median(found['seconds'][1:]):.1f} |")
+        pictures, seconds = paint(frames, style, network, settings, name == "film")
+        for i, picture in enumerate(pictures):
+            images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture, overwrite=True)
+        error = np.mean(temporal_errors(scene, pictures))
+        loss = np.mean(style_losses(pictures[1:], style, judge))  # the first is a photograph's in a film, too
+        found.append((error, loss))
+        print(f"| {name} | {error:.1f} | {loss:.4f} | {statistics.median(seconds[1:]):.1f} |", flush=True)
+    (error, loss), (film_error, film_loss) = found
+    print(f"| film / frame by frame | {film_error / error:.3f} | {film_loss / loss:.3f} | |")
 
 
 if __name__ == "__main__":

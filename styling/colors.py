@@ -32,7 +32,8 @@ def prepared(images: Images, coloring: str) -> Images:
     if coloring != "luminance":
         return replace(images, styles=styles)
     content, initial = (None if image is None else to_gray(image) for image in (content, images.initial))
-    return replace(images, content=content, styles=styles, initial=initial)
+    warped = images.warped and images.warped._replace(pixels=to_gray(images.warped.pixels))
+    return replace(images, content=content, styles=styles, initial=initial, warped=warped)
 
 
 def match_covariance(

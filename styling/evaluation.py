@@ -3,7 +3,9 @@
 A tile is seen with what lies around it as far as the network looks (styling/tiles.py).
 """
 
-from functools import reduce
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 from styling.optimizers import Evaluate
@@ -18,56 +20,68 @@ ZERO = tf.UnconnectedGradients.ZERO
 
 def evaluation(objective: "Objective") -> Evaluate:
     """What maps x [1, H, W, 3] to its losses by name and the gradient of their total."""
-    evaluate = _whole(objective) if len(objective.tiling.places) == 1 else _by_tiles(objective)
-    return evaluate if objective.painted is None else _where(objective.painted, evaluate)
+    return compiled(objective)(objective)
 
 
-def _where(painted: tf.Tensor, evaluate: Evaluate) -> Evaluate:
+def compiled(objective: "Objective") -> Callable[["Objective"], Evaluate]:
+    """What gives the evaluation() of an objective, and of all that differ from it in their frame alone, by
+    functions that are compiled once."""
+    evaluate = (_whole if len(objective.tiling.places) == 1 else _by_tiles)(objective.without_frame)
+    if objective.painted is not None:
+        evaluate = _where(objective.painted, evaluate)
+    return partial(partial, evaluate)
+
+
+def _where(painted: tf.Tensor, evaluate: Callable) -> Callable:
     """The same with a gradient of 0 where nothing is painted, so that the picture stays there as it began."""
 
-    def evaluate_there(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        terms, gradient = evaluate(x)
+    def evaluate_there(objective: "Objective", x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        terms, gradient = evaluate(objective, x)
         return terms, tf.where(painted, gradient, 0.0)
 
     return evaluate_there
 
 
-def _whole(objective: "Objective") -> Evaluate:
+def _whole(fixed: "Objective") -> Callable:
     @tf.function(autograph=False)
-    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def evaluate(
+        x: tf.Tensor, content: Features, frame: dict[str, Any]
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        objective = replace(fixed, content=[content], **frame)
         with tf.GradientTape() as tape:
             tape.watch(x)
             terms = objective(x)
         # A single pixel's smoothness does not depend on the image, and has a gradient of 0.
         return terms, tape.gradient(terms["total"], x, unconnected_gradients=ZERO)
 
-    return evaluate
+    return lambda objective, x: evaluate(x, objective.content[0], objective.frame)
 
 
-def _by_tiles(objective: "Objective") -> Evaluate:
+def _by_tiles(fixed: "Objective") -> Callable:
     """Over the tiles twice: for the statistics, and, once the terms' gradients for those are known, for x."""
-    tiling = objective.tiling
+    tiling = fixed.tiling
     places = [tf.constant(place) for place in tiling.places]
 
     def maps(window: tf.Tensor, place: tf.Tensor) -> tuple[Features, Parts]:
-        return tiling.features(objective.network, window, objective.layers, objective.pooling, place)
+        return tiling.features(fixed.network, window, fixed.layers, fixed.pooling, place)
 
     @tf.function(autograph=False)
     def statistics(x: tf.Tensor, place: tf.Tensor) -> dict[str, Any]:
-        return objective.statistics(*maps(tiling.cut(x, place), place))
+        return fixed.statistics(*maps(tiling.cut(x, place), place))
 
     @tf.function(autograph=False)
     def compare(found: dict[str, Any]) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(found)
-            terms = objective.compared(found)
+            terms = fixed.compared(found)
             total = sum(terms.values())
         return terms, tape.gradient(total, tf.nest.flatten(found), unconnected_gradients=ZERO)
 
     @tf.function(autograph=False)
     def descend(
-        x: tf.Tensor, place: tf.Tensor, content: Features, upstream: list[tf.Tensor]
+        x: tf.Tensor, place: tf.Tensor, content: Features, upstream: list[tf.Tensor], frame: dict[str, Any]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        objective = replace(fixed, **frame)
         window = tiling.cut(x, place)
         with tf.GradientTape() as tape:
             tape.watch(window)
@@ -78,11 +92,11 @@ def _by_tiles(objective: "Objective") -> Evaluate:
         seeds = [*(tf.ones_like(term) for term in terms.values()), *upstream]
         return terms, tape.gradient(sources, window, output_gradients=seeds, unconnected_gradients=ZERO)
 
-    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def evaluate(objective: "Objective", x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         compared, upstream = compare(reduce(added, (statistics(x, place) for place in places)))
         gradient, local = tf.Variable(tf.zeros_like(x)), None
         for i, place in enumerate(places):
-            terms, share = descend(x, place, objective.content[i], upstream)
+            terms, share = descend(x, place, objective.content[i], upstream, objective.frame)
             tiling.add(gradient, share, place)
             local = terms if local is None else added(local, terms)
         return objective.ordered(local, compared), gradient.value()

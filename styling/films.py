@@ -46,14 +46,8 @@ def resolve(
     warped = predict(content, before, settings.frames_back)
     if warped is None:
         return runs.resolve(replace(given, content=content), network, settings)
-    settings = replace(
-        settings,
-        iterations=iterations_between(settings),
-        scales=(1.0,),
-        scale_shares=None,
-        initial_noiseblend=0.0,
-    )
-    given = replace(given, content=content, initial=warped.pixels, warped=warped)
+    settings = replace(settings, iterations=iterations_between(settings), initial_noiseblend=0.0)
+    given = replace(given, content=content, initial=None, warped=warped)
     return runs.resolve(given, network, settings)
 
 
@@ -63,8 +57,7 @@ def iterations_between(settings: Settings) -> int:
 
 
 def predict(content: np.ndarray, before: Sequence[Frame], frames_back: Sequence[int]) -> Warped | None:
-    """A frame as the painted ones before it foretell it, with its content where they do not show it; None
-    at the film's beginning and after a cut."""
+    """A frame as the painted ones before it foretell it; None at the film's beginning and after a cut."""
     pixels = content.copy()
     shown, trusted = np.zeros((2, *content.shape[:2]), bool)
     for back in sorted(frames_back):
@@ -80,4 +73,4 @@ def predict(content: np.ndarray, before: Sequence[Frame], frames_back: Sequence[
         new = (agrees & ~shown) | (sure & ~trusted)
         pixels[new] = flow.warp(frame.picture, there)[new]
         shown, trusted = shown | agrees, trusted | sure
-    return Warped(np.clip(pixels, 0, 255), trusted.astype(np.float32)) if shown.any() else None
+    return Warped(np.clip(pixels, 0, 255), shown, trusted.astype(np.float32)) if shown.any() else None

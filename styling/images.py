@@ -81,10 +81,12 @@ LISTS, MASKS = ("styles", "style_masks", "style_guides"), FLAGS[3:]
 class Warped(NamedTuple):
     """The painted frame before, as the film's motion has moved it, and where that can be trusted.
 
-    pixels: float32 [H, W, 3], RGB 0..255. trust: float32 [H, W], 0..1. Both are of the picture's size.
+    pixels: float32 [H, W, 3], RGB 0..255. shown: where these are known, bool [H, W]. trust: float32 [H, W],
+    0..1. All are of the picture's size.
     """
 
     pixels: np.ndarray
+    shown: np.ndarray
     trust: np.ndarray
 
 

@@ -19,7 +19,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -166,17 +166,14 @@ def lbfgs(
     precision: of the evaluations. In bfloat16 a total may rise by as much as rounding changes it. Otherwise
     L-BFGS would end too early, with no lower total to be found.
     """
-    direction_at = tf.function(
-        partial(_newton_step, bounds=bounds, smoothed=_smoother(*x.shape[1:3])), autograph=False
-    )
-    correction_of = tf.function(_correction, autograph=False)
+    direction_at, correction_of = _compiled(*x.shape[1:3])
     # Places that are still empty hold zeros, which change nothing, so that one graph does for every number.
     empty = (Correction(tf.zeros_like(x), tf.zeros_like(x), tf.zeros([])),) * CORRECTIONS
     corrections = tuple(Correction(*memory[i : i + 3]) for i in range(0, len(memory), 3)) or empty
     losses, gradient = evaluate(x)
     yield Step(x, losses, tuple(itertools.chain(*corrections)))
     while math.isfinite(losses["total"]):
-        direction = direction_at(x, gradient, corrections)
+        direction = direction_at(x, gradient, corrections, bounds)
         first = not corrections[-1].scale > 0
         if first:
             direction *= tf.math.divide_no_nan(FIRST_STEP, tf.reduce_max(tf.abs(direction)))
@@ -193,6 +190,13 @@ def lbfgs(
             corrections = empty  # they have led astray; the gradient may still lead down
         else:
             return
+
+
+@lru_cache(maxsize=4)
+def _compiled(height: int, width: int) -> tuple[Callable, Callable]:
+    """_newton_step() and _correction() for images of a size; kept, for the frames of a film."""
+    step = partial(_newton_step, smoothed=_smoother(height, width))
+    return tf.function(step, autograph=False), tf.function(_correction, autograph=False)
 
 
 class Correction(NamedTuple):

@@ -56,6 +56,11 @@ class Tiling:
         return np.stack([np.stack([row, column]) for row in down for column in sideways])
 
     @property
+    def size(self) -> tuple[int, int]:
+        """The images' (height, width) in pixels."""
+        return self.rows.sides[0], self.columns.sides[0]
+
+    @property
     def window(self) -> tuple[int, int]:
         """A window's (height, width) in pixels; that of the image where it is one tile."""
         return self.rows.lengths[0], self.columns.lengths[0]

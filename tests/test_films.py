@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import deque
 from fractions import Fraction
 
 import imageio.v3 as iio
@@ -17,6 +18,7 @@ from PIL import Image
 av = pytest.importorskip("av", reason="films need av")
 cv2 = pytest.importorskip("cv2", reason="films need opencv-python-headless")
 
+import stylize  # noqa: E402
 from styling import films, flow, images, video  # noqa: E402
 from styling.settings import Settings  # noqa: E402
 
@@ -202,8 +204,8 @@ def test_frames_go_on_from_those_before_until_a_cut(network, image_files):
     )
     assert fresh.images.warped is cut.images.warped is None
     assert sum(scale.iterations for scale in fresh.scales) == sum(s.iterations for s in cut.scales) == 40
-    assert [(scale.size, scale.iterations) for scale in after.scales] == [((HEIGHT, WIDTH), 10)]
-    pixels, trust = after.images.warped
+    assert sum(scale.iterations for scale in after.scales) == 10 and after.scales[-1].size == (HEIGHT, WIDTH)
+    pixels, shown, trust = after.images.warped
     assert trust.mean() > 0.6 and set(np.unique(trust)) <= {0, 1}
     motion = flow.between(second, first)
     sure = trust > 0
@@ -212,7 +214,44 @@ def test_frames_go_on_from_those_before_until_a_cut(network, image_files):
     )
     unseen = ~flow.agreement(motion, flow.between(first, second))
     unseen |= ~flow.alike(second, flow.warp(first, motion))
-    assert unseen.any() and np.array_equal(pixels[unseen], second[unseen])
+    assert unseen.any() and np.array_equal(~shown, unseen)
+
+
+def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_was(network, image_files):
+    first, second = (frame.astype(np.float32) for frame in scene(80, 40, 224)[:2])
+    before = [films.Frame(first, random_image(40, 224, 3))]
+    given = images.Images(styles=(images.read(image_files[1]),))
+    settings = Settings(iterations=40, scales=(0.5, 1.0), tv_weight=0)
+    run = films.resolve(second, given, before, network, settings)
+    start = next(p for p in stylize.follow(run) if p.state.scale == 1).state
+    pixels, shown, _ = run.images.warped
+    x = start.x[0].numpy() + network.mean_pixel
+    assert start.iteration == 5 and 0 < (~shown).mean() < 0.3
+    np.testing.assert_allclose(x[shown], pixels[shown], atol=1e-3)
+    assert np.abs(x - second)[~shown].mean() > 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "lbfgs", "content_reduction": "relative", "scales": (0.5, 1.0)},
+        {"tile": 32},
+        {"normalize": True},
+        {"colors": "matched"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_frames_have_in_common_changes_none_of_them(network, image_files, changes):
+    given, settings = (
+        images.Images(styles=(images.read(image_files[1]),)),
+        Settings(seed=1, iterations=12, **changes),
+    )
+    before, kept = [], {}
+    for frame in scene(80, 40, 224)[:3]:
+        run = films.resolve(frame.astype(np.float32), given, before, network, settings)
+        alone, common = (deque(stylize.follow(run, kept=of), maxlen=1).pop().result() for of in (None, kept))
+        np.testing.assert_allclose(alone, common, atol=1e-3)
+        before.append(films.Frame(frame.astype(np.float32), common))
 
 
 def test_another_scene_is_a_cut_and_the_same_moved_is_none():
@@ -281,6 +320,18 @@ def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, im
         assert stderr.strip().endswith("frames are in out-frames, and the same command goes on from there")
     film(f"{line} --output out.mp4")
     assert frames_in(tmp_path / "out-frames") == frames_in(tmp_path / "whole-frames")
+
+
+def test_frames_are_kept_where_one_cannot_be_written(film, tmp_path, clip):
+    film("--content clip.mp4 --output whole")
+    film("--content clip.mp4 --output out --frames :2")
+    (tmp_path / "out" / "000003.png").symlink_to("gone/000003.png")
+    result = film("--content clip.mp4 --output out", check=1)
+    found = "000003.png: No such file or directory; 2 frames are in out, and the same command goes on"
+    assert found in result.stderr and len(result.stderr.splitlines()) == 1
+    (tmp_path / "out" / "000003.png").unlink()
+    film("--content clip.mp4 --output out")
+    assert frames_in(tmp_path / "out") == frames_in(tmp_path / "whole")
 
 
 def test_a_truncated_clip_is_painted_as_far_as_it_goes(film, tmp_path):

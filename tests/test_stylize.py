@@ -434,9 +434,9 @@ def test_an_iteration_is_told_before_the_next_is_made(network, monkeypatch):
 
     def counted(objective):
         evaluate = evaluation(objective)
-        return lambda x: (made.append(x.shape), evaluate(x))[1]
+        return lambda _: lambda x: (made.append(x.shape), evaluate(x))[1]
 
-    monkeypatch.setattr(method, "evaluation", counted)
+    monkeypatch.setattr(method, "compiled", counted)
     run = Settings(iterations=6, style_weight=0, content_layers=("relu1_1",), scales=(0.5, 1), seed=1)
     counts = [len(made) for _ in stylize(random_image(24, 32, 1), [], network, run)]
     # The end of the coarse scale is told as the beginning of the next.
