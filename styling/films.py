@@ -53,7 +53,7 @@ def resolve(
 
 def iterations_between(settings: Settings) -> int:
     """The updates of a frame that goes on from the one before."""
-    return settings.frame_iterations or max(settings.iterations // 4, 1)
+    return settings.frame_iterations or max(settings.iterations // 5, 1)
 
 
 def predict(content: np.ndarray, before: Sequence[Frame], frames_back: Sequence[int]) -> Warped | None:

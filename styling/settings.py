@@ -340,7 +340,7 @@ class Settings:
         "updates of each frame that goes on from the one before; others have all --iterations",
         checks.count,
         metavar="N",
-        unset="a quarter of --iterations",
+        unset="a fifth of --iterations",
     )
     frames_back: tuple[int, ...] = video(
         (1, 2, 4),
