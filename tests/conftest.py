@@ -13,7 +13,6 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from networks import tiny_layers, write_mat
-from processes import FORKS
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = str(ROOT / "neural_style.py")
@@ -58,27 +57,26 @@ def run_in_process(main, folder, arguments):
 
 def run_sweep(folder, *arguments, check=0):
     """Run neural-style-sweep in this process, in a folder; what it writes to stdout and to stderr."""
-    from styling.sweeps import pool
     from styling.sweeps.__main__ import main
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "SPAWN", FORKS)  # else each worker takes five seconds to start
-        result = run_in_process(main, folder, arguments)
+    result = run_in_process(main, folder, arguments)
     assert result.returncode == check, result.stderr
     return result.stdout, result.stderr
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
+def tests_cache(tmp_path_factory):
+    """A cache folder that the tests share, so that the user's stays as it is and a network is read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
 def cache_folder(tmp_path, monkeypatch):
-    """A cache folder of the test's own, so that the user's stays as it is."""
+    """A cache folder of the test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "neural-style"
-
-
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
-    """A cache folder for tests that would only read the tiny network again and again without it."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +85,7 @@ def network_file(tmp_path_factory):
     return write_mat(tmp_path_factory.mktemp("network") / "tiny.mat", tiny_layers())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def network(network_file):
     """The tiny network, loaded."""
     import vgg

@@ -1,6 +1,7 @@
 """Commands in processes of their own that have TensorFlow loaded when they start, since loading it takes five
 seconds: they are forks of a process that has loaded it and has computed nothing."""
 
+import atexit
 import multiprocessing
 import os
 import resource
@@ -26,8 +27,9 @@ class Command:
         variables = os.environ | (environment or {})
         given = {name: value for name, value in variables.items() if value is not None}
         of = main, str(folder), [*map(str, arguments)], given, outputs, most_bytes
-        self.process = FORKS.Process(target=_run, args=of, daemon=True)
+        self.process = FORKS.Process(target=_run, args=of)
         self.process.start()
+        atexit.register(self.kill)  # after a test that failed
         for connection in {*there, *outputs}:
             connection.close()
         self.stdout, self.stderr = (os.fdopen(os.dup(one.fileno()), encoding="utf-8") for one in here)

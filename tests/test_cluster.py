@@ -1,14 +1,16 @@
 """Sweeps on a Ray cluster: two nodes on this machine, of which one is lost."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import imageio.v3 as iio
 import pytest
-from conftest import ROOT, random_image, run_sweep, words
+from conftest import random_image, run_sweep, words
+from processes import Command
+
+from styling.sweeps.__main__ import main
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]'")
 
@@ -88,20 +90,10 @@ def start(folder, network_file):
     """Starts a sweep in the test's folder, as a process."""
 
     def start(output, *arguments):
-        command = [sys.executable, "-m", "styling.sweeps", "spec.toml", "--output", output]
-        command += ["--network", str(network_file), "--threads", "1", *arguments]
-        environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+        flags = ["spec.toml", "--output", output, "--network", network_file, "--threads", "1", *arguments]
+        return Command(main, folder, flags, ENVIRONMENT)
 
     return start
-
-
-def finish(process):
-    """What a sweep writes to stderr, once it has ended well."""
-    _, errors = process.communicate(timeout=240)
-    assert process.returncode == 0, errors
-    return errors
 
 
 def pictures(folder):
@@ -126,8 +118,8 @@ def test_what_no_node_can_compute_fails_and_what_is_no_cluster_is_refused(folder
     flags = ["spec.toml", "--output", "out", "--network", network_file, "--cluster", "127.0.0.1:9"]
     _, errors = run_sweep(folder, *flags, check=2)
     assert errors.count("\n") == 1 and "--cluster: 127.0.0.1:9 cannot be joined" in errors
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 1 and errors.count("no node of the cluster has 3 CPUs") == 2
+    _, errors = process.finish(1)
+    assert errors.count("no node of the cluster has 3 CPUs") == 2
 
 
 def compare(folder, network_file, there):
@@ -145,22 +137,22 @@ def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(folder,
     flags = ["--cluster", nodes.address, *words("--save-state-iterations 200")]
     driver = start("there", *flags)
     wait_for_states(folder / "there")
-    driver.send_signal(signal.SIGKILL)
-    driver.communicate()
+    driver.kill()
+    driver.wait()
     killed = time.time()
     driver = start("there", *flags)
     wait_for_states(folder / "there", after=killed)
-    assert finish(driver) == ""
+    assert driver.finish()[1] == ""
     compare(folder, network_file, "there")
 
 
 def test_a_cluster_computes_the_pictures_of_one_machine_though_a_node_is_lost(
     folder, network_file, start, nodes
 ):
-    (folder / "spec.toml").write_text(SPEC.format(iterations=2000, optimizer="adam"))
-    driver = start("there", "--cluster", nodes.address, *words("--save-state-iterations 100"))
+    (folder / "spec.toml").write_text(SPEC.format(iterations=1000, optimizer="adam"))
+    driver = start("there", "--cluster", nodes.address, *words("--save-state-iterations 50"))
     wait_for_states(folder / "there")
     nodes.kill_one()
-    errors = finish(driver)
+    _, errors = driver.finish()
     assert errors.count("the run continues in another") == 1 and errors.count("\n") == 1, errors
     compare(folder, network_file, "there")

@@ -3,7 +3,6 @@
 import itertools
 import signal
 import struct
-import subprocess
 import sys
 import time
 from collections import deque
@@ -12,13 +11,15 @@ from fractions import Fraction
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from conftest import PROGRAM, random_image, words
+from conftest import random_image, words
 from PIL import Image
+from processes import Command
 
 av = pytest.importorskip("av", reason="films need av")
 cv2 = pytest.importorskip("cv2", reason="films need opencv-python-headless")
 
 import stylize  # noqa: E402
+from neural_style import main  # noqa: E402
 from styling import films, flow, images, video  # noqa: E402
 from styling.settings import Settings  # noqa: E402
 
@@ -235,17 +236,15 @@ def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_w
     "changes",
     [
         {"optimizer": "lbfgs", "content_reduction": "relative", "scales": (0.5, 1.0)},
-        {"tile": 32},
+        {"tile": 128, "iterations": 4},
         {"normalize": True},
         {"colors": "matched"},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_what_frames_have_in_common_changes_none_of_them(network, image_files, changes):
-    given, settings = (
-        images.Images(styles=(images.read(image_files[1]),)),
-        Settings(seed=1, iterations=12, **changes),
-    )
+    given = images.Images(styles=(images.read(image_files[1]),))
+    settings = Settings(**{"seed": 1, "iterations": 12} | changes)
     before, kept = [], {}
     for frame in scene(80, 40, 224)[:3]:
         run = films.resolve(frame.astype(np.float32), given, before, network, settings)
@@ -303,20 +302,16 @@ def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, im
     line = "--content clip.mp4 --iterations 60"
     film(f"{line} --output whole.mp4")
     files = ["--styles", image_files[1], "--network", network_file]
-    more = words(f"{line} --seed 1 --output out.mp4")
-    process = subprocess.Popen(
-        [sys.executable, PROGRAM, *more, *map(str, files)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    process = Command(main, tmp_path, [*words(f"{line} --seed 1 --output out.mp4"), *files])
     second = tmp_path / "out-frames" / "000002.png"
     end = time.monotonic() + 100
-    while not second.exists() and process.poll() is None and time.monotonic() < end:
+    while not second.exists() and process.returncode is None and time.monotonic() < end:
         time.sleep(0.005)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.finish(143 if number == signal.SIGTERM else -number)
     kept = frames_in(tmp_path / "out-frames")
     assert 2 <= len(kept) < 6 and not (tmp_path / "out.mp4").exists()
     if number == signal.SIGTERM:
-        assert process.returncode == 143
         assert stderr.strip().endswith("frames are in out-frames, and the same command goes on from there")
     film(f"{line} --output out.mp4")
     assert frames_in(tmp_path / "out-frames") == frames_in(tmp_path / "whole-frames")

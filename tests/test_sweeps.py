@@ -30,19 +30,13 @@ from processes import Command, make_all
 
 from styling import jobs, recipes, states
 from styling.sweeps import driver, planning, pool, results, specs
-from styling.sweeps.__main__ import build_parser, read_cells
+from styling.sweeps.__main__ import build_parser, main, read_cells
 from styling.sweeps.results import Result
 from styling.sweeps.tasks import Advanced, Checkpoint, Failed, Finished, WorkerLost
 
 OUT = words("--output out --network tiny.mat")
 ONE = words("--workers 1 --threads 1")
 BASE = 'content = "content.png"\nstyles = "style1.png"\n'
-
-
-@pytest.fixture(autouse=True)
-def network_cache(shared_cache, monkeypatch):
-    """A cache folder for all tests here, since the tiny network never changes."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
 
 
 def fill(folder, network_file, image_files):
@@ -64,10 +58,10 @@ def write(folder, text, name="spec.toml"):
     return name
 
 
-def begin(folder, *arguments, **keywords):
+def begin(folder, *arguments):
     """Start a sweep in a folder, as a process in a group of its own."""
     command = [sys.executable, "-m", "styling.sweeps", "spec.toml", *OUT, *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | keywords
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)
 
@@ -155,13 +149,11 @@ SOME = LABELS[0], LABELS[3], LABELS[4], LABELS[7]
 
 
 @pytest.fixture(scope="module")
-def grid(tmp_path_factory, network_file, image_files, shared_cache):
+def grid(tmp_path_factory, network_file, image_files):
     """The folder of a finished sweep, and what it printed."""
     folder = fill(tmp_path_factory.mktemp("grid") / "work", network_file, image_files)
     write(folder, GRID)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(shared_cache))
-        stdout, stderr = run_sweep(folder, "spec.toml", *OUT, *ONE)
+    stdout, stderr = run_sweep(folder, "spec.toml", *OUT, *ONE)
     assert stderr == ""
     return folder, stdout
 
@@ -270,14 +262,15 @@ def test_a_new_row_computes_only_its_own_runs_and_shows_a_bar(copied, here):
 
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 120))
-    process = begin(copied, *ONE, "--overwrite", stderr=theirs)
+    process = Command(main, copied, ["spec.toml", *OUT, *ONE, "--overwrite"], stderr=theirs)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # which is how a terminal ends
         while part := os.read(ours, 4096):
             shown += part
     os.close(ours)
-    stdout, _ = process.communicate(timeout=300)
+    stdout = process.stdout.read()
+    process.wait()
     assert process.returncode == 0, shown
     assert "2 runs to compute, 8 done" in stdout
     assert b"9 of 10 runs" in shown and b"%" in shown and b"Traceback" not in shown
@@ -426,7 +419,7 @@ def test_a_run_that_fails_does_not_stop_the_others(folder, here):
 
 # Sweeps that are stopped.
 
-LONG = words("--workers 2 --threads 1 --save-state-iterations 50")
+LONG = words("--workers 2 --threads 1 --save-state-iterations 20")
 
 
 def long_spec(iterations):
@@ -519,11 +512,11 @@ def continue_to_the_end(folder, iterations):
 
 
 def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
-    write(folder, long_spec(500))
+    write(folder, long_spec(1000))
     process = begin(folder, *LONG)
     wait_for_states(folder, {})
     stop(process, folder, signal.SIGINT, 130, {})
-    continue_to_the_end(folder, 500)
+    continue_to_the_end(folder, 1000)
 
 
 @pytest.mark.slow

@@ -197,7 +197,12 @@ def test_masks_are_the_command_lines_too(visitor, tmp_path, image_files):
 
 @pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize(
-    "values", [{"scales": "1"}, {"scales": "0.5 0.75 1"}, {"scales": "0.5 1", "scale_shares": "1 10000"}]
+    "values",
+    [
+        pytest.param({"scales": "1"}, marks=pytest.mark.slow),
+        {"scales": "0.5 0.75 1"},
+        {"scales": "0.5 1", "scale_shares": "1 10000"},
+    ],
 )
 def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(visitor, tmp_path, image_files, values):
     content, style, _ = (visitor.upload(file)["key"] for file in image_files)
@@ -381,12 +386,12 @@ def test_one_run_a_session_and_a_queue_for_others(server, visitor, monkeypatch):
 def test_a_page_that_is_left_stops_its_run_and_then_its_files_go(server, visitor, monkeypatch):
     from styling.web import sessions
 
-    monkeypatch.setattr(sessions, "STOP_SECONDS", 1)
-    monkeypatch.setattr(sessions, "END_SECONDS", 4)
+    monkeypatch.setattr(sessions, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(sessions, "END_SECONDS", 2)
     assert visitor.post("/paint", LONG_FORM) == {}
     visitor.wait(is_painting)
     (session,) = server.sessions
-    time.sleep(2.5)
+    time.sleep(1)
     assert session.is_busy
     visitor.close()
     end = time.monotonic() + SECONDS
@@ -401,8 +406,8 @@ def test_a_page_that_is_left_stops_its_run_and_then_its_files_go(server, visitor
     assert visitor.get("/images/harbour")[0] == 403
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.slow)])
-def test_sessions_that_come_and_go_leave_memory_where_it_was(server, image_files, monkeypatch, count):
+@pytest.mark.slow
+def test_a_hundred_sessions_leave_memory_where_it_was(server, image_files, monkeypatch):
     from styling.web import sessions
 
     monkeypatch.setattr(sessions, "STOP_SECONDS", 5)
@@ -420,9 +425,9 @@ def test_sessions_that_come_and_go_leave_memory_where_it_was(server, image_files
         return psutil.Process().memory_info().rss / 2**20
 
     at = []
-    for number in range(count):
+    for number in range(100):
         come_and_go()
-        if number in (9, count - 1):
+        if number in (9, 99):
             at.append(used())
     assert at[1] - at[0] < 25, at  # MiB; a run that is kept has two or three
     end = time.monotonic() + SECONDS
@@ -585,7 +590,7 @@ def test_paint_watch_stop_download_and_reuse(page, image_files, tmp_path):
     page.click("#paint")
     page.locator("#seen:not([hidden])").wait_for()
     assert page.locator("#error").is_hidden()
-    page.wait_for_timeout(6000)
+    page.wait_for_timeout(4000)
     began, pictures = page.evaluate("[began, pictures]")  # milliseconds
     assert pictures[0] - began[0] < 2000
     assert 700 < np.median(np.diff(pictures)) < 2000

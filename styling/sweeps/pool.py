@@ -24,7 +24,9 @@ from styling.memory import free_memory
 from styling.process import silent_stderr
 from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
 
-SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+# Processes are forks of one that has only loaded TensorFlow, which takes five seconds, once.
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 SECONDS_TO_STOP = 60
 PROCESS_BYTES = 600 * 2**20  # of TensorFlow itself
 
@@ -72,6 +74,7 @@ class Pool:
     """Processes that compute runs."""
 
     def __init__(self, setup: Setup, workers: int) -> None:
+        PROCESSES.set_forkserver_preload([__name__])
         self._setup = setup
         self._waiting: deque[Task] = deque()
         self._workers = [self._start() for _ in range(workers)]
@@ -115,8 +118,8 @@ class Pool:
             self._end(worker)
 
     def _start(self) -> Worker:
-        here, there = SPAWN.Pipe()
-        process = SPAWN.Process(target=_serve, args=(there, self._setup), daemon=True)
+        here, there = PROCESSES.Pipe()
+        process = PROCESSES.Process(target=_serve, args=(there, self._setup), daemon=True)
         with silent_stderr():  # the process inherits it, and TensorFlow writes there when it is loaded
             process.start()
         there.close()  # else the end of the process would not show at the other end of the pipe
