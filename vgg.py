@@ -77,7 +77,25 @@ class Layer:
         kernel, padding = self.turned if back else self.kernel, "SAME"
         if self.padding == "edge":  # x is padded already, and has a gradient there too
             padding = self._around(2) if back else "VALID"
+        if back and kernel.shape[0] == 3 and kernel.shape[3] <= 3:
+            return self._back_to_pixels(x)
         return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), strides=1, padding=padding)
+
+    def _back_to_pixels(self, dy: tf.Tensor) -> tf.Tensor:
+        """The gradient for an image, [1, h, w, C] -> [1, h, w, 3].
+
+        First along the rows for each of the kernel's three rows, then those are added. As a convolution with
+        three outputs, it takes half as long again.
+        """
+        beyond = [2, 2] if self.padding == "edge" else [1, 1]
+        filters, channels = dy.shape[3], self.kernel.shape[2]
+        kernel = tf.reshape(tf.transpose(self.turned, [1, 2, 0, 3]), [1, 3, filters, 3 * channels])
+        kernel = tf.cast(kernel, dy.dtype)
+        rows = tf.nn.conv2d(dy, kernel, strides=1, padding=[[0, 0], [0, 0], beyond, [0, 0]])
+        rows = tf.pad(rows, [[0, 0], beyond, [0, 0], [0, 0]])
+        height = rows.shape[1] - 2
+        of_kernel_rows = tf.split(rows, 3, axis=3)
+        return tf.add_n([part[:, i : i + height] for i, part in enumerate(of_kernel_rows)])
 
     def _around(self, times: int) -> list[list[int]]:
         """A padding of a map's height and width, so many times as wide as the kernel reaches."""
