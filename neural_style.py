@@ -24,7 +24,7 @@ from styling import images, networks, paths, recipes, report, states, video
 from styling.errors import DivergedError, NetworkError, StateError, StyleError, flag_of
 from styling.flags import build_parser
 from styling.images import Images
-from styling.jobs import Job, input_names, named_images, output_names, plan
+from styling.jobs import Film, Job, input_names, named_images, output_names, plan
 from styling.output import StateFile, save, save_checkpoint
 from styling.process import explain, loading_tensorflow, run_command, silent_stderr, stopped, uninterrupted
 from styling.recorder import Recorder
@@ -59,7 +59,7 @@ def work(options: argparse.Namespace) -> int:
 def paint_all(job: Job) -> int:
     """Make every picture that is asked for, and return the exit status."""
     if job.film:
-        return paint_film(job, *job.film)
+        return paint_film(job, job.film)
     if job.is_batch:
         return paint_batch(job)
     named = read_images(job)
@@ -110,6 +110,7 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     names += [("styles", *style) for style in zip(options.styles, scales, strict=True)]
     names += [("initial", options.initial, None)]
     masks = [(flag, path) for flag, path in named_images(options) if flag in images.MASKS]
+    moving = job.film.masks if job.film else {}
     found = []
     with silent_stderr():  # which libtiff writes to
         for flag, path, scale in names:
@@ -117,7 +118,9 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
                 sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
                 found.append((flag, path, images.read(path, sizes)))
                 model = model or found[0][2].shape[:2]
-        found += [(flag, path, images.read_mask(path)) for flag, path in masks]
+        for flag, path in masks:
+            mask = next(video.masks(moving[path])) if path in moving else images.read_mask(path)
+            found.append((flag, path, mask))
     return found
 
 
@@ -178,9 +181,9 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> tup
     return run, record, describe(job, run, lacking)
 
 
-def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
+def paint_film(job: Job, film: Film) -> int:
     """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
-    options = job.options
+    options, clip, store = job.options, film.clip, film.store
     say = partial(report.print_line, quiet=options.quiet)
     with contextlib.closing(clip.frames()) as frames:
         first = next(frames).pixels
@@ -194,8 +197,7 @@ def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
         record = {"network": network.sha256, "images": digests}
         store.begin(record | recipes.to_table(settings, Running()), options.overwrite)
         say(networks.describe(job.network, job.instead_of, lacking))
-        given = Images.named((flag, pixels) for flag, _, pixels in named)
-        last, stop = paint_frames(clip, store, given, network, settings, options.quiet)
+        last, stop = paint_frames(film, named, network, settings, options.quiet)
     except NetworkError as error:
         raise NetworkError(f"{job.network}: {error}") from None
     count = last - clip.span.first + 1
@@ -219,13 +221,15 @@ def paint_film(job: Job, clip: video.Clip, store: video.Store) -> int:
 
 
 def paint_frames(
-    clip: video.Clip, store: video.Store, given: Images, network: "Network", settings: Settings, quiet: bool
+    film: Film, named: Named, network: "Network", settings: Settings, quiet: bool
 ) -> tuple[int, KeyboardInterrupt | OSError | None]:
     """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
     import stylize
     from styling import films
     from styling.memory import gradients_forgotten
 
+    clip, store = film.clip, film.store
+    moving = {path: video.masks(of) for path, of in film.masks.items()}
     last = store.done(clip.span.first)
     reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
     before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
@@ -233,19 +237,25 @@ def paint_frames(
     try:
         with contextlib.closing(clip.frames()) as frames:
             for frame in frames:
+                masks = {path: next(each) for path, each in moving.items()}
                 if frame.number <= last - before.maxlen:
                     continue
                 size = size or content_size(*frame.pixels.shape[:2], settings)
                 content = images.resize(frame.pixels, *size)
+                given = Images.named((flag, masks.get(path, pixels)) for flag, path, pixels in named)
                 if frame.number > last:
                     run = films.resolve(content, given, before, network, settings)
-                    with gradients_forgotten():
-                        for progress in stylize.follow(run, kept=kept):
-                            reporter(progress)
-                    store.write(frame.number, progress.result())
+                    picture = content
+                    if run is not None:
+                        with gradients_forgotten():
+                            for progress in stylize.follow(run, kept={} if masks else kept):
+                                reporter(progress)
+                        picture = progress.result()
+                    store.write(frame.number, picture)
                     last = frame.number
                     reporter.is_done()
-                before.append(films.Frame(content, store.read(frame.number)))
+                picture = store.read(frame.number)
+                before.append(films.Frame(content, picture, films.masks_of(given, content)))
     except (KeyboardInterrupt, OSError) as stop:
         return last, stop
     except DivergedError as error:

@@ -159,15 +159,15 @@ def read(
     return _opened(path, partial(_read, sizes=sizes, convert=_to_rgb))
 
 
-def read_mask(path: str | os.PathLike) -> np.ndarray:
+def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray:
     """Read a mask from an image file, float32 [H, W]: its opacity where some of it is transparent, else its
     luma, from 0 for black to 1 for white.
 
     The 4 levels nearest to black and to white are these, as JPEG leaves them. Raises what read() raises, and
-    ImageError for a mask that is black all over.
+    ImageError for a mask that is black all over, unless it may be.
     """
     mask = _opened(path, partial(_read, sizes=None, convert=_to_mask))
-    if not mask.any():
+    if not (mask.any() or may_be_black):
         raise ImageError(
             f"{path}: is a mask with nothing in it, black all over; draw in white what it is for"
         )
@@ -435,9 +435,18 @@ def _to_rgb(image: Image.Image, sizes: Callable | None) -> np.ndarray:
 def _to_mask(image: Image.Image, sizes: None) -> np.ndarray:
     alpha = _alpha(image)
     if alpha is None or alpha.min() == 255:
-        rgb = _to_rgb(image, sizes)
-        alpha = rgb @ LUMA
-    mask = np.asarray(alpha, np.float32) / 255
+        return to_mask(_to_rgb(image, sizes))
+    return _without_noise(alpha)
+
+
+def to_mask(image: np.ndarray) -> np.ndarray:
+    """The mask [H, W] that the luma of an image [H, W, 3] is."""
+    return _without_noise(image @ LUMA)
+
+
+def _without_noise(levels: np.ndarray) -> np.ndarray:
+    """Levels 0..255 as a mask, those next to black and white as these."""
+    mask = np.asarray(levels, np.float32) / 255
     return np.where(mask < MASK_NOISE, 0, np.where(mask > 1 - MASK_NOISE, 1, mask)).astype(np.float32)
 
 

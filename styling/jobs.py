@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from styling import checks, networks, paths, recipes, states, video
 from styling.errors import RecipeError, SettingsError, StateError
@@ -21,6 +22,15 @@ from styling.settings import FIELDS, Running, Settings
 from styling.web import address
 
 PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
+MOVING_MASKS = ("style_masks", "content_mask")  # those that may be clips, beside a film
+
+
+class Film(NamedTuple):
+    """What a film is made of, where its frames are kept, and the masks that move, by their names."""
+
+    clip: video.Clip
+    store: video.Store
+    masks: dict[Path, video.Clip]
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,7 @@ class Job:
     contents, outputs: of each picture; a content may be None. vgg16: weights that take the settings' places
     if the network is a VGG-16, which shows once it is loaded. instead_of: the network that the recipe is for,
     if it is not here. given: settings that stay as they are, whatever the network lacks. saved: the run to go
-    on with. film: what a film is made of, and where its frames are kept, if it is one; it has no contents,
-    and no outputs but a video.
+    on with. film: what is asked for if it is a film; it has no contents, and no outputs but a video.
     """
 
     options: argparse.Namespace
@@ -44,7 +53,7 @@ class Job:
     instead_of: str | None
     given: frozenset[str]
     saved: states.Saved | None = None
-    film: tuple[video.Clip, video.Store] | None = None
+    film: Film | None = None
 
     @property
     def is_batch(self) -> bool:
@@ -103,10 +112,8 @@ def check_images(options: argparse.Namespace, *either: Settings) -> None:
         settings.check_images(**{flag: counts[flag] for flag in FLAGS})
 
 
-def plan_film(
-    options: argparse.Namespace, settings: Settings, flags: dict[str, object]
-) -> tuple[video.Clip, video.Store] | None:
-    """What a film is made of and where its frames are kept; None where no film is asked for."""
+def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, object]) -> Film | None:
+    """The film that is asked for; None where it is none."""
     if len(options.content) != 1 or not video.asks_for_film(options.content[0], options.output):
         if options.output.suffix.lower() in video.FORMATS.keys() - paths.FORMATS:
             raise SettingsError("content", f"must name one film, since {options.output} is one")
@@ -120,14 +127,18 @@ def plan_film(
     for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
         if importlib.util.find_spec(module) is None:
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
-    files, is_numbered = video.plan_content(options.content[0])
-    if options.frame_rate is not None:
-        if not is_numbered:
-            raise SettingsError("frame_rate", f"is for numbered images; {files[0]} has its own")
-        checks.number("frame_rate", options.frame_rate, low=0, low_open=True, high=1000)
     span = video.Span.parse(options.frames or ":")
-    clip = video.Clip(files, is_numbered, span, options.frame_rate or video.USUAL_RATE)
-    return clip, video.store(options.output, settings.coloring == "content")
+    clip = video.find_clip("content", options.content[0], span, options.frame_rate or video.USUAL_RATE)
+    if options.frame_rate is not None:
+        if not clip.is_numbered:
+            raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
+        checks.number("frame_rate", options.frame_rate, low=0, low_open=True, high=1000)
+    masks = {
+        path: video.find_clip(flag, path, span)
+        for flag, path in named_images(options)
+        if flag in MOVING_MASKS and video.moves(path)
+    }
+    return Film(clip, video.store(options.output, settings.coloring == "content"), masks)
 
 
 def film_outputs(output: Path) -> tuple[Path, ...]:
@@ -252,12 +263,15 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     """Every file that the run will read, with the flag that names it."""
     options = job.options
     yield "network", job.network
-    for path in job.film[0].files if job.film else ():
+    moving = job.film.masks if job.film else {}
+    for path in job.film.clip.files if job.film else ():
         yield "content", path
     for content, _ in job.left:
         if content:
             yield "content", content
-    yield from ((flag, path) for flag, path in named_images(options) if flag != "content")
+    for flag, path in named_images(options):
+        if flag != "content":
+            yield from ((flag, file) for file in (moving[path].files if path in moving else [path]))
     if options.recipe and options.recipe not in recipes.shipped():
         yield "recipe", Path(options.recipe)
     if options.resume and options.resume != options.save_state:

@@ -335,16 +335,16 @@ def store(output: Path, apart: bool) -> "Store":
     return Store(names.parent.with_name(f"{names.parent.resolve().name}-frames") / NAMES)
 
 
-def find_images(path: Path) -> tuple[Path, ...]:
+def find_images(flag: str, path: Path) -> tuple[Path, ...]:
     """The images of a folder, or of a pattern such as in/%04d.png, by the numbers in their names."""
     if path.is_dir():
-        return tuple(sorted(paths.expand("content", [path]), key=_by_numbers))
+        return tuple(sorted(paths.expand(flag, [path]), key=_by_numbers))
     if "%" in str(path.parent) or not path.parent.is_dir():
-        raise SettingsError("content", f"there is no folder {path.parent}")
+        raise SettingsError(flag, f"there is no folder {path.parent}")
     before, after = map(re.escape, NUMBER.split(path.name, maxsplit=1))
     found = [file for file in path.parent.iterdir() if re.fullmatch(rf"{before}\d+{after}", file.name)]
     if not found:
-        raise SettingsError("content", f"there is no file like {path}")
+        raise SettingsError(flag, f"there is no file like {path}")
     return tuple(sorted(found, key=_by_numbers))
 
 
@@ -353,12 +353,31 @@ def _by_numbers(path: Path) -> list:
     return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path.name)]
 
 
-def plan_content(named: Path) -> tuple[tuple[Path, ...], bool]:
-    """The file or files of a clip, and whether they are numbered images. Raises SettingsError."""
+def find_clip(flag: str, named: Path, span: Span, rate: float = USUAL_RATE) -> Clip:
+    """The clip of this name on the command line. rate: if it is images. Raises SettingsError."""
     if named.is_dir() or is_numbered(named):
-        return find_images(named), True
-    paths.check_input("content", named)
-    return (named,), False
+        return Clip(find_images(flag, named), True, span, rate)
+    paths.check_input(flag, named)
+    return Clip((named,), False, span, rate)
+
+
+def moves(path: Path) -> bool:
+    """Whether this is a clip, and not a still image."""
+    return path.is_dir() or is_numbered(path) or is_animation(path) or is_video(path)
+
+
+def masks(clip: Clip) -> Iterator[np.ndarray]:
+    """The masks that the frames of a clip are, float32 [H, W], 0..1; raises ImageError after the last."""
+    number = clip.span.first
+    if clip.is_numbered:
+        for path in clip.files[number - 1 :]:
+            yield images.read_mask(path, may_be_black=True)
+            number += 1
+    else:
+        for frame in clip.frames():
+            yield images.to_mask(frame.pixels)
+            number += 1
+    raise ImageError(f"{clip.name}: has no mask for frame {number}")
 
 
 @dataclass(frozen=True)

@@ -405,3 +405,56 @@ def test_a_library_that_is_missing_is_named(film, clip, monkeypatch, module, pac
     monkeypatch.setitem(sys.modules, module, None)
     result = film("--content clip.mp4 --output out.mp4", check=2)
     assert f"is a film, which needs {package}: pip install {package}" in result.stderr
+
+
+def write_masks(folder, boxes):
+    """Masks of 24 x 40 pixels in a folder, white from a row to another."""
+    folder.mkdir()
+    for number, (first, last) in enumerate(boxes, 1):
+        mask = np.zeros((24, 40), np.uint8)
+        mask[first:last] = 255
+        iio.imwrite(folder / f"{number}.png", mask)
+    return folder
+
+
+def test_masks_that_move_are_those_of_their_frames(film, tmp_path):
+    frames = scene(4, 24, 40)
+    (tmp_path / "in").mkdir()
+    for number, frame in enumerate(frames, 1):
+        iio.imwrite(tmp_path / "in" / f"{number}.png", frame)
+    rows = [(0, 8), (8, 16), (0, 0), (0, 24)]
+    write_masks(tmp_path / "masks", rows)
+    write_masks(tmp_path / "few", rows[:2])
+    write_masks(tmp_path / "still", 4 * [(0, 12)])
+    line = "--content in/%d.png --mask-feather 0"
+    film(f"{line} --style-masks masks/%d.png --output painted")
+    for number, (first, last) in enumerate(rows, 1):
+        same = (iio.imread(tmp_path / "painted" / f"{number:06}.png") == frames[number - 1]).all(-1)
+        assert same[:first].all() and same[last:].all()
+        assert same[first:last].sum() <= 20 * (last - first)  # of 40 a row
+    # As a film, and for what stays.
+    moving = [
+        np.repeat(iio.imread(path)[..., None], 3, -1) for path in sorted((tmp_path / "masks").iterdir())
+    ]
+    write_video(tmp_path / "masks.mkv", moving, sound=False)
+    film(f"{line} --content-mask masks.mkv --output kept --frames 1:3")
+    for number, (first, last) in enumerate(rows[:3], 1):
+        same = (iio.imread(tmp_path / "kept" / f"{number:06}.png") == frames[number - 1]).all(-1)
+        assert same[first:last].all() and not same.all()
+    # Those that are alike in every frame paint what one still does.
+    film(f"{line} --style-masks still --output all")
+    film(f"{line} --style-masks still/1.png --output one")
+    assert frames_in(tmp_path / "all") == frames_in(tmp_path / "one")
+    result = film(f"{line} --style-masks few --output short", check=1)
+    assert "has no mask for frame 3" in result.stderr and len(frames_in(tmp_path / "short")) == 2
+    result = film(f"{line} --style-masks no/%d.png --output none", check=2)
+    assert "argument --style-masks: there is no folder no" in result.stderr
+
+
+def test_what_comes_from_where_another_style_paints_is_new():
+    frame = cv2.resize(scene(1)[0], (160, 96)).astype(np.float32)
+    left, right = np.zeros((2, 96, 160, 1), np.float32)
+    left[:, :80], right[:, 80:] = 1, 1
+    for masks, shown in ((left, 1), (right, 0), (None, 1)):
+        warped = films.predict(frame, [films.Frame(frame, frame, left)], (1,), masks)
+        assert (warped is not None and warped.shown.mean() > 0.9) == shown
