@@ -52,7 +52,8 @@ SIDES = ("ours", "ours, fastest", "tf.function", "eager", "PyTorch")
 STAND_IN = "tf.function"
 YARDSTICKS = HERE / "yardsticks.toml"
 YARDSTICKS_HEAD = (
-    "# Total losses of the recipe athalye2015 after 1000 iterations, by network: see run.py --yardsticks.\n\n"
+    "# Total losses of the recipe athalye2015 after 1000 iterations, by network: see run.py --yardsticks.\n"
+    "# quarter and full are networks of VGG-19's layout, of a quarter of its width and of all of it.\n\n"
 )
 TITLES = {
     "step": "A step: losses and gradient",

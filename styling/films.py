@@ -106,8 +106,7 @@ def predict(
             break
         frame = before[-back]
         there = flow.between(content, frame.content)
-        agrees = flow.agreement(there, flow.between(frame.content, content))
-        agrees &= flow.alike(content, flow.warp(frame.content, there))
+        agrees = flow.known(content, frame.content, there, flow.between(frame.content, content))
         if agrees.mean() < LEAST_AGREEMENT:
             continue  # a cut
         if masks is not None and frame.masks is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from styling.images import to_bytes
 
 LEAST_SIDE = 16  # pixels, for which DIS finds a flow; a smaller frame is taken as if nothing moved
-AROUND, MOST_DIFFERENCE = 5, 12.0  # pixels; grey levels
+AROUND, MOST_DIFFERENCE, LEAST_DIFFERENCE = 5, 12.0, 3.0  # pixels; grey levels
 
 
 def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -38,34 +38,39 @@ def warp(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 
 def agreement(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Where a flow leads into the other frame, and that one's flow leads back: bool [H, W].
-
-    Elsewhere something has newly appeared, or the flow is wrong.
-    """
-    height, width = flow.shape[:2]
+    """Where that one's flow leads back: bool [H, W]. Elsewhere something has newly appeared, or a flow is
+    wrong."""
     returned = warp(back, flow)
     apart = np.sum((flow + returned) ** 2, axis=-1)
     lengths = np.sum(flow**2, axis=-1) + np.sum(returned**2, axis=-1)
+    return apart <= 0.01 * lengths + 0.5
+
+
+def inside(flow: np.ndarray) -> np.ndarray:
+    """Where a flow leads into the other frame: bool [H, W]."""
+    height, width = flow.shape[:2]
     rows, columns = np.mgrid[:height, :width]
     right, down = columns + flow[..., 0], rows + flow[..., 1]
-    inside = (right >= 0) & (right <= width - 1) & (down >= 0) & (down <= height - 1)
-    return inside & (apart <= 0.01 * lengths + 0.5)
+    return (right >= 0) & (right <= width - 1) & (down >= 0) & (down <= height - 1)
+
+
+def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where what a frame shows can be taken from another, bool [H, W]; elsewhere it has newly appeared.
+
+    There the flows between them agree and the colours are alike, or the colours are nearly the same. Ruder et
+    al. ask for flows that agree alone. But behind what moves, both may agree on being wrong, and what moved
+    would leave a trail of itself. In a clear sky they hardly agree, and any place in it will do.
+    """
+    difference = np.abs(here - warp(there, flow)).mean(axis=-1)
+    difference = cv2.blur(difference, (AROUND, AROUND))
+    agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
+    return inside(flow) & agree & (difference < MOST_DIFFERENCE)
 
 
 def boundaries(flow: np.ndarray) -> np.ndarray:
     """Where a flow changes abruptly, as it does at the edge of what moves: bool [H, W]."""
     steps = [step for part in (0, 1) for step in _gradient(flow[..., part])]
     return sum(step**2 for step in steps) > 0.01 * np.sum(flow**2, axis=-1) + 0.002
-
-
-def alike(here: np.ndarray, warped: np.ndarray) -> np.ndarray:
-    """Where a frame and another, warped onto it, have the same colours, or nearly: bool [H, W].
-
-    Ruder et al. do not ask for this. Behind what moves, both flows may agree on being wrong, and what moved
-    would leave a trail of itself.
-    """
-    difference = np.abs(here - warped).mean(axis=-1)
-    return cv2.blur(difference, (AROUND, AROUND)) < MOST_DIFFERENCE
 
 
 def _gradient(values: np.ndarray) -> tuple[np.ndarray, ...]:

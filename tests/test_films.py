@@ -213,9 +213,8 @@ def test_frames_go_on_from_those_before_until_a_cut(network, image_files):
     np.testing.assert_allclose(
         pixels[sure], np.clip(flow.warp(before[0].picture, motion), 0, 255)[sure], atol=1e-3
     )
-    unseen = ~flow.agreement(motion, flow.between(first, second))
-    unseen |= ~flow.alike(second, flow.warp(first, motion))
-    assert unseen.any() and np.array_equal(~shown, unseen)
+    known = flow.known(second, first, motion, flow.between(first, second))
+    assert not known.all() and np.array_equal(shown, known)
 
 
 def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_was(network, image_files):

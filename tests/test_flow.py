@@ -60,7 +60,8 @@ def test_what_a_square_uncovers_is_not_trusted():
     agrees = flow.agreement(here, back)
     assert not agrees[12:18, 11:15].any()  # uncovered
     assert agrees[12:18, 18:24].all() and agrees[:8].all()  # the square itself, and what stays
-    assert not flow.agreement(constant_flow(30, 40, 6, 0), constant_flow(30, 40, -6, 0))[:, -6:].any()
+    inside = flow.inside(constant_flow(30, 40, 6, 0))
+    assert inside[:, :-6].all() and not inside[:, -6:].any()
 
 
 def test_the_edge_of_what_moves_is_a_boundary_and_nothing_else():
@@ -71,13 +72,17 @@ def test_the_edge_of_what_moves_is_a_boundary_and_nothing_else():
     assert not found[12:18, 18:24].any() and not found[:8].any()
 
 
-def test_other_colours_are_not_alike_and_small_differences_are():
-    here = smooth_image(40, 50)
-    other = here + np.random.default_rng(0).normal(0, 8, here.shape).astype(np.float32)
-    assert flow.alike(here, other).all()
-    other[10:30, 20:40] += 40
-    found = flow.alike(here, other)
+def test_what_is_known_has_like_colours_and_flows_that_agree_or_nearly_the_same_colours():
+    here, still, apart = smooth_image(40, 50), constant_flow(40, 50, 0, 0), constant_flow(40, 50, 3, 0)
+    noisy = here + np.random.default_rng(0).normal(0, 8, here.shape).astype(np.float32)
+    assert flow.known(here, noisy, still, still).all()
+    assert not flow.known(here, noisy, still, apart).any()
+    assert flow.known(here, here + 1, still, apart).all()
+    noisy[10:30, 20:40] += 40
+    found = flow.known(here, noisy, still, still)
     assert not found[11:29, 21:39].any() and found[:8].all() and found[:, :18].all()
+    sky = np.full_like(here, 200)
+    assert not flow.known(sky, sky, apart, apart)[:, -3:].any()  # beyond the border
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (30, 1), (15, 90)])
