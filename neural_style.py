@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from styling import images, networks, paths, recipes, report, states, video
-from styling.errors import DivergedError, NetworkError, StateError, StyleError, flag_of
+from styling.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
 from styling.flags import build_parser
 from styling.images import Images
 from styling.jobs import Film, Job, input_names, named_images, output_names, plan
@@ -171,11 +171,9 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> tup
     if saved:
         check_same_images(options.resume, identities, saved.images)
     layers = {layer.name for layer in network.layers}
-    try:
+    with of_network(job.network):
         settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
         run = resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings)
-    except NetworkError as error:
-        raise NetworkError(f"{job.network}: {error}") from None
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
     return run, record, describe(job, run, lacking)
@@ -190,16 +188,15 @@ def paint_film(job: Job, film: Film) -> int:
     named = read_images(job, first.shape[:2])
     _, network = start(job)
     layers = {layer.name for layer in network.layers}
-    try:
+    with of_network(job.network):
         settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
-        settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
-        digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
-        record = {"network": network.sha256, "images": digests}
-        store.begin(record | recipes.to_table(settings, Running()), options.overwrite)
-        say(networks.describe(job.network, job.instead_of, lacking))
+    settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
+    digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
+    record = {"network": network.sha256, "images": digests}
+    store.begin(record | recipes.to_table(settings, Running()), options.overwrite)
+    say(networks.describe(job.network, job.instead_of, lacking))
+    with of_network(job.network):
         last, stop = paint_frames(film, named, network, settings, options.quiet)
-    except NetworkError as error:
-        raise NetworkError(f"{job.network}: {error}") from None
     count = last - clip.span.first + 1
     kept = f"{count} frames are in {store.folder}"
     if isinstance(stop, KeyboardInterrupt):
@@ -207,16 +204,17 @@ def paint_film(job: Job, film: Film) -> int:
         return stopped(stop)
     if clip.problem:
         complain(f"{clip.name}: {clip.problem}; painted as far as it can be read")
-    try:
-        if stop is not None:
-            raise stop
-        written = video.write(options.output, clip, store, settings, options.overwrite)
-    except OSError as error:
-        complain(f"error: {explain(error)}; {kept}, and the same command goes on from there")
+    if stop is None:
+        try:
+            written = video.write(options.output, clip, store, settings, options.overwrite)
+        except OSError as error:
+            stop = error
+    if stop is not None:
+        complain(f"error: {explain(stop)}; {kept}, and the same command goes on from there")
         return 1
     if clip.sound_problem:
         complain(f"{clip.name}: {clip.sound_problem}")
-    say(f"wrote {written}; its {kept}" if written != store.folder else f"wrote {kept}")
+    say(f"wrote {written}; its {kept}" if written != store.folder else f"wrote {count} frames to {written}")
     return 0
 
 

@@ -1,5 +1,8 @@
 """What can go wrong in a way that the user can mend; the text of each is one line that says how."""
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,6 +36,15 @@ class ImageError(StyleError):
 
 class NetworkError(StyleError):
     """A file that holds no usable network, or a network that lacks a layer asked for."""
+
+
+@contextlib.contextmanager
+def of_network(path: str | os.PathLike) -> Iterator[None]:
+    """Have the text of a NetworkError begin with the network's file."""
+    try:
+        yield
+    except NetworkError as error:
+        raise NetworkError(f"{path}: {error}") from None
 
 
 class RecipeError(StyleError):

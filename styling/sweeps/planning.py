@@ -11,7 +11,7 @@ import numpy as np
 
 import vgg
 from styling import images, networks, recipes, states
-from styling.errors import NetworkError, StateError, StyleError
+from styling.errors import NetworkError, StateError, StyleError, of_network
 from styling.images import MASKS, Images
 from styling.process import explain, silent_stderr
 from styling.runs import memory_needed, resolve
@@ -102,10 +102,8 @@ def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]
     """A run's settings as they are for its network, and layers that it lacks. Raises NetworkError."""
     layers = {layer.name for layer in network.layers}
     fixed = recipes.TYPES.keys() - run.droppable
-    try:
+    with of_network(run.network):
         return recipes.for_network(run.settings, run.vgg16, layers, fixed)
-    except NetworkError as error:
-        raise NetworkError(f"{run.network}: {error}") from None
 
 
 def _add_task(
@@ -113,10 +111,8 @@ def _add_task(
 ) -> None:
     """Add the task of a cell's run to the plan. Raises NetworkError, and what runs.resolve() raises."""
     of, name = cell.run, networks.name(cell.run.network)
-    try:
+    with of_network(of.network):
         run = resolve(Images.named((image.flag, image.pixels) for image in found), network, of.settings)
-    except NetworkError as error:
-        raise NetworkError(f"{of.network}: {error}") from None
     for remark in run.remarks:
         _add_remark(plan, remark)
     if not name.isprintable():
