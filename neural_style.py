@@ -222,9 +222,7 @@ def paint_frames(
     film: Film, named: Named, network: "Network", settings: Settings, quiet: bool
 ) -> tuple[int, KeyboardInterrupt | OSError | None]:
     """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
-    import stylize
     from styling import films
-    from styling.memory import gradients_forgotten
 
     clip, store = film.clip, film.store
     moving = {path: video.masks(of) for path, of in film.masks.items()}
@@ -243,12 +241,7 @@ def paint_frames(
                 given = Images.named((flag, masks.get(path, pixels)) for flag, path, pixels in named)
                 if frame.number > last:
                     run = films.resolve(content, given, before, network, settings)
-                    picture = content
-                    if run is not None:
-                        with gradients_forgotten():
-                            for progress in stylize.follow(run, kept={} if masks else kept):
-                                reporter(progress)
-                        picture = progress.result()
+                    picture = paint_frame(run, {} if masks else kept, reporter) if run else content
                     store.write(frame.number, picture)
                     last = frame.number
                     reporter.is_done()
@@ -261,6 +254,17 @@ def paint_frames(
     finally:
         reporter.close()
     return last, None
+
+
+def paint_frame(run: "Run", kept: dict, reporter: report.FilmReporter) -> np.ndarray:
+    """The picture of a frame. kept: as stylize.follow() takes it."""
+    import stylize
+    from styling.memory import gradients_forgotten
+
+    with gradients_forgotten():
+        for progress in stylize.follow(run, kept=kept):
+            reporter(progress)
+    return progress.result()
 
 
 def identify(named: Named) -> list[tuple[str, str, str]]:
