@@ -35,7 +35,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.http.server_port}/network.mat"
 
     def __enter__(self):
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *error):
