@@ -28,7 +28,7 @@ from styling.files import cache_folder, write_whole
 from styling.quiet import tf
 
 CACHE_FORMAT = 3
-# A file is damaged if reading it takes more memory than so many times its size, or more time.
+# If reading a file takes more memory than these allow for its size, or more time, it is damaged.
 MOST_TIMES_SIZE, LEAST_BYTES, MOST_SECONDS = 16, 2**28, 300
 SAMPLES, SAMPLE_BYTES = 64, 4096
 RARELY_ACTIVE = 0.25  # of its layer's mean; over many photographs, 98 in 100 filters are more active
