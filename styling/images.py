@@ -38,7 +38,7 @@ GAP = 6
 MASK_NOISE = 4.5 / 255  # values of a mask as near to black or white as this become black or white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
-# Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times what is needed.
+# Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used.
 # Images of more pixels than SUSPECT need at least one byte for each PIXELS_PER_BYTE (deflate's best is 1032),
 # and must fit into memory.
 LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
@@ -131,7 +131,7 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The (height, width) that gives the picture its shape: the content's, else the first style's, else 0."""
+        """The (height, width) for the picture's shape: the content's, else the first style's, else 0."""
         model = self.content if self.content is not None else next(iter(self.styles), None)
         return (0, 0) if model is None else model.shape[:2]
 

@@ -86,8 +86,8 @@ def guided(
 ) -> Any:
     """A statistic of the feature map times a guide, [1, h, w, 1] of the whole map (Gatys et al. 2017, eq. 2).
 
-    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of the statistic and the guide; divided
-    by them, the statistic is the mean over the guide's region.
+    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of the statistic and the guide;
+    divided by them, the statistic is the mean over the guide's region.
     """
     if part is None:
         found = statistic(guide * features)
@@ -115,8 +115,8 @@ def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.
 def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> float:
     """The factor for style() that gives Gram matrices of another divisor, or a sum.
 
-    shape: (h, w, C) of the picture's feature map. divisor: "size" for h * w * C, "positions" for h * w, "none"
-    for 1. reduction: "mean" or "sum" of the squared difference, or "relative" to the target, for which the
+    shape: (h, w, C) of the picture's feature map. divisor: "size" is h * w * C, "positions" is h * w, "none"
+    is 1. reduction: "mean" or "sum" of the squared difference, or "relative" to the target, for which the
     divisor cancels and the factor is 1.
     """
     if reduction == "relative":
@@ -185,8 +185,8 @@ def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
 
 def histogram(values: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
     """Mean squared difference of a feature map and the same map matched to a style's histogram (Risser,
-    Wilmot, Barnes 2017), times a factor. The matched map is constant in the gradient. Both are sorted_values(),
-    [C, h * w], since exact matching pairs the k-th smallest value with the k-th smallest."""
+    Wilmot, Barnes 2017), times a factor. The matched map is constant in the gradient. Both are
+    sorted_values(), [C, h * w], since exact matching pairs the k-th smallest value with the k-th smallest."""
     return factor * tf.reduce_mean(tf.math.squared_difference(values, target))
 
 

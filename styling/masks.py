@@ -139,7 +139,7 @@ def guides(
 ) -> Guides | None:
     """A mask's guides for the layers in which it covers at least one position; None if there is no mask.
 
-    erosion: whether a position counts only if its whole receptive field lies in the mask.
+    erosion: whether a position has the least value of the mask in its receptive field, not the average.
     """
     if mask is None:
         return None
