@@ -224,7 +224,7 @@ def paint_film(job: Job, film: Film) -> int:
 def paint_frames(
     film: Film, named: Named, network: "Network", settings: Settings, quiet: bool
 ) -> tuple[int, KeyboardInterrupt | OSError | None]:
-    """Paint the frames that are not painted yet; returns the last one and what stopped it, if anything."""
+    """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
     import stylize
     from styling import films
     from styling.memory import gradients_forgotten
