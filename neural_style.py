@@ -2,9 +2,9 @@
 
     neural-style --content photo.jpg --styles painting.jpg --output picture.png
 
-styling/flags.py has the flags, and styling/jobs.py what they come to. Exit status: 0 for a picture, 2 for
-what is wrong on the command line or with the names on it, 1 for what is found inside files or while running,
-130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+styling/flags.py defines the flags; styling/jobs.py turns them into settings and files. Exit status: 0 for a
+picture, 2 for an error on the command line or in the names on it, 1 for an error inside a file or while
+running, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
 import argparse
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from styling.web.view import View
     from vgg import Network
 
-LARGE, SMALLER = 2**22, 1024  # pixels of a picture whose size nobody named; the width that is proposed then
+LARGE, SMALLER = 2**22, 1024  # above so many pixels, if no flag names a size, this width is proposed
 Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
 
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def work(options: argparse.Namespace) -> int:
-    """Do what the command line asks for, once it is sure that all names on it will do."""
+    """Check all file names on the command line, then do what it asks for."""
     job = plan(options)
     if job.is_batch:
         options.output.mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def paint_all(job: Job) -> int:
 def paint_batch(job: Job) -> int:
     """Make the pictures of a batch that are not there yet, and return the exit status.
 
-    One that fails does not keep the others from being made.
+    If one fails, the others are still made.
     """
     left, count = job.left, len(job.outputs)
     say = partial(report.print_line, quiet=job.options.quiet)
@@ -99,9 +99,9 @@ def paint_batch(job: Job) -> int:
 
 
 def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
-    """The images of a job for one picture, no larger than its settings have use for.
+    """Read the images of a job for one picture, no larger than its settings need.
 
-    model: the (height, width) that decides the picture's, if that is not an image of the job. Raises
+    model: the (height, width) whose shape the picture takes, if no image of the job decides it. Raises
     ImageError or OSError.
     """
     options, settings = job.options, job.settings
@@ -112,7 +112,7 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     masks = [(flag, path) for flag, path in named_images(options) if flag in images.MASKS]
     moving = job.film.masks if job.film else {}
     found = []
-    with silent_stderr():  # which libtiff writes to
+    with silent_stderr():  # libtiff writes warnings there
         for flag, path, scale in names:
             if path:
                 sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
@@ -125,14 +125,15 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
 
 
 def check_formats(job: Job, given: Images) -> None:
-    """Raise ImageError where a file to be written cannot hold a picture of that size."""
+    """Raise ImageError if the format of an output file cannot hold a picture of this size."""
     for name in (*job.outputs, job.options.checkpoint_output):
         if name is not None:
             images.check_size(name, *content_size(*given.shape, job.settings))
 
 
 def start(job: Job) -> tuple[Running, "Network"]:
-    """Load TensorFlow and the network; returns the device and threads as they are, and the network."""
+    """Load TensorFlow and the network; returns job.running with the actual device and network, and the
+    network."""
     with loading_tensorflow():
         import vgg
         from styling.device import configure
@@ -149,7 +150,7 @@ def start(job: Job) -> tuple[Running, "Network"]:
 
 
 def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
-    """Make one picture, and return the exit status. running: as it is, the device and the network known."""
+    """Make one picture, and return the exit status. running: as start() returns it."""
     run, record, line = prepare(job, named, running, network)
     if job.options.save_recipe:
         path = recipes.write(job.options.save_recipe, record.settings, job.options.overwrite)
@@ -163,7 +164,7 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
 
 
 def prepare(job: Job, named: Named, running: Running, network: "Network") -> tuple["Run", states.Saved, str]:
-    """The run of a job for one picture, its record as it begins, and what is said first."""
+    """The run of a job for one picture, its record at the start, and the line that is printed first."""
     from styling.runs import resolve
 
     options, saved = job.options, job.saved
@@ -275,7 +276,7 @@ def identify(named: Named) -> list[tuple[str, str, str]]:
 def check_same_images(
     path: Path, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
 ) -> None:
-    """Raise StateError unless a run goes on with the images, by identify(), that it began with."""
+    """Raise StateError unless the images are those that the run began with; both as identify() gives them."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
             own = flag_of(flag)
@@ -283,7 +284,7 @@ def check_same_images(
 
 
 def describe(job: Job, run: "Run", lacking: list[str]) -> str:
-    """What paints, and what the program has chosen by itself, in a line."""
+    """One line: which network paints, and what the program has chosen by itself."""
     line = networks.describe(job.network, job.instead_of, lacking)
     if run.settings.tile and job.settings.tile is None:
         line += (
@@ -301,7 +302,7 @@ def describe(job: Job, run: "Run", lacking: list[str]) -> str:
 def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | None" = None) -> int:
     """Make a run, report on it until it ends or is stopped, write what it made, and return the exit status.
 
-    record: the run as it begins, or as far as it has come. line: what is said first. view: where it is seen.
+    record: of a new run, or of a saved run to go on with. line: printed first. view: shows it in a browser.
     """
     options, settings = job.options, run.settings
     progresses = begin(run, record, options.resume)
@@ -316,7 +317,7 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | 
         file = StateFile(options.save_state, options.overwrite or options.save_state == options.resume)
 
     def watch(progress: "Progress") -> bool:
-        """Show, record and save what is due; whether a checkpoint could be written, if one was."""
+        """Show, record and save what is due; returns False if a checkpoint could not be written."""
         reporter(progress)
         recorder(progress)
         if view:
@@ -351,7 +352,7 @@ def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | 
 
 
 def begin(run: "Run", record: states.Saved, path: Path | None) -> Iterator["Progress"]:
-    """The run from where its record, which is from the file of this name, has come to."""
+    """Start the run, or continue it from its record. path: the file of the record, for error messages."""
     import stylize
 
     try:
@@ -363,7 +364,7 @@ def begin(run: "Run", record: states.Saved, path: Path | None) -> Iterator["Prog
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: the exit status, and in words. progress: the last. diverged: the error, if it did."""
+    """How a run ended: exit status, and text for people. progress: the last. diverged: the error, if any."""
 
     status: int
     text: str
@@ -374,9 +375,9 @@ class Ending:
 def iterate(
     progresses: Iterator["Progress"], watch: Callable[["Progress"], bool], settings: Settings
 ) -> Ending:
-    """Follow a run to its end, or to where it is stopped or fails.
+    """Follow a run until it ends, is stopped or fails.
 
-    What stops or fails it before there is anything to keep is raised.
+    An exception is raised again if there is nothing to keep yet.
     """
     status, progress = 0, None
     try:

@@ -9,9 +9,9 @@ or, to follow it:
         print(progress.iteration, progress.losses())
 
 The loss is content_weight * content + style_weight * style + tv_weight * total variation, with the
-normalisations of Athalye's neural-style (2015); settings choose other terms and normalisations. Adam makes it
-small, or another optimiser of styling/optimizers.py. Images are float32 [H, W, 3], RGB 0..255. Nothing here
-reads the command line or files, or prints; errors name settings by their flags.
+normalisations of Athalye's neural-style (2015); settings choose other terms and normalisations. Adam, or
+another optimiser of styling/optimizers.py, minimises it. Images are float32 [H, W, 3], RGB 0..255. Nothing
+here reads the command line or files, or prints; errors name settings by their flags.
 """
 
 import contextlib
@@ -50,9 +50,9 @@ def paint(
     initial: np.ndarray | None = None,
     **masks: Any,
 ) -> np.ndarray:
-    """The picture that stylize() comes to, float32 [H, W, 3], RGB 0..255; raises what that raises.
+    """The result of stylize(), float32 [H, W, 3], RGB 0..255; raises the same errors.
 
-    masks: style_masks, style_guides and content_mask.
+    masks: style_masks, style_guides and content_mask, as stylize() takes them.
     """
     last = deque(stylize(content, styles, network, settings, initial, **masks), maxlen=1).pop()
     return last.result()
@@ -71,30 +71,30 @@ def stylize(
 ) -> Iterator[Progress]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
-    The last Progress, after settings.iterations updates or where the optimiser finds no lower loss, has the
-    result. All images are [H, W, 3], RGB 0..255, of any size: they are resized as the settings say. Where
-    none of them has a colour, pictures have none either: they are the images that the losses are of, in gray.
-    `initial` is an image to start from; the content where the settings ask for less than pure noise and there
-    is none. No content is needed where its weight is 0, nor styles where no weight looks at them. `state` is
-    that of a Progress of a run with the same arguments, to go on from; it is yielded first, again.
-    style_masks, style_guides: where each style paints the picture, and the part of its painting that it is
-    taken from, [H, W], from 0 to 1, of any size; None for all of it, and one for all styles. content_mask:
-    what stays as in the content.
+    The last Progress has the result; it comes after settings.iterations updates, or when the optimiser finds
+    no lower loss. All images are [H, W, 3], RGB 0..255, of any size; they are resized as the settings say.
+    If all images are gray, the picture is converted to gray as well. `initial` is an image to start from;
+    without it, a start that is not pure noise uses the content. The content is optional if its weight is 0,
+    and the styles are optional if all their weights are 0. `state` comes from a Progress of a run with the
+    same arguments: the run continues from it, and yields it first. style_masks: where each style paints the
+    picture. style_guides: which part of its painting a style is taken from. Both are [H, W], 0..1, of any
+    size; None stands for the whole image, and a single one is for all styles. content_mask: what stays as in
+    the content.
 
-    Raises at the call SettingsError for settings that do not go with the images, ImageError for an array
-    that is no image or would be resized to nothing, NetworkError for layers that the network lacks,
-    StateError for a state of another run and MemoryLimitError for sizes that will not fit; and while running
-    DivergedError when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError
-    for what else TensorFlow reports.
+    Raises at the call SettingsError for settings that do not fit the images, ImageError for an array that is
+    no image or would be resized to nothing, NetworkError for layers that the network lacks, StateError for a
+    state of another run, and MemoryLimitError for sizes that will not fit. Raises while running DivergedError
+    when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError for other
+    errors of TensorFlow.
     """
     given = Images(content, tuple(styles), initial, tuple(style_masks), tuple(style_guides), content_mask)
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 
 def follow(run: Run, state: State | None = None, kept: Kept | None = None) -> Iterator[Progress]:
-    """What stylize() yields, of a resolved run; raises StateError and MemoryLimitError at the call.
+    """Do what stylize() does, for a resolved run; raises StateError and MemoryLimitError at the call.
 
-    kept: what the frames of a film have in common, an empty dictionary before the first.
+    kept: a cache of what the frames of a film have in common; an empty dictionary for the first frame.
     """
     if state is not None:
         runs.check_state(state, run)
@@ -104,7 +104,7 @@ def follow(run: Run, state: State | None = None, kept: Kept | None = None) -> It
 
 
 def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progress]:
-    """At each scale from what the one before came to, enlarged (Gatys et al. 2017, section 6)."""
+    """Paint scale after scale; each starts from the last result, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     given = colors.prepared(run.images, settings.coloring)
@@ -118,7 +118,7 @@ def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progr
         if (begins and end == done and not last) or (state and state.scale > index):
             continue
         with device_errors(*scale.size):
-            # Coarse scales paint what newly appears in a film, as if the frame stood alone.
+            # Only the last scale uses the frame before; coarse scales paint the areas that are new in a film.
             own = resized(given if last else replace(given, warped=None), scale)
             objective, evaluate = _objective(own, run, scale, layout, kept)
             if begins:
@@ -132,18 +132,18 @@ def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progr
                     x = tf.where(own.warped.shown[None, ..., None], before, x)
                 if objective.painted is not None:
                     x = tf.where(objective.painted, x, run.network.preprocess(own.content))
-                fallback = state.fallback if state else NOTHING  # losses of other scales compare only roughly
+                fallback = state.fallback if state else NOTHING  # a rough one: scales' losses differ
                 state = State(done, index, done, optimizers.clip(x, bounds), fallback=fallback)
             steps = _steps(evaluate, settings, state, bounds)
             with contextlib.closing(steps):
                 for progress in _optimize(steps, settings, state, end, to_progress):
-                    # A scale's last one is where the next begins, and is reported there.
+                    # A scale's last Progress is the start of the next scale, which reports it.
                     is_new = reported is None or progress.iteration > reported.iteration
                     if is_new and (last or progress.iteration < end):
                         yield progress
                         reported = progress
             state = replace(progress.state, fallback=progress.fallback())
-    if progress is not reported:  # no scale has found a lower loss since
+    if progress is not reported:  # no lower loss was found after the last report
         yield progress
 
 
@@ -154,7 +154,7 @@ def _optimize(
     last: int,
     to_progress: Callable[..., Progress],
 ) -> Iterator[Progress]:
-    """The iterations of one scale, from where it stands to the last, or to where the steps end."""
+    """The iterations of one scale, from the state's to the last, or until the optimiser ends."""
     next_look = time.monotonic()
     for iteration, step in enumerate(
         itertools.islice(steps, last - state.iteration + 1), start=state.iteration
@@ -174,7 +174,7 @@ def _optimize(
 def _objective(
     own: Images, run: Run, scale: Scale, layout: masks.Layout, kept: Kept
 ) -> tuple["Objective", optimizers.Evaluate]:
-    """The objective at a scale, and its evaluation; what is kept of the frames before is not made again."""
+    """The objective at a scale, and its evaluation; both reuse what earlier frames left in the cache."""
     settings = run.settings
     if scale.size in kept:
         objective, evaluation_of = kept[scale.size]
@@ -184,7 +184,7 @@ def _objective(
             own.content, own.styles, run.network, settings, scale.size, layout, own.warped
         )
         evaluation_of = compiled(objective)
-        if not (settings.normalize or settings.coloring in colors.MATCHES):  # which the content decides on
+        if not (settings.normalize or settings.coloring in colors.MATCHES):  # these depend on the content
             kept[scale.size] = objective.without_frame, evaluation_of
     return objective, evaluation_of(objective)
 
@@ -213,22 +213,22 @@ def _start(own: Images, network: Network, settings: Settings, size: tuple[int, i
 
 
 def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
-    """What turns an x of any scale into an image of the result's size.
+    """A function that turns an x of any scale into an image of the result's size.
 
-    It has the colours that are wanted, and is the photograph where nothing is painted.
+    The image has the colours that the settings ask for, and is the photograph where nothing is painted.
     """
     size, settings = run.scales[-1].size, run.settings
     keeps_colors = settings.coloring in ("content", "luminance")
     painted = run.layouts[-1].painted
     photo = None
-    if keeps_colors or painted is not None:  # else it would take memory for nothing
+    if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory
         photo = images.resize(run.images.content, *size)
     if painted is not None:
         painted = masks.feathered(painted, settings.mask_feather)[..., None]
 
     def to_image(x: tf.Tensor) -> np.ndarray:
         image = run.network.unprocess(_enlarged(x, size))
-        if is_gray:  # all colours there would be the network's own
+        if is_gray:  # the network itself adds colours, which no image of the run has
             image = images.to_gray(image)
         if keeps_colors:
             image = images.keep_colors(image, photo)
@@ -274,9 +274,9 @@ class StyleTarget:
 class StyleTerm:
     """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
 
-    statistic: feature map -> what is compared; with `part`, what a window adds to that. distance: two of
-    those and the target's factors -> a scalar. layers: their weights. targets: of each style with a share.
-    guides: the region that counts, and its sizes, by layer; None for all positions.
+    statistic: feature map -> statistic; with `part`, the share of a window in it. distance: the picture's
+    statistic, the target's and its factors -> a scalar. layers: their weights. targets: one for each style
+    with a share. guides: the region that counts, and its sizes, by layer; None for all positions.
     """
 
     weight: float
@@ -287,7 +287,7 @@ class StyleTerm:
     guides: dict[str, tuple[tf.Tensor, Any]] | None = None
 
     def within(self, guides: masks.Guides | None) -> "StyleTerm":
-        """The term in a region, with the layers that count there."""
+        """The same term limited to a region, with the layers that its guides have."""
         if guides is None:
             return self
         layers = {layer: weight for layer, weight in self.layers.items() if layer in guides}
@@ -295,7 +295,7 @@ class StyleTerm:
         return replace(self, layers=layers, guides={layer: (guides[layer], sizes[layer]) for layer in layers})
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
-        """The statistic of the feature maps by layer, or of the parts that count."""
+        """The statistic of the feature maps by layer. parts: which part of each map counts; None for all."""
         found = {}
         for layer in self.layers:
             part = {"part": parts[layer]} if parts else {}
@@ -310,7 +310,7 @@ class StyleTerm:
         terms = []
         for layer, weight in self.layers.items():
             for target in self.targets:
-                if layer not in target.statistics:  # which its guide is too small for, or that is not wanted
+                if layer not in target.statistics:  # its guide is too small there, or it is not wanted
                     continue
                 of_both = statistics[layer], target.statistics[layer]
                 distance = self.distance(*of_both, target.factors[layer])
@@ -322,11 +322,11 @@ class StyleTerm:
 class Objective:
     """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
 
-    tiling: how a picture is cut. content: target feature maps by layer, of the tiles' windows in turn.
-    content_layers: the factors of the layers' mean squared differences, scalars. content_guides: the weights
-    of their positions, [1, h, w, 1], if these differ. terms: the terms that compare with the styles, by name,
-    one for each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None for
-    none. warped: the frame before with its trust, [1, H, W, 4], for a frame of a film.
+    tiling: how a picture is cut. content: target feature maps by layer, one entry for each tile's window.
+    content_layers: the factor of each layer's mean squared difference, a scalar. content_guides: weights of
+    the positions, [1, h, w, 1], if they differ. terms: the terms that compare with the styles, by name, one
+    for each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None if it
+    is painted everywhere. warped: for a frame of a film, the frame before with its trust, [1, H, W, 4].
     """
 
     network: Network
@@ -344,32 +344,32 @@ class Objective:
     warped: tf.Tensor | None = None
 
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """x [1, H, W, 3], minus the mean pixel, all in one -> weighted scalars by name, as Settings.losses
-        has them."""
+        """x [1, H, W, 3], minus the mean pixel, without tiles -> weighted scalars by the names of
+        Settings.losses."""
         features = self.network.features(x, self.layers, self.pooling)
         local = self.local(x, features, self.content[0], warped=self.warped)
         return self.ordered(local, self.compared(self.statistics(features)))
 
     @property
     def layers(self) -> set[str]:
-        """Every layer that is looked at."""
+        """All layers whose feature maps the losses use."""
         terms = itertools.chain(*self.terms.values())
         return set(self.content_layers).union(*(term.layers for term in terms))
 
     @property
     def frame(self) -> dict[str, Any]:
-        """What of this differs from frame to frame of a film, beside the content's feature maps."""
+        """The fields that change from frame to frame of a film, apart from the content's feature maps."""
         return {"content_layers": self.content_layers, "warped": self.warped}
 
     @property
     def without_frame(self) -> "Objective":
-        """What of this is the same for all frames of a film."""
+        """The objective without the fields that change from frame to frame of a film."""
         return replace(self, content=(), warped=None)
 
     def of_frame(
         self, content: np.ndarray | None, warped: images.Warped | None, settings: Settings
     ) -> "Objective":
-        """The same with another content, and the frame before; raises StyleError."""
+        """The same objective for another content and another frame before it; raises StyleError."""
         network, maps = self.network, None
         if settings.layer_weights("content"):
             maps = targets.content(network.preprocess(content), network, self.tiling, settings)
@@ -392,10 +392,10 @@ class Objective:
         part: losses.Part | None = None,
         warped: tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
-        """The terms that are sums over positions, content, tv and temporal, of a picture or a window of it.
+        """The content, tv and temporal terms, which are sums over positions, of a picture or a window of it.
 
-        parts, part: what counts in the window's feature maps and in the window itself. warped: the window of
-        self.warped.
+        parts, part: what counts in the window's feature maps and in the window itself. warped: the same
+        window of self.warped.
         """
         of = parts or dict.fromkeys(self.content_layers)
         terms = [
@@ -412,7 +412,7 @@ class Objective:
         return found
 
     def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
-        """What the other terms compare, by their names; sums over positions as well."""
+        """The statistics that the other terms compare, by name; they are sums over positions as well."""
         return {
             name: [term.statistics(features, parts) for term in terms] for name, terms in self.terms.items()
         }
@@ -442,9 +442,10 @@ def build_objective(
 ) -> Objective:
     """The objective with these images, at the sizes that they have, as its targets.
 
-    size: (height, width) of the picture; the content's by default. layout: how the styles share it out; by
-    default, all of them the whole. warped: of that size. Images larger than settings.tile are looked at by
-    tiles. Raises NetworkError as stylize() does, StyleError where the content's features find no room.
+    size: (height, width) of the picture; the content's by default. layout: which style paints where; by
+    default, each paints the whole picture. warped: of the picture's size. Images larger than settings.tile
+    are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
+    for the content's features.
     """
     size = size or content.shape[:2]
     if settings.padding == "edge":
@@ -485,7 +486,7 @@ def _content_factors(
     shapes: dict[str, tuple[int, int, int]],
     settings: Settings,
 ) -> dict[str, tf.Tensor]:
-    """The content layers' weights times what turns a mean squared difference into what the reduction says."""
+    """The content layers' weights, times the factor from a mean squared difference to the reduction."""
     factors = settings.layer_weights("content")
     if settings.content_reduction == "sum":
         factors = {layer: weight * math.prod(shapes[layer]) for layer, weight in factors.items()}
@@ -498,10 +499,10 @@ def _content_factors(
 
 
 def _style_factor(statistic: tf.Tensor, settings: Settings) -> float:
-    """What turns a mean squared difference to a style's statistic into what the reduction says."""
+    """The factor from a mean squared difference to a style's statistic to the reduction of the settings."""
     if settings.style_reduction == "relative":
         return losses.relative_factor(float(tf.reduce_mean(tf.square(statistic))))
-    return 1.0  # a sum's is the same for every style, and one with its layer's weight
+    return 1.0  # the factor of a sum is the same for every style, so it is part of the layer's weight
 
 
 def _style_terms(
@@ -511,7 +512,7 @@ def _style_terms(
     size: tuple[int, int],
     layout: masks.Layout,
 ) -> dict[str, tuple[StyleTerm, ...]]:
-    """The terms that compare with the styles, by name, for each region; the style itself also where it has no
+    """The terms that compare with the styles, by name, for each region; "style" is there even without a
     weight."""
     shapes = network.shapes(*size, settings.layers())
     style_layers = {
@@ -553,7 +554,7 @@ def _style_terms(
 
 
 def _share_at(layer: str, style: int, shares: dict[int, float], own: Sequence[set[str]]) -> float:
-    """A style's share at a layer, where styles that do not count there leave theirs to the others."""
+    """A style's share at a layer; the shares of styles that do not use the layer go to the others."""
     if all(layer in own[i] for i in shares):
         return shares[style]
     counting = sum(share for i, share in shares.items() if layer in own[i])
@@ -567,7 +568,7 @@ def _statistics(
     terms: dict[str, StyleTerm],
     shapes: dict[str, tuple[int, int, int]],
 ) -> dict[str, dict[str, Any]]:
-    """What each term compares of a style, by layer."""
+    """The statistics of a style that each term compares, by layer."""
     tiling = targets.cut(network, settings.layers(), settings, style.shape[1:3])
     layers = {layer for term in terms.values() for layer in term.layers}
     windows = targets.windows(style, network, tiling, layers, settings.pooling)

@@ -3,9 +3,9 @@
     network = vgg.load("imagenet-vgg-verydeep-19.mat")
     features = network.features(network.preprocess(image), ["relu4_2"])
 
-Which layers there are, their widths and the mean pixel all follow from the file. Most of
-the published file's 550 MB are fully connected layers, which are not used here. So the convolutions are kept
-in the user's cache folder after the first load.
+The layers, their channels and the mean pixel are all read from the file. Most of the published file's 550 MB
+are fully connected layers, which are not used here. So the convolutions are kept in the user's cache folder
+after the first load.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from styling.files import cache_folder, write_whole
 from styling.quiet import tf
 
 CACHE_FORMAT = 3
-# A file that needs more memory than its size allows for, or more time, is damaged.
+# If reading a file takes more memory than these allow for its size, or more time, it is damaged.
 MOST_TIMES_SIZE, LEAST_BYTES, MOST_SECONDS = 16, 2**28, 300
 SAMPLES, SAMPLE_BYTES = 64, 4096
 RARELY_ACTIVE = 0.25  # of its layer's mean; over many photographs, 98 in 100 filters are more active
@@ -36,11 +36,11 @@ RARELY_ACTIVE = 0.25  # of its layer's mean; over many photographs, 98 in 100 fi
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, of kind conv, relu or pool; only a conv has what follows.
+    """One layer, of kind conv, relu or pool; only a conv uses the other fields.
 
-    kernel: [3, 3, in, out] or [1, 1, in, out]. bias: [out]. dtype: float32 or bfloat16, which it is computed
-    in. padding: what it sees beyond the border, "zero" for zeros or, in the first layer, "edge" for the
-    nearest pixels.
+    kernel: [3, 3, in, out] or [1, 1, in, out]. bias: [out]. dtype: the precision of the computation, float32
+    or bfloat16. padding: what the layer sees beyond the border, "zero" for zeros or, in the first layer,
+    "edge" for the nearest pixels.
     """
 
     name: str
@@ -53,27 +53,27 @@ class Layer:
     @cached_property
     def turned(self) -> tf.Tensor:
         """The kernel of the convolution that carries gradients back, [k, k, out, in]."""
-        with tf.init_scope():  # since it is kept, it must not be part of the graph that asks for it first
+        with tf.init_scope():  # it is cached, so it must not be part of the graph that asks for it first
             return tf.transpose(tf.reverse(self.kernel, [0, 1]), [0, 1, 3, 2])
 
     def convolve(self, x: tf.Tensor) -> tf.Tensor:
-        """[1, h, w, in] -> [1, h, w, out]; only the gradient for x is there, the weights being constants."""
+        """[1, h, w, in] -> [1, h, w, out]; it has a gradient for x only, since the weights are constants."""
         if self.padding == "edge":
-            x = tf.pad(x, self._around(1), "SYMMETRIC")  # a mirror that begins with the edge
-        # On a GPU, cuDNN chooses the way by itself.
+            x = tf.pad(x, self._around(1), "SYMMETRIC")  # the mirrored image; its first pixel is the edge
+        # On a GPU, cuDNN chooses the algorithm by itself.
         wide = winograd.pays(x.shape, self.kernel.shape) and not tf.config.list_logical_devices("GPU")
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
-            # The gradient is a convolution too, and that is faster than TensorFlow's own way to it.
+            # The gradient is a convolution too, which is faster than TensorFlow's own gradient.
             product = partial(winograd.convolve, kernel=self.kernel) if wide else self._direct
             return tf.nn.bias_add(product(x), tf.cast(self.bias, x.dtype)), partial(product, back=True)
 
-        # Winograd's way in float32 is no slower than a direct one in bfloat16.
+        # Winograd's algorithm in float32 is no slower than a direct convolution in bfloat16.
         return convolve(tf.cast(x, tf.float32 if wide else self.dtype))
 
     def _direct(self, x: tf.Tensor, back: bool = False) -> tf.Tensor:
-        """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: a gradient's, out -> in."""
+        """The layer without its bias, [1, h, w, in] -> [1, h, w, out]; back: for a gradient, out -> in."""
         kernel, padding = self.turned if back else self.kernel, "SAME"
         if self.padding == "edge":  # x is padded already, and has a gradient there too
             padding = self._around(2) if back else "VALID"
@@ -84,8 +84,8 @@ class Layer:
     def _back_to_pixels(self, dy: tf.Tensor) -> tf.Tensor:
         """The gradient for an image, [1, h, w, C] -> [1, h, w, 3].
 
-        First along the rows for each of the kernel's three rows, then those are added. As a convolution with
-        three outputs, it takes half as long again.
+        Each of the kernel's three rows is first applied along the rows; then the three results are added. A
+        plain convolution with three outputs takes half as long again.
         """
         beyond = [2, 2] if self.padding == "edge" else [1, 1]
         filters, channels = dy.shape[3], self.kernel.shape[2]
@@ -98,7 +98,7 @@ class Layer:
         return tf.add_n([part[:, i : i + height] for i, part in enumerate(of_kernel_rows)])
 
     def _around(self, times: int) -> list[list[int]]:
-        """A padding of a map's height and width, so many times as wide as the kernel reaches."""
+        """A padding of a map's height and width, `times` as wide as the kernel's reach."""
         width = times * (self.kernel.shape[0] // 2)
         return [[0, 0], [width, width], [width, width], [0, 0]]
 
@@ -141,8 +141,8 @@ class Network:
 
         Convolutions have stride 1 and are padded so that they keep sizes; pooling ("avg", or "max" as VGG
         was trained) is 2x2, stride 2, rounding sizes up. Nothing deeper than the deepest layer named is
-        built. `trim` is called with what comes out of a pooling and the number of poolings so far; what it
-        returns goes on. Raises NetworkError if the network lacks a layer.
+        built. `trim` is called with the output of each pooling and the number of poolings so far; the next
+        layer gets its result. Raises NetworkError if the network lacks a layer.
         """
         names = set(names)
         features, poolings = {}, 0
@@ -172,9 +172,9 @@ class Network:
 
     @cached_property
     def in_bfloat16(self) -> "Network":
-        """This network with its convolutions, but for the first, in bfloat16: 8 bits of precision.
+        """This network with all convolutions but the first in bfloat16: 8 bits of precision.
 
-        The first, which takes little time, stays in float32, since pixels would be rounded to a grey level.
+        The first takes little time. It stays in float32, since bfloat16 would round pixels to a grey level.
         """
         first, *others = self.layers
         others = [replace(layer, dtype=tf.bfloat16) if layer.kind == "conv" else layer for layer in others]
@@ -187,12 +187,12 @@ class Network:
         return replace(self, layers=(replace(first, padding="edge"), *others))
 
     def relus(self, names: Iterable[str]) -> list[str]:
-        """The ReLUs whose mean activations normalized() is to be given."""
+        """The ReLUs whose mean activations normalized() needs."""
         return [self._relu_after[layer.name] for layer in self.built(names) if layer.name in self._relu_after]
 
     @cached_property
     def _relu_after(self) -> dict[str, str]:
-        """The ReLU that directly follows on a convolution, by the convolution's name."""
+        """The ReLU that directly follows a convolution, by the convolution's name."""
         pairs = itertools.pairwise(self.layers)
         kinds = "conv", "relu"
         return {layer.name: after.name for layer, after in pairs if (layer.kind, after.kind) == kinds}
@@ -201,12 +201,10 @@ class Network:
         """This network up to the deepest layer named, with every filter scaled so that its mean activation
         after the ReLU is 1.
 
-        means: what mean_activations() gives of relus(names).
-        The next convolution's input undoes each factor, so that the function stays the same but for the
-        factors (Gatys et al. 2016, section 2). A convolution that no ReLU follows on keeps its filters. A
-        filter that is active less than a quarter of its layer's mean is scaled as if it reached that: the few
-        images of a run leave some filters nearly idle. They would outweigh all
-        others, and what paints them is dots.
+        means: of relus(names), from mean_activations(). The next convolution's kernel undoes each factor, so
+        the outputs change by the factors only (Gatys et al. 2016, section 2). A convolution without a ReLU
+        after it keeps its filters. A filter's mean counts as at least a quarter of its layer's mean: the few
+        images of a run leave some filters nearly idle, which would then outweigh all others and paint dots.
         """
         scaled, before = [], np.ones(3, np.float32)
         for layer in self.built({*names, *self.relus(names)}):
@@ -222,7 +220,7 @@ class Network:
 
 
 def mean_activations(activations: Iterable[dict[str, tf.Tensor]]) -> dict[str, np.ndarray]:
-    """The mean [C] of each filter over all positions of maps [1, h, w, C] by name, in any number of parts."""
+    """The mean [C] of each filter over all positions of maps [1, h, w, C] by name, given in parts."""
     sums, positions = Counter(), Counter()
     for maps in activations:
         for name, features in maps.items():
@@ -240,7 +238,7 @@ def _avg_pool(x: tf.Tensor) -> tuple[tf.Tensor, Callable]:
             return tf.raw_ops.AvgPoolGrad(
                 orig_input_shape=x.shape, grad=dy, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME"
             )
-        # Where each window is whole, repeating is the same, and faster.
+        # If all windows are whole, repeating each value gives the same, and is faster.
         windows = (dy / 4)[:, :, None, :, None]  # (1, h/2, 1, w/2, 1, C)
         return tf.reshape(
             tf.broadcast_to(windows, [1, height // 2, 2, width // 2, 2, channels]),
@@ -261,7 +259,7 @@ def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Ne
     """The network in a MatConvNet .mat file, of either layout (www.vlfeat.org/matconvnet/pretrained).
 
     The convolutions are kept in `folder` (the user's cache folder by default) and read from there next
-    time, unless the file has changed. A cache that is damaged, or cannot be, is done without.
+    time, unless the file has changed. A cache that is damaged or cannot be written is ignored.
     Raises NetworkError if the file is no such network, FileNotFoundError if there is none, MemoryLimitError
     if memory runs out.
     """
@@ -271,7 +269,7 @@ def load(path: str | os.PathLike, folder: str | os.PathLike | None = None) -> Ne
         key = _key(path)
         arrays = _read_cache(cache, key) if cache else None
         if arrays is None:
-            with np.errstate(all="ignore"):  # what becomes infinite is found
+            with np.errstate(all="ignore"):  # _check() finds infinite values
                 arrays = _read_mat(path)
             arrays |= {"sha256": np.array(_sha256(path))}
             if cache:
@@ -321,12 +319,12 @@ def _read_mat(path: Path) -> dict[str, np.ndarray]:
 
 
 def _contents(path: Path) -> dict[str, np.ndarray]:
-    """The network's arrays as scipy reads them, in a process that a damaged file cannot do harm in."""
+    """The network's arrays as scipy reads them, in a process of its own, which a damaged file may crash."""
     most = MOST_TIMES_SIZE * path.stat().st_size + LEAST_BYTES
     try:
         result = subprocess.run(
             [sys.executable, "-P", matconvnet.__file__, os.fspath(path), str(most)],
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # whose threads count as memory
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads count as memory
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=MOST_SECONDS,
@@ -342,7 +340,7 @@ def _contents(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_fields(name: str, contents: dict[str, np.ndarray]) -> None:
-    """Raise NetworkError if a layer computes what none here does."""
+    """Raise NetworkError if a layer computes something that is not implemented here."""
     kind = name[:4]
     if kind == "conv":
         wanted = {"stride": 1, "dilate": 1, "pad": contents[f"{name}/kernel"].shape[0] // 2}
@@ -350,7 +348,7 @@ def _check_fields(name: str, contents: dict[str, np.ndarray]) -> None:
         wanted = {"pool": 2, "stride": 2, "pad": 0, "leak": 0}
     for field in matconvnet.FIELDS[kind]:
         values = contents.get(f"{name}/{field}", np.array([])).ravel().tolist()
-        # A row and a column more at the end, as Caffe pools, is what rounding sizes up comes to.
+        # Caffe pads one row and one column at the end, which is the same as rounding sizes up.
         rounds_up = (kind, field, values) == ("pool", "pad", [0, 1, 0, 1])
         if not (rounds_up or all(value == wanted[field] for value in values)):
             raise NetworkError(f"{name} has a {field} of {values}, where {wanted[field]} is wanted")
@@ -378,7 +376,7 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         channels = len(bias)
 
 
-# The cache: one .npz a file, which holds the key of the file that it was made from.
+# The cache: one .npz for each .mat file, with the key of that file.
 
 
 def _key(path: Path) -> str:
@@ -401,7 +399,7 @@ def _read_cache(cache: Path, key: str) -> dict[str, np.ndarray] | None:
             arrays = {name: file[name] for name in file.files}
         _check(arrays)
         return arrays if arrays["mean_pixel"].shape == (3,) and "sha256" in arrays else None
-    except Exception:  # whatever is wrong with a cache, the file itself is still there to be read
+    except Exception:  # whatever is wrong with a cache, the .mat file can still be read
         return None
 
 

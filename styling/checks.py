@@ -1,6 +1,6 @@
-"""Checks of single settings: each raises SettingsError, with the setting's name, unless its value will do.
+"""Checks of single settings: each raises SettingsError, with the setting's name, if its value is not allowed.
 
-None passes everywhere, since it stands for a default.
+None is always allowed, since it stands for a default.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from styling.errors import SettingsError
 
 Layers = tuple[str, ...] | dict[str, float]
 
-# VGG-19 has all layers of VGG-16 as well. A convolution of low rank is two, as conv1_2a and conv1_2b.
+# VGG-19 has all layers of VGG-16 as well. A low-rank convolution is a pair, such as conv1_2a and conv1_2b.
 PLACES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
 POOLS = [f"pool{block}" for block in range(1, 6)]
 VGG_LAYERS = [f"{kind}{place}" for kind in ("conv", "relu") for place in PLACES] + POOLS
@@ -40,7 +40,7 @@ def number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> None:
-    """A number from `low` to `high`, without the ends that are open, in the 32 bits of all images."""
+    """A number from `low` to `high`, without open ends, that float32 can hold, as all images are float32."""
     if value is None:
         return
     try:
@@ -88,7 +88,7 @@ def weights(name: str, values: Sequence[float] | None) -> None:
 
 
 def one_each(name: str, values: Sequence[float] | None, wanted: int, of: str = "style image") -> None:
-    """As many values as there are style images, or what else they are of."""
+    """One value for each style image, or for each `of`."""
     if values is not None and len(values) != wanted:
         raise SettingsError(name, f"{len(values)} of them given for {wanted} {of}{'s' * (wanted != 1)}")
 
@@ -117,7 +117,7 @@ def shifts(name: str, values: Sequence[int]) -> None:
 
 
 def scales(name: str, values: Sequence[float]) -> None:
-    """Numbers above 0 that grow, up to 1."""
+    """Increasing numbers above 0, of which the last is 1."""
     positives(name, values)
     growing = all(before < after for before, after in itertools.pairwise(values))
     if not (growing and values and values[-1] == 1):

@@ -1,7 +1,7 @@
-"""Colours: paintings with the colours of a photograph, and luma alone (Gatys et al. 2016, Preserving Color).
+"""Colours: match a painting to a photograph, or paint luma only (Gatys et al. 2016, Preserving Color).
 
-Images are float32 [H, W, 3], RGB 0..255, in sRGB, as in the paper; weights [H, W] are above 0 for the pixels
-that count, and None for all.
+Images are float32 [H, W, 3], RGB 0..255, in sRGB, as in the paper. Weights [H, W] are above 0 for the pixels
+that count; None counts all pixels.
 """
 
 from dataclasses import replace
@@ -11,13 +11,13 @@ import numpy as np
 from styling import masks
 from styling.images import Images, to_gray
 
-LEAST_DEVIATION = 1.0  # grey levels; what varies less is rounding, and would be enlarged to noise
+LEAST_DEVIATION = 1.0  # grey levels; a smaller deviation is rounding, which matching would amplify to noise
 
 
 def prepared(images: Images, coloring: str) -> Images:
-    """The images as they are painted from, where the picture is to have these of settings.COLORS.
+    """The images of the run with their colours changed as `coloring`, one of settings.COLORS, needs it.
 
-    Each painting is matched to the photograph where it paints, and as its guide says; images as
+    Each painting, within its guide, is matched to the part of the photograph within its mask. images: as
     masks.checked() gives them.
     """
     match = MATCHES.get(coloring)
@@ -42,10 +42,10 @@ def match_covariance(
     weights: np.ndarray | None = None,
     content_weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The painting, its colours mapped linearly so that their mean and covariance are the photograph's.
+    """The painting, with a linear map that gives its colours the mean and covariance of the photograph's.
 
     The map is S_c S_s^-1, with the symmetric roots S of both covariances (section 3.1, "Image Analogies").
-    Directions in which the painting has no colours, as a gray one, stay without.
+    If the colours of the painting do not vary in a direction, as in a gray one, the result's do not either.
     """
     mean, _, inverse = _moments(style, weights)
     content_mean, content_root, _ = _moments(content, content_weights)
@@ -75,7 +75,7 @@ def match_luma(
     weights: np.ndarray | None = None,
     content_weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The painting's luma in all channels, with the mean and the deviation of the photograph's
+    """The painting's luma in all channels, with the mean and standard deviation of the photograph's luma
     (section 3.2)."""
     return match_covariance(to_gray(style), to_gray(content), weights, content_weights)
 
@@ -94,8 +94,8 @@ def _moments(image: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray,
 def _distribution(
     values: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different values in ascending order, the place of each pixel among them, and the share of all
-    pixels, by weight, that is at most each."""
+    """The distinct values in ascending order, the index of each pixel's value, and the cumulative
+    distribution at each value, by weight."""
     levels, places = np.unique(values.ravel(), return_inverse=True)
     counts = np.bincount(places, None if weights is None else weights.ravel())
     return levels, places, np.cumsum(counts) / counts.sum()

@@ -1,4 +1,4 @@
-"""The device that TensorFlow computes on: set up, and asked what it can do."""
+"""The device that TensorFlow computes on: set it up, and ask what it can do."""
 
 from pathlib import Path
 
@@ -14,18 +14,18 @@ def configure(device: str | None = None, threads: int | None = None, determinist
         is taken as it is needed.
     threads: CPU threads; None for one a core.
     deterministic: only operations that give the same bytes each time, which on a GPU are slower.
-    Raises SettingsError for a device that this machine lacks, or for threads that differ from those that
-    TensorFlow has already.
+    Raises SettingsError for a device that this machine lacks, or if TensorFlow already runs with another
+    number of threads.
     """
     share_one_heap()
     try:
         if threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-        # A step is one long chain of operations; one at a time, they are as fast and need less memory.
+        # A step is one long chain of operations. Running one at a time is as fast and needs less memory.
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
         raise SettingsError("threads", "cannot change once TensorFlow has computed something") from None
-    tf.get_logger().setLevel("ERROR")  # else it warns of many runs in a process, each with its own function
+    tf.get_logger().setLevel("ERROR")  # it would warn of many runs in a process, each with its own function
     gpus = tf.config.list_physical_devices("GPU")
     kind, _, number = (device or ("gpu" if gpus else "cpu")).partition(":")
     index = int(number or 0)
@@ -38,19 +38,19 @@ def configure(device: str | None = None, threads: int | None = None, determinist
         tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    tf.config.list_logical_devices()  # sets the devices up now, since TensorFlow may write to stderr then
+    tf.config.list_logical_devices()  # sets the devices up while stderr is silent, since it may write there
     return f"gpu:{index}" if used else "cpu"
 
 
 def is_cpu() -> bool:
-    """Whether TensorFlow computes on the CPU, whose memory it tells; that of a GPU it does not."""
+    """Whether TensorFlow computes on the CPU. Only a CPU's free memory is known, not a GPU's."""
     return not tf.config.list_logical_devices("GPU")
 
 
 def has_bfloat16() -> bool:
-    """Whether a processor is used that has instructions for products of bfloat16.
+    """Whether the processor in use has instructions for products of bfloat16; False on a GPU.
 
-    GPUs that have them multiply float32 in that manner by themselves, with 11 bits.
+    A GPU with such instructions already multiplies float32 with only 11 bits of precision (TF32).
     """
     try:
         told = Path("/proc/cpuinfo").read_text().split()

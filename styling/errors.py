@@ -1,4 +1,4 @@
-"""What can go wrong in a way that the user can mend; the text of each is one line that says how."""
+"""Errors that the user can correct; the text of each is one line that says how."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def flag_of(name: str) -> str:
-    """The flag of a setting, or of a file that is named on the command line, by its name in Python."""
+    """The flag for the Python name of a setting, or of a file that the command line names."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -56,7 +56,7 @@ class SpecError(StyleError):
 
 
 class StateError(StyleError):
-    """A file that holds no usable state of a run, or that of another run."""
+    """A file that holds no usable state of a run, or the state of another run."""
 
 
 class DownloadError(StyleError):

@@ -1,6 +1,6 @@
-"""The objective's losses and gradient, of a whole picture or tile by tile, with the same result.
+"""The objective's losses and gradient, for a whole picture or tile by tile, with the same result.
 
-A tile is seen with what lies around it as far as the network looks (styling/tiles.py).
+A tile is evaluated with a margin as wide as the network's receptive field needs (styling/tiles.py).
 """
 
 from collections.abc import Callable
@@ -19,13 +19,15 @@ ZERO = tf.UnconnectedGradients.ZERO
 
 
 def evaluation(objective: "Objective") -> Evaluate:
-    """What maps x [1, H, W, 3] to its losses by name and the gradient of their total."""
+    """A function that maps x [1, H, W, 3] to its losses by name and the gradient of their total."""
     return compiled(objective)(objective)
 
 
 def compiled(objective: "Objective") -> Callable[["Objective"], Evaluate]:
-    """What gives the evaluation() of an objective, and of all that differ from it in their frame alone, by
-    functions that are compiled once."""
+    """A function: objective -> its evaluation(), with TensorFlow functions that are compiled only once.
+
+    It takes this objective, and all that differ from it only in the frame of a film.
+    """
     evaluate = (_whole if len(objective.tiling.places) == 1 else _by_tiles)(objective.without_frame)
     if objective.painted is not None:
         evaluate = _where(objective.painted, evaluate)
@@ -33,7 +35,7 @@ def compiled(objective: "Objective") -> Callable[["Objective"], Evaluate]:
 
 
 def _where(painted: tf.Tensor, evaluate: Callable) -> Callable:
-    """The same with a gradient of 0 where nothing is painted, so that the picture stays there as it began."""
+    """The same, but with a gradient of 0 where nothing is painted, so that these pixels never change."""
 
     def evaluate_there(objective: "Objective", x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         terms, gradient = evaluate(objective, x)
@@ -51,14 +53,14 @@ def _whole(fixed: "Objective") -> Callable:
         with tf.GradientTape() as tape:
             tape.watch(x)
             terms = objective(x)
-        # A single pixel's smoothness does not depend on the image, and has a gradient of 0.
+        # The total variation of a single pixel does not depend on the image, so its gradient is 0.
         return terms, tape.gradient(terms["total"], x, unconnected_gradients=ZERO)
 
     return lambda objective, x: evaluate(x, objective.content[0], objective.frame)
 
 
 def _by_tiles(fixed: "Objective") -> Callable:
-    """Over the tiles twice: for the statistics, and, once the terms' gradients for those are known, for x."""
+    """Go over the tiles twice: for the statistics, then for x with the gradients of the statistics."""
     tiling = fixed.tiling
     places = [tf.constant(place) for place in tiling.places]
 

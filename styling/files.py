@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folder for those that can be made again."""
+"""Files that are written completely or not at all, and the cache folder."""
 
 import contextlib
 import itertools
@@ -23,13 +23,13 @@ def cache_folder() -> Path | None:
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], overwrite: bool = True) -> Path:
-    """Write a file under a temporary name beside it, then rename it, so that no half file is ever seen.
+    """Write a file under a temporary name beside it, then rename it, so that nobody sees an incomplete file.
 
-    write: called with the open binary file. What it raises is passed on, and nothing is left behind.
-    A link stays, and the file that it points to is replaced, by one with the same permissions and, where that
-    may be, owner and group. Without `overwrite` nothing is replaced, and the file gets another name like it
-    where one is there, even one that came this very moment. Returns the name that it has. Raises OSError,
-    which names `path`, where the file cannot be written.
+    write: called with the open binary file. Its exceptions are passed on, and no file is left behind.
+    A link is kept, and the file that it points to is replaced. The new file has the same permissions and, if
+    this user may set them, the same owner and group. Without `overwrite` nothing is replaced: if the name is
+    taken, even since a moment ago, the file gets a similar one. Returns the final name. Raises OSError, which
+    names `path`, if the file cannot be written.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -52,15 +52,15 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], ov
                 os.unlink(temporary)
             raise
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # nobody knows the temporary name
+        error.filename, error.filename2 = str(path), None  # the temporary name says nothing to the user
         raise
 
 
 def _rename_to_new(temporary: str, path: Path) -> Path:
-    """Give the file the name `path`, or the first like it that is free, and return that."""
+    """Give the file the name `path`, or the first free name such as path-1, and return that name."""
     for name in itertools.chain([path], (path.with_stem(f"{path.stem}-{i}") for i in itertools.count(1))):
         try:
-            os.link(temporary, name)  # fails where the name is taken, as no way of renaming does
+            os.link(temporary, name)  # it fails if the name is taken, unlike renaming
         except FileExistsError:
             continue
         except OSError:  # a file system without links
@@ -74,13 +74,13 @@ def _rename_to_new(temporary: str, path: Path) -> Path:
 
 
 def _take_permissions(temporary: str, target: Path) -> None:
-    """Give the file the permissions, owner and group of the one that it replaces, or those of a new one."""
+    """Give the file the permissions, owner and group of the file that it replaces, or those of a new file."""
     try:
         old = os.stat(target)
     except FileNotFoundError:
         os.chmod(temporary, 0o666 & ~_umask())
         return
-    with contextlib.suppress(OSError, AttributeError):  # not everybody may, and Windows has no owners
+    with contextlib.suppress(OSError, AttributeError):  # it may not be allowed, and Windows has no owners
         os.chown(temporary, old.st_uid, old.st_gid)
     os.chmod(temporary, stat.S_IMODE(old.st_mode))
 
@@ -92,7 +92,7 @@ def check_writable(path: str | os.PathLike) -> None:
 
 
 def _umask() -> int:
-    # The umask can only be read by setting it; mkstemp's own mode would keep the picture from others.
+    # mkstemp's own mode would hide the picture from other users. The umask can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     return mask

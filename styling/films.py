@@ -1,9 +1,9 @@
-"""Films, frame by frame: each goes on from the one before, moved as the film moves, and stays like it.
+"""Films, frame by frame: each frame starts from the one before, warped by the film's motion.
 
-Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016): the frames before are warped along the
-optical flow; where that can be trusted they are the start and the target of the temporal loss, and what
-newly appears starts from the content. With trust that is all or nothing, their long-term loss over several
-frames back is one over a single frame, put together from the nearest that shows each pixel.
+Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016): earlier frames are warped along the
+optical flow. Where the flow can be trusted, they are the start and the target of the temporal loss. New areas
+start from the content. Trust is 0 or 1 here, so the paper's long-term loss over several earlier frames is the
+loss to a single frame: each pixel of it comes from the nearest earlier frame that shows the pixel.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from styling.runs import Run
 from styling.settings import Settings
 from vgg import Network
 
-LEAST_AGREEMENT = 0.3  # of two frames of one scene, as a share of the pixels; of others it is 0.15 at most
+LEAST_AGREEMENT = 0.3  # share of pixels in which frames of one scene agree; across a cut it is 0.15 at most
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame that is painted: its content and its picture, float32 [H, W, 3], RGB 0..255, of one size.
+    """A painted frame: its content and its picture, float32 [H, W, 3], RGB 0..255, of one size.
 
     masks: as masks_of() gives them; None for none.
     """
@@ -40,11 +40,11 @@ def resolve(
     network: Network,
     settings: Settings,
 ) -> Run | None:
-    """The run that paints a frame; None where its masks leave nothing to paint.
+    """The run that paints a frame; None if its masks leave nothing to paint.
 
-    content: of the size that the picture is to have, whose colours are not kept yet. given: the styles, and
-    the initial image of a frame that starts afresh. before: frames that are painted, up to the last; what
-    lies behind a cut is not looked at. Raises what runs.resolve() does.
+    content: of the picture's size; its colours are put back only when the film is written. given: the styles,
+    and the initial image for a frame that does not start from the one before. before: the painted frames up
+    to the last; frames before a cut are ignored. Raises the errors of runs.resolve().
     """
     colors = "style" if settings.coloring == "content" else settings.coloring
     settings = replace(settings, width=None, max_size=None, colors=colors, preserve_colors=False)
@@ -64,9 +64,9 @@ def resolve(
 
 
 def without_empty_masks(given: Images) -> tuple[Images, list[bool]]:
-    """The images of a frame in which masks that move may have nothing in them; and whether each style paints.
+    """The images of a frame without masks that are empty in this frame, and for each style whether it paints.
 
-    None does where its mask is black, or all of the frame is to stay.
+    A style does not paint if its mask is black. No style paints if the content mask covers the whole frame.
     """
     kept, masks = given.content_mask, given.style_masks
     if kept is not None and not kept.any():
@@ -79,7 +79,7 @@ def without_empty_masks(given: Images) -> tuple[Images, list[bool]]:
 
 
 def iterations_between(settings: Settings) -> int:
-    """The updates of a frame that goes on from the one before."""
+    """The updates of a frame that starts from the one before."""
     return settings.frame_iterations or max(settings.iterations // 5, 1)
 
 
@@ -95,9 +95,9 @@ def predict(
     frames_back: Sequence[int],
     masks: np.ndarray | None = None,
 ) -> Warped | None:
-    """A frame as the painted ones before it foretell it; None at the film's beginning and after a cut.
+    """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
-    masks: of the frame, as masks_of() gives them. What comes from where other styles paint counts as new.
+    masks: of the frame, as masks_of() gives them. A pixel that comes from the area of another style is new.
     """
     pixels = content.copy()
     shown, trusted = np.zeros((2, *content.shape[:2]), bool)

@@ -1,7 +1,7 @@
-"""The flags of the command line: what each is called, means and takes.
+"""The flags of the command line: their names, help texts and values.
 
-They are those of Athalye's neural-style (2015), which people know, and some more. Those that are settings
-follow from styling/settings.py.
+They are the flags of Athalye's neural-style (2015), which people know, and some more. The flags of settings
+are made from styling/settings.py.
 
     python -m styling.flags > docs/flags.md
 """
@@ -33,22 +33,22 @@ GROUPS = (
     "video",
     "running",
 )
-WHITE = "white.png"  # among what ships
+WHITE = "white.png"  # in data/
 LIVE_PORT = 8189
-# Lists whose words may be separated by commas as well, and what each word is.
+# The types of lists, whose words may also be separated by commas, and the type of each word.
 LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line, and advice for slips of the pen."""
+    """argparse, with errors in one line, and suggestions for misspelt flags."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with status 2 and the one line that says what is wrong, without the usage before it."""
+        """Exit with status 2 and a one-line error, without the usage before it."""
         hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
 
     def parse_args(self, words: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
-        """Parse the command line. Flags that there are not come first: what they lack follows from them."""
+        """Parse the command line. Unknown flags are reported first, since they cause other errors."""
         words = sys.argv[1:] if words is None else list(words)
         for word in words:
             self._check_word(word)
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Words(argparse.Action):
-    """A list: words apart or with commas between them; given twice, the flag adds to it."""
+    """A list of words separated by spaces or commas; a flag that is given twice adds to the list."""
 
     def __init__(self, *, kind: Callable[[str], object], **keywords: object) -> None:
         super().__init__(nargs="+", **keywords)
@@ -79,7 +79,7 @@ class Words(argparse.Action):
         values: Sequence[str],
         option_string: str | None = None,
     ) -> None:
-        """Add the words to those that are there."""
+        """Add the words to the list."""
         words = [word for value in values for word in value.split(",") if word]
         found = []
         for word in words:
@@ -100,7 +100,7 @@ class Download(argparse.Action):
 
 
 class ListShipped(argparse.Action):
-    """Say what ships in a folder of data/, one line each, and exit."""
+    """List the files that ship in a folder of data/, one line each, and exit."""
 
     def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: object) -> None:
         super().__init__(nargs=0, **keywords)
@@ -134,7 +134,7 @@ def build_parser() -> Parser:
 
 
 def add_output(group: argparse._ArgumentGroup) -> None:
-    """The flags for what is written."""
+    """The flags for the output."""
     output_help = (
         "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as mp4, "
         "mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png"
@@ -150,7 +150,7 @@ def add_download(group: argparse._ArgumentGroup) -> None:
 
 
 def add_checkpoints(group: argparse._ArgumentGroup) -> None:
-    """The flag for pictures that are written while a run works."""
+    """The flag for checkpoints: pictures that are written during a run."""
     checkpoint_help = (
         "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; goes "
         "with --checkpoint-iterations"
@@ -159,7 +159,7 @@ def add_checkpoints(group: argparse._ArgumentGroup) -> None:
 
 
 def add_recipe_files(group: argparse._ArgumentGroup) -> None:
-    """The flags that tell of recipes and write them."""
+    """The flags that list recipes and write them."""
     group.add_argument(
         "--list-recipes",
         action=ListShipped,
@@ -172,19 +172,19 @@ def add_recipe_files(group: argparse._ArgumentGroup) -> None:
 
 
 def add_resuming(group: argparse._ArgumentGroup) -> None:
-    """The flags for a run that is stopped and goes on."""
+    """The flags to save a run and to go on with it."""
     save_help = (
-        "save all that the run needs to go on in this file: each minute, at its end, and when stopped "
+        "save the state of the run in this file, for --resume: each minute, at its end, and when stopped "
         "(default: the file of --resume)"
     )
     group.add_argument("--save-state", type=Path, metavar="FILE", default=None, help=save_help)
     add_save_iterations(group)
-    resume_help = "go on with the run in this file, to the same picture as if it had not stopped"
+    resume_help = "continue the run in this file; the picture is the same as if it had not stopped"
     group.add_argument("--resume", type=Path, metavar="FILE", default=None, help=resume_help)
 
 
 def add_watching(group: argparse._ArgumentGroup) -> None:
-    """The flags for what shows how a run goes."""
+    """The flags that show the progress of a run."""
     add_switch(group, "--progress-write", "write the losses to NAME-progress.txt")
     add_switch(group, "--progress-plot", "draw the losses in NAME-progress.png")
     live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
@@ -196,7 +196,7 @@ def add_watching(group: argparse._ArgumentGroup) -> None:
 def new_parser(
     prog: str, usage: str, description: str, titles: Sequence[str] = GROUPS
 ) -> tuple[Parser, dict[str, argparse._ArgumentGroup]]:
-    """A parser and its groups of flags by title. A setting's flag has no default, since Settings has it."""
+    """A parser and its groups of flags by title. Flags of settings have no default, since Settings has it."""
     parser = Parser(
         prog=prog,
         usage=usage,
@@ -212,50 +212,50 @@ def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     add = groups["images and files"].add_argument
     content_help = (
-        "the photograph; several, or a folder, are painted one after the other; a film, or its frames as a "
-        "folder or as in/%%04d.png, if --output is one"
+        "the photograph; several, or a folder, are painted one after the other; if --output is a film: a "
+        "film, or its frames as a folder or as in/%%04d.png"
     )
     add_files(groups["images and files"], "--content", content_help, "IMAGE")
     add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
     initial_help = "image to start from (default: noise)"
     add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
     masks_help = (
-        "where each style paints: white; partly: gray; not: black, where the photograph stays; all for "
+        "where each style paints: white for yes, gray for partly, black for no; where none paints, the "
     )
-    masks_help += "everywhere, or one mask for all styles"
+    masks_help += "photograph stays; all for everywhere, or one mask for all styles"
     add_files(groups["images and files"], "--style-masks", masks_help, "MASK", mask_file)
     guides_help = "the part of each painting that its style is taken from, in white; all for all of it"
     add_files(groups["images and files"], "--style-guides", guides_help, "MASK", mask_file)
-    keep_help = "what stays as in the photograph, in white"
+    keep_help = "in white, the part of the photograph that stays as it is"
     add("--content-mask", type=Path, metavar="MASK", default=None, help=keep_help)
 
 
 def mask_file(word: str) -> Path:
-    """The file of a mask; `all` is one that is white all over."""
+    """The file of a mask; `all` stands for a white mask."""
     return networks.data_folder() / WHITE if word == "all" else Path(word)
 
 
 def add_files(
     group: argparse._ArgumentGroup, flag: str, text: str, metavar: str, kind: Callable[[str], Path] = Path
 ) -> None:
-    """A flag for several files; given twice, it adds to them."""
+    """A flag for several files; a flag that is given twice adds to the list."""
     group.add_argument(flag, type=kind, nargs="+", action="extend", default=[], metavar=metavar, help=text)
 
 
 def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flag for a recipe."""
-    text = "settings of a published procedure, or of a .toml file; a flag replaces its value"
+    text = "settings of a published procedure, or of a .toml file; a flag replaces the recipe's value"
     groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
 
 
 def add_save_iterations(group: argparse._ArgumentGroup) -> None:
     """The flag for how often the state of a run is saved."""
-    text = "save the state every so many iterations instead of each minute"
+    text = "save the state every N iterations instead of each minute"
     group.add_argument("--save-state-iterations", type=int, metavar="N", default=None, help=text)
 
 
 def add_film(group: argparse._ArgumentGroup) -> None:
-    """The flags for films that are no settings."""
+    """The flags for films that are not settings."""
     span_help = "the frames to paint, counted from 1, for a try; either may be left out (default: all)"
     group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
     rate_help = "frames a second of numbered images (default: 25)"
@@ -274,14 +274,14 @@ def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
 
 
 def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
-    """The flags of all settings but some, and those of groups that are not here."""
+    """The flags of all settings in these groups, but those in `without`."""
     for name, field in FIELDS.items():
         if field.metadata.get("group") in groups and name not in without:
             add_setting(groups[field.metadata["group"]], field)
 
 
 def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
-    """The flag of a setting, as its type and its entry say."""
+    """The flag of a setting, made from its type and its entry."""
     entry = field.metadata
     flags = [entry["short"]] if entry["short"] else []
     flags.append(flag_of(field.name))
@@ -301,7 +301,7 @@ def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
 
 
 def shown(default: object) -> str:
-    """A default as it is typed; nothing for a switch, or where there is none."""
+    """A default as it is typed; empty for a switch, or if there is no default."""
     if isinstance(default, bool) or default is None or default is MISSING:
         return ""
     values = default if isinstance(default, tuple) else (default,)
@@ -309,7 +309,7 @@ def shown(default: object) -> str:
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, object]:
-    """The settings that flags name. Raises SettingsError."""
+    """The settings that the command line gives. Raises SettingsError."""
     flags = {name: value for name, value in vars(options).items() if name in FIELDS}
     for name, value in flags.items():
         if FIELDS[name].type == Layers | None:
@@ -338,7 +338,7 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
 
 
 def markdown(parser: Parser) -> str:
-    """The flags as tables, one a group."""
+    """The flags as tables, one for each group."""
     lines = [f"# {parser.prog}", "", parser.description, ""]
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.option_strings]
@@ -349,7 +349,7 @@ def markdown(parser: Parser) -> str:
 
 
 def invocation(action: argparse.Action) -> str:
-    """A flag with what it takes."""
+    """A flag with its value, as it is typed."""
     flags = ", ".join(action.option_strings)
     if action.nargs == 0:
         return flags

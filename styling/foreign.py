@@ -1,4 +1,4 @@
-"""What a file is that was given as a network and is no .mat file, told by its first and last bytes."""
+"""Recognise a file that was given as a network but is not a .mat file, by its first and last bytes."""
 
 import os
 import re
@@ -10,8 +10,7 @@ HEAD_BYTES = 512
 # Bytes 124 to 127 of a MATLAB 5 or 7 file: the version and the byte order (MAT-File Format, MathWorks).
 VERSIONS = b"\x00\x01IM", b"\x01\x00MI"
 HDF5_VERSIONS = b"\x00\x02IM", b"\x02\x00MI"
-# What a file is, by what it begins with, and what to do where that is not to find another; the first that
-# fits counts.
+# Patterns of a file's first bytes, what the file is then, and what the user can do; the first match counts.
 FETCH, UNPACK = "fetch it again", "unpack it, and name the .mat file that is in it"
 WANTED = "a VGG-19 or VGG-16 as a MatConvNet .mat file is wanted"
 BEGINNINGS = (
@@ -40,7 +39,7 @@ SHARD = re.compile(r"\.data-\d+-of-\d+$")
 
 
 def check_is_mat(path: Path) -> None:
-    """Raise NetworkError, with what it is where that is recognised, unless this begins as a .mat file does.
+    """Raise NetworkError, naming the kind of file if it is recognised, unless this begins like a .mat file.
 
     Only MATLAB's versions 5 to 7.2 can hold a network that is read here. Raises OSError if it cannot be read.
     """

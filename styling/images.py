@@ -35,11 +35,12 @@ FORMATS = {
 }
 NOISE_SCALE = 0.256
 GAP = 6
-MASK_NOISE = 4.5 / 255  # of a mask's white
+MASK_NOISE = 4.5 / 255  # values of a mask as near to black or white as this become black or white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 SRGB = ImageCms.createProfile("sRGB")
-# Images of more pixels than LARGE are reduced by one of the FACTORS to no less than SPARE times what is
-# needed; those of more than SUSPECT must have a byte for so many pixels (deflate's best is 1032), and memory.
+# Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used.
+# Images of more pixels than SUSPECT need at least one byte for each PIXELS_PER_BYTE (deflate's best is 1032),
+# and must fit into memory.
 LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
 SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
 # Pillow's own limits keep healthy images out: 179 megapixels, and 1 MiB for a compressed text or profile.
@@ -53,7 +54,7 @@ AVIF = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)avi[fs]")
 RAW = "a camera's raw file", "develop it, and save it as JPEG or PNG"
 EXPORT = "export it as PNG"
 VIDEO = "a video", "name a video for --output as well, as painted.mp4, or save one of its frames as PNG"
-# What people pass that is not read here: how such a file begins, what it is, and what to do.
+# Files that people pass but that are not read here: how they begin, what they are, and what to do.
 KINDS = [
     (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
     for pattern, what, advice in (
@@ -73,16 +74,16 @@ KINDS = [
 ]
 
 
-# The flags that name images, and those that may name several, and those of masks.
+# The flags that name images; those that may name several; those of masks.
 FLAGS = ("content", "styles", "initial", "style_masks", "style_guides", "content_mask")
 LISTS, MASKS = ("styles", "style_masks", "style_guides"), FLAGS[3:]
 
 
 class Warped(NamedTuple):
-    """The painted frame before, as the film's motion has moved it, and where that can be trusted.
+    """The painted frame before, warped along the optical flow, and where it can be trusted.
 
-    pixels: float32 [H, W, 3], RGB 0..255. shown: where these are known, bool [H, W]. trust: float32 [H, W],
-    0..1. All are of the picture's size.
+    pixels: float32 [H, W, 3], RGB 0..255. shown: where they come from an earlier frame, bool [H, W]. trust:
+    float32 [H, W], 0..1. All have the picture's size.
     """
 
     pixels: np.ndarray
@@ -94,9 +95,9 @@ class Warped(NamedTuple):
 class Images:
     """The images of a run, each float32 [H, W, 3], RGB 0..255, of any size; masks float32 [H, W], 0..1.
 
-    style_masks, style_guides: where each style paints the picture, and the part of its painting that it is
-    taken from; None for all of it. One of either is for all styles. content_mask: what stays as it is.
-    warped: for a frame of a film, what it is to be like.
+    style_masks: where each style paints the picture. style_guides: which part of its painting a style is
+    taken from. For both, None stands for the whole image, and a single one is for all styles. content_mask:
+    what stays as it is. warped: for a frame of a film, the frame before.
     """
 
     content: np.ndarray | None = None
@@ -109,7 +110,7 @@ class Images:
 
     @classmethod
     def named(cls, pairs: Iterable[tuple[str, np.ndarray]]) -> "Images":
-        """The images of pairs of one of FLAGS and pixels."""
+        """The images from pairs: one of FLAGS, and pixels."""
         by_flag: dict[str, list[np.ndarray]] = {flag: [] for flag in FLAGS}
         for flag, pixels in pairs:
             by_flag[flag].append(pixels)
@@ -122,7 +123,7 @@ class Images:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each flag there are, as Settings.check_images() is asked about."""
+        """The number of images for each flag, as Settings.check_images() takes them."""
         return {
             flag: len(value) if flag in LISTS else int(value is not None)
             for flag, value in ((flag, getattr(self, flag)) for flag in FLAGS)
@@ -130,13 +131,13 @@ class Images:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """The (height, width) that decides the picture's: the content's, else the first style's, else 0."""
+        """The (height, width) for the picture's shape: the content's, else the first style's, else 0."""
         model = self.content if self.content is not None else next(iter(self.styles), None)
         return (0, 0) if model is None else model.shape[:2]
 
     @property
     def are_gray(self) -> bool:
-        """Whether none of the images has a colour; false where there is none."""
+        """Whether no image has a colour; false if there is no image."""
         given = [image for image in (self.content, *self.styles, self.initial) if image is not None]
         return bool(given) and all(map(is_gray, given))
 
@@ -144,27 +145,27 @@ class Images:
 def read(
     path: str | os.PathLike, sizes: Callable[[int, int], Sequence[tuple[int, int]]] | None = None
 ) -> np.ndarray:
-    """Read an image file as people have them.
+    """Read an image file of any of the usual kinds.
 
     EXIF orientation is applied. Transparent pixels are laid on white. Embedded colour profiles are converted
     to sRGB. Gray, palette, CMYK, Lab, 16-bit and floating-point images become RGB. An animation is its first
     frame.
 
-    sizes: every (height, width) in pixels at which the image is used, if it has the height and width that
-        this is called with. An image of more than 2^24 pixels is then read at an eighth, a quarter or a half
-        of its sides, if that leaves 4 times what is needed and gives the same sizes. Others are read in full.
-    Raises ImageError for what is no image, truncated or empty, for levels whose meaning is not plain, and for
-    what is too large for the memory at hand; OSError for what cannot be opened.
+    sizes: a function from the image's height and width to every (height, width) in pixels at which it is
+        used. With it, an image of more than 2^24 pixels is read at an eighth, a quarter or a half of its
+        sides, if that leaves 4 times the size in use and gives the same sizes. Others are read in full.
+    Raises ImageError if the file is no image, truncated, empty or too large for the free memory, or if the
+    meaning of its levels is unclear; OSError if it cannot be opened.
     """
     return _opened(path, partial(_read, sizes=sizes, convert=_to_rgb))
 
 
 def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray:
-    """Read a mask from an image file, float32 [H, W]: its opacity where some of it is transparent, else its
+    """Read a mask from an image file, float32 [H, W]: its opacity if some of it is transparent, else its
     luma, from 0 for black to 1 for white.
 
-    The 4 levels nearest to black and to white are these, as JPEG leaves them. Raises what read() raises, and
-    ImageError for a mask that is black all over, unless it may be.
+    The 4 levels nearest to black and to white count as black and white, since JPEG changes levels slightly.
+    Raises the errors of read(), and ImageError for a mask that is black all over, unless it may be.
     """
     mask = _opened(path, partial(_read, sizes=None, convert=_to_mask))
     if not (mask.any() or may_be_black):
@@ -175,8 +176,8 @@ def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray
 
 
 def _opened(path: str | os.PathLike, reader: Callable[[BinaryIO], np.ndarray]) -> np.ndarray:
-    # Not through imageio, whose reader loses a palette's transparency and turns some gray images wrongly.
-    # By file, not by name, since Pillow would shear a TIFF that is to be turned by mapping it into memory.
+    # imageio is not used here: it loses a palette's transparency and rotates some gray images wrongly.
+    # Pillow gets the open file, since by name it maps a TIFF into memory, and shears it in a rotation.
     with open(path, "rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         head = file.read(4096)
@@ -196,7 +197,7 @@ def _opened(path: str | os.PathLike, reader: Callable[[BinaryIO], np.ndarray]) -
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize with Pillow's bicubic filter on 8-bit values, as the programs of this family do.
+    """Resize with Pillow's bicubic filter on 8-bit values, as other neural-style programs do.
 
     The sides are at least 1.
     """
@@ -217,7 +218,7 @@ def uniform_noise(height: int, width: int, seed: int | None) -> np.ndarray:
 
 
 def thumbnail(image: np.ndarray, side: int = 512) -> np.ndarray:
-    """The image, shrunk to at most so many pixels a side."""
+    """The image, shrunk to at most `side` pixels on its longer side."""
     longest = max(image.shape[:2])
     if longest <= side:
         return image
@@ -225,7 +226,7 @@ def thumbnail(image: np.ndarray, side: int = 512) -> np.ndarray:
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures of one size [H, W, 3], in rows of so many, on white."""
+    """Pictures of one size [H, W, 3], `columns` in each row, on white."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.float32)
@@ -237,13 +238,13 @@ def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 def keep_colors(image: np.ndarray, content: np.ndarray) -> np.ndarray:
     """The luma (Rec. 601) of `image` with the chroma of `content`, in YCbCr; both [H, W, 3]."""
-    # Chroma is blue and red minus luma, so giving every channel the same change of luma keeps it.
+    # Chroma is blue and red minus luma, so it stays if all channels change by the same amount as luma.
     return np.clip(content + (image @ LUMA - content @ LUMA)[..., None], 0, 255)
 
 
 def is_gray(image: np.ndarray) -> bool:
-    """Whether no pixel has a colour: red, green and blue within one level of each other, as a conversion
-    between colour spaces may leave them."""
+    """Whether no pixel has a colour. Red, green and blue may differ by one level, since a conversion between
+    colour spaces rounds."""
     red, green, blue = np.moveaxis(image, -1, 0)
     return abs(red - green).max() <= 1 and abs(green - blue).max() <= 1 and abs(red - blue).max() <= 1
 
@@ -270,8 +271,8 @@ def check_size(path: str | os.PathLike, height: int, width: int) -> None:
 def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) -> Path:
     """Write an image whole or not at all; the ending decides the format, one of FORMATS.
 
-    Without `overwrite`, it gets another name where a file is there; returns the name that it has. Raises
-    OSError where it cannot be written, ImageError where the format cannot hold it.
+    Without `overwrite`, it gets another name if the name is taken; returns the final name. Raises OSError if
+    it cannot be written, and ImageError if the format cannot hold it.
     """
     ending = Path(path).suffix.lower()
     _, options, _ = FORMATS[ending]
@@ -281,12 +282,12 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
 
 
 def is_video(head: bytes) -> bool:
-    """Whether a file that begins so is a video."""
+    """Whether a file with these first bytes is a video."""
     return any((what, advice) == VIDEO for pattern, what, advice in KINDS if pattern.match(head))
 
 
 def _check_kind(head: bytes) -> None:
-    """Raise ImageError for a file that begins as one of the kinds do that are not read here."""
+    """Raise ImageError for a file with these first bytes if it is of a kind that is not read here."""
     for pattern, what, advice in KINDS:
         if pattern.match(head):
             raise ImageError(f"is {what}; {advice}")
@@ -302,7 +303,7 @@ def _check_kind(head: bytes) -> None:
 
 
 def _unidentified(head: bytes) -> str:
-    """What a file is that Pillow does not know."""
+    """The problem with a file that Pillow cannot identify, from its first bytes."""
     if not head:
         return "is empty"
     for pattern, what in ((rb"II[*+]\0|MM\0[*+]", "TIFF"), (rb"8BPS", "PSD"), (HEIC, "HEIC"), (AVIF, "AVIF")):
@@ -313,7 +314,7 @@ def _unidentified(head: bytes) -> str:
 
 
 def _read(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.ndarray:
-    """The image in a file, for a PNG without texts, and then a profile, that would take too much memory."""
+    """The image in a file. If a PNG's texts or its profile need too much memory, it is read without them."""
     for dropped in (TEXTS, (*TEXTS, PROFILE)):
         try:
             return _decoded(file, sizes, convert)
@@ -347,26 +348,26 @@ def _decoded(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.nd
             raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
         _check_tiff(image)
         factor = _factor(*_upright(image), sizes)
-        if factor > 1:  # which JPEG decodes to at once
+        if factor > 1:  # a JPEG can be decoded at this size directly
             image.draft(None, (image.width // factor, image.height // factor))
         _check_memory(image, sizes)
         image.load()
-        # Broken EXIF is as good as none; in place, what is sound turns the image before it can fail.
+        # Broken EXIF is ignored. In place, the image is rotated before broken parts can raise an error.
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
         return convert(image, sizes)
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:
-    """The height and width that an image which is not yet loaded will have, by its EXIF."""
+    """The height and width of an image after its EXIF orientation is applied, before it is loaded."""
     turned = False
-    with contextlib.suppress(Exception):  # broken EXIF is as good as none
+    with contextlib.suppress(Exception):  # broken EXIF is ignored
         turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
     return image.size if turned else image.size[::-1]
 
 
 def _factor(height: int, width: int, sizes: Callable | None) -> int:
-    """The factor by which an image may be reduced without a loss where it is used, or 1."""
+    """The factor by which an image may be reduced without loss at the sizes in use, or 1."""
     if sizes is None or height * width <= LARGE:
         return 1
     used = sizes(height, width)
@@ -379,10 +380,10 @@ def _factor(height: int, width: int, sizes: Callable | None) -> int:
 
 
 def _check_memory(image: Image.Image, sizes: Callable | None) -> None:
-    """Raise ImageError if a huge image, as it will be decoded, does not fit into the memory at hand."""
+    """Raise ImageError if decoding a huge image needs more than the free memory."""
     pixels = image.width * image.height
     if pixels > SUSPECT:
-        # Pillow has 4 bytes a pixel, and as many for other colours; in full, float32 takes 12, and bytes 3.
+        # Bytes a pixel: Pillow needs 4, and 4 to convert colours; in full size, float32 adds 12, and uint8 3.
         need = pixels * (8 if _factor(*_upright(image), sizes) > 1 else 23)
         if need > free_memory():
             claim = f"{image.width} x {image.height} pixels need {need / 2**30:.1f} GiB"
@@ -390,7 +391,7 @@ def _check_memory(image: Image.Image, sizes: Callable | None) -> None:
 
 
 def _check_tiff(image: Image.Image) -> None:
-    """Raise ImageError or ValueError for a TIFF that Pillow would read as something that it is not."""
+    """Raise ImageError or ValueError for a TIFF that Pillow would read wrongly."""
     if image.format != "TIFF":
         return
     tags = image.tag_v2
@@ -402,9 +403,9 @@ def _check_tiff(image: Image.Image) -> None:
     if 2 in tags.get(ExifTags.Base.SampleFormat, (1,)) and bits <= 16:
         problem = f"holds signed numbers of {bits} bits (mode {image.mode}), and nothing says which is white"
         raise ImageError(f"{problem}; save it with unsigned ones of 8 or 16 bits")
-    if image.info["compression"] == "raw":  # Pillow takes the bytes of a plane of 16 bits for pixels of 8,
+    if image.info["compression"] == "raw":  # Pillow reads the bytes of a 16-bit plane as pixels of 8 bits
         misread = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and bits > 8 and len(image.getbands()) > 1
-    else:  # and swaps the bytes of wide numbers that libtiff has swapped already
+    else:  # Pillow swaps the bytes of wide numbers, which libtiff has swapped already
         misread = tags.prefix == b"MM" and image.mode in ("F", "I")
     if misread:
         raise ImageError("is a TIFF with its bytes in an order that cannot be read; save it as PNG")
@@ -421,7 +422,7 @@ def _to_rgb(image: Image.Image, sizes: Callable | None) -> np.ndarray:
     if colors.mode != "RGB":
         colors = colors.convert("RGB")
     factor = _factor(image.height, image.width, sizes)
-    if factor > 1:  # in 8 bits from here on, as it is large
+    if factor > 1:  # the image is large, so it stays in 8 bits to save memory
         if alpha is not None:
             colors = Image.composite(colors, Image.new("RGB", image.size, "white"), Image.fromarray(alpha))
         return np.asarray(colors.reduce(factor), np.float32)
@@ -440,20 +441,20 @@ def _to_mask(image: Image.Image, sizes: None) -> np.ndarray:
 
 
 def to_mask(image: np.ndarray) -> np.ndarray:
-    """The mask [H, W] that the luma of an image [H, W, 3] is."""
+    """The luma of an image [H, W, 3] as a mask [H, W]."""
     return _without_noise(image @ LUMA)
 
 
 def _without_noise(levels: np.ndarray) -> np.ndarray:
-    """Levels 0..255 as a mask, those next to black and white as these."""
+    """Levels 0..255 as a mask; levels close to black and white become black and white."""
     mask = np.asarray(levels, np.float32) / 255
     return np.where(mask < MASK_NOISE, 0, np.where(mask > 1 - MASK_NOISE, 1, mask)).astype(np.float32)
 
 
 def _alpha(image: Image.Image) -> np.ndarray | None:
-    """The opacity, uint8 [H, W], or None where there is no transparency."""
+    """The opacity, uint8 [H, W], or None if nothing is transparent."""
     transparent = image.info.get("transparency")
-    if image.mode.startswith("I") and transparent is not None:  # Pillow compares in 8 bits, and misses it
+    if image.mode.startswith("I") and transparent is not None:  # Pillow compares only 8 bits
         return np.where(np.asarray(image) == transparent, np.uint8(0), np.uint8(255))
     if image.mode in ("LA", "PA", "RGBA") or transparent is not None:
         return np.asarray(image.convert("RGBA").getchannel("A"))
@@ -472,8 +473,8 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 def _levels(image: Image.Image) -> np.ndarray:
     """Gray of more than 8 bits, or of floating point, as uint8 [H, W].
 
-    White is 1 for floats that are all from 0 to 1. It is 65535 for what is declared as 16 bits, and for what
-    is wider if the largest number is above 255 and not above 65535. Raises ImageError for all else.
+    White is 1 for floats if all are from 0 to 1. It is 65535 for images declared as 16 bits, and for wider
+    ones if the largest number is above 255 and at most 65535. Raises ImageError for all others.
     """
     values, tags = np.asarray(image), getattr(image, "tag_v2", {})
     bits = max(tags.get(ExifTags.Base.BitsPerSample, (16,)))
@@ -490,7 +491,7 @@ def _levels(image: Image.Image) -> np.ndarray:
         )
         raise ImageError(f"{problem}; save it with 8 or 16 bits a colour, or as floats from 0 to 1")
     levels = DEEP_TO_8_BITS[values] if white == 65535 else (values * (255 / white) + 0.5).astype(np.uint8)
-    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, as Pillow overlooks
+    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, which Pillow ignores
     return 255 - levels if inverted else levels
 
 
@@ -501,7 +502,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError):
-        return image  # a broken profile, or one of another colour space, is as good as none
+        return image  # a profile that is broken, or for another colour space, is ignored
 
 
 def _first_line(error: Exception) -> str:

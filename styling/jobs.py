@@ -1,6 +1,6 @@
-"""What a command line asks for: its flags, and the settings, files and saved run that they come to.
+"""From the flags of a command line to the job: its settings, files and saved run.
 
-Each function raises SettingsError, with the name of a flag, for what is wrong with that; nothing here needs
+Each function raises SettingsError, with the name of the flag, for an error in a flag. Nothing here needs
 TensorFlow.
 """
 
@@ -22,11 +22,11 @@ from styling.settings import FIELDS, Running, Settings
 from styling.web import address
 
 PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
-MOVING_MASKS = ("style_masks", "content_mask")  # those that may be clips, beside a film
+MOVING_MASKS = ("style_masks", "content_mask")  # for a film, these masks may be clips
 
 
 class Film(NamedTuple):
-    """What a film is made of, where its frames are kept, and the masks that move, by their names."""
+    """The clip to paint, the store of its painted frames, and the moving masks by their files."""
 
     clip: video.Clip
     store: video.Store
@@ -35,12 +35,13 @@ class Film(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What a command line asks for: its flags, the settings that they and the recipe come to, the network.
+    """What a command line asks for: its flags, the settings from the flags and the recipe, and the network.
 
-    contents, outputs: of each picture; a content may be None. vgg16: weights that take the settings' places
-    if the network is a VGG-16, which shows once it is loaded. instead_of: the network that the recipe is for,
-    if it is not here. given: settings that stay as they are, whatever the network lacks. saved: the run to go
-    on with. film: what is asked for if it is a film; it has no contents, and no outputs but a video.
+    contents, outputs: of each picture; a content may be None. vgg16: weights that replace those in settings
+    if the network is a VGG-16, which is known once it is loaded. instead_of: the network that the recipe is
+    for, if it is not here. given: settings that stay as they are, whatever layers the network lacks. saved:
+    the run to go on with. film: the film to paint, if any; contents are then empty, and outputs have the
+    video, if the film is written to one file.
     """
 
     options: argparse.Namespace
@@ -57,19 +58,19 @@ class Job:
 
     @property
     def is_batch(self) -> bool:
-        """Whether pictures go into a folder, one of each photograph."""
+        """Whether the output is a folder, with one picture for each photograph."""
         return self.film is None and self.outputs != (self.options.output,)
 
     @property
     def left(self) -> list[tuple[Path | None, Path]]:
-        """The contents and outputs that are still to be made: in a batch, those that are there are done."""
+        """The contents and outputs that are not made yet; a batch skips outputs that exist."""
         pairs = zip(self.contents or (None,) * len(self.outputs), self.outputs, strict=True)
         skips = self.is_batch and not self.options.overwrite
         return [(content, output) for content, output in pairs if not (skips and output.exists())]
 
 
 def plan(options: argparse.Namespace) -> Job:
-    """What to do. Raises SettingsError for values out of range or at odds, RecipeError for a bad recipe."""
+    """The job. Raises SettingsError for values out of range or in conflict, RecipeError for a bad recipe."""
     flags = settings_of(options)
     saved, recipe = None, recipes.Recipe()
     if options.resume:
@@ -87,7 +88,7 @@ def plan(options: argparse.Namespace) -> Job:
         check_unchanged(options.resume, saved, before, settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
     if options.save_recipe or options.save_state:
-        # What is left to chance or to the machine is settled now, so that it can be saved.
+        # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
     if options.save_recipe and not str(network.resolve()).isprintable():
@@ -106,14 +107,14 @@ def plan(options: argparse.Namespace) -> Job:
 
 
 def check_images(options: argparse.Namespace, *either: Settings) -> None:
-    """Raise SettingsError where settings do not go with the images that are named."""
+    """Raise SettingsError if the settings do not fit the named images."""
     counts = Counter(flag for flag, _ in named_images(options))
     for settings in either:
         settings.check_images(**{flag: counts[flag] for flag in FLAGS})
 
 
 def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, object]) -> Film | None:
-    """The film that is asked for; None where it is none."""
+    """The film to paint; None if the command line does not ask for a film."""
     if len(options.content) != 1 or not video.asks_for_film(options.content[0], options.output):
         if options.output.suffix.lower() in video.FORMATS.keys() - paths.FORMATS:
             raise SettingsError("content", f"must name one film, since {options.output} is one")
@@ -142,7 +143,7 @@ def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, 
 
 
 def film_outputs(output: Path) -> tuple[Path, ...]:
-    """The file that a film is written to, if it is one file."""
+    """The file that a film is written to, or nothing if it is written as images."""
     if output.suffix.lower() in video.FORMATS and not video.is_numbered(output):
         return (output,)
     paths.check_folder("output", video.pattern(output).parent)
@@ -180,10 +181,10 @@ def check_effect(settings: Settings, flags: dict[str, object], options: argparse
 
 
 def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tuple[Path, str | None]:
-    """The file of the network that is named, or that of the recipe or, where that is not here, another; and
-    the network that it stands for then.
+    """The file of the network: the named one, else the recipe's, else one that is here. Also returns the name
+    of the recipe's network if another one replaces it.
 
-    source: the recipe's file. Raises SettingsError, or RecipeError where no other will do.
+    source: the recipe's file. Raises SettingsError, and RecipeError if the network cannot be replaced.
     """
     wanted = None if named else recipe.values.get("network")
     instead_of = None if wanted is None or networks.is_present(wanted) else wanted
@@ -195,8 +196,8 @@ def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tu
 def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
     """The run that --resume names, and its settings as a recipe.
 
-    Images that the command line does not name, and the file to save the run in, are put into the options.
-    Raises StateError for a file that holds no run, SettingsError for flags that do not go with it.
+    Adds to the options the images that the command line does not name, and the file to save the run in.
+    Raises StateError for a file that holds no run, SettingsError for flags that do not fit it.
     """
     path = options.resume
     paths.check_input("resume", path)
@@ -223,7 +224,7 @@ def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Rec
 
 
 def check_present(path: Path, flag: str, name: Path) -> None:
-    """Raise SettingsError for an image of a saved run that has gone."""
+    """Raise SettingsError if an image of a saved run does not exist any more."""
     if not name.exists():
         raise SettingsError(flag, f"must say where {name} is now, an image of the run in {path}")
 
@@ -231,7 +232,7 @@ def check_present(path: Path, flag: str, name: Path) -> None:
 def check_unchanged(
     path: Path, saved: states.Saved, before: Settings, now: Settings, flags: dict[str, object]
 ) -> None:
-    """Raise SettingsError where flags change a saved run in a way that it could not have begun with."""
+    """Raise SettingsError if flags change the settings of a saved run, other than to more iterations."""
     if now.iterations != before.iterations and len(before.scales) > 1:
         problem = f"must stay {before.iterations}, since the run in {path} has --scales"
         raise SettingsError("iterations", problem)
@@ -299,7 +300,7 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
             raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
         address.bind("live", address.LOOPBACK[0], options.live).close()
     pattern, every = options.checkpoint_output, settings.checkpoint_iterations
-    given = "checkpoint_iterations" in vars(options)  # a recipe's are for comparing, and need no files
+    given = "checkpoint_iterations" in vars(options)  # a recipe's only select the best image, without files
     if (pattern and not every) or (given and not pattern):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
@@ -323,6 +324,6 @@ def progress_flags(job: Job) -> Sequence[str]:
 
 
 def beside(output: Path, flag: str) -> Path:
-    """Where what a --progress flag asks for goes: beside the output, and named for it."""
+    """The file that a --progress flag asks for: beside the output, with a name made from the output's."""
     names = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
     return output.with_name(f"{output.stem}-progress{names[flag]}")

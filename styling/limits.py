@@ -1,4 +1,4 @@
-"""What memory this process may have: of the machine's, of its control groups' and by its own limits."""
+"""The memory that this process may use, by the machine, the control groups and the process's own limits."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,28 +9,28 @@ import psutil
 from styling.errors import MemoryLimitError
 
 PROC = Path("/proc/self")
-# By the version of control groups, the files of a limit and of what counts against it, and what begins the
-# names in memory.stat. Above memory.high a process is not killed but hardly runs.
+# For each version of control groups: the files of a limit and of the memory in use, and the prefix of the
+# names in memory.stat. Above memory.high a process is not killed but becomes very slow.
 GROUP_FILES = (
     ("memory.max", "memory.current", ""),
     ("memory.high", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
 MIB = 2**20
-# What TensorFlow takes until it is ready to compute, and 100 MiB for a network, by the limit that it counts
-# against: address space and data, as in ulimit -v and -d, and memory itself. Measured with TensorFlow 2.21;
-# each processor adds the stacks of two threads to the former.
+# The memory that TensorFlow takes to start, and 100 MiB for a network, by the limit that it counts against:
+# address space and data (ulimit -v and -d), and memory itself. Measured with TensorFlow 2.21; each processor
+# adds the stacks of two threads to address space and data.
 TENSORFLOW_MIB = {"v": 1550, "d": 380, "": 320}
 STACKS_MIB = 16
 
 
 def total_memory() -> int:
-    """Bytes that this machine has, or that this process may have where that is less."""
+    """The machine's memory in bytes, or the process's limit if that is less."""
     return min([psutil.virtual_memory().total, *(limit for limit, _ in _limits())])
 
 
 def free_memory() -> int:
-    """Bytes that this process can still have: what is free here, or in its limits where that is less."""
+    """Bytes that this process can still use: the machine's free memory, or what its limits leave if less."""
     free = [limit - used for limit, used in _limits()]
     return max(min([psutil.virtual_memory().available, *free]), 0)
 
@@ -38,7 +38,7 @@ def free_memory() -> int:
 def check_tensorflow() -> None:
     """Raise MemoryLimitError if there is no room to load TensorFlow.
 
-    Loading it would end in any of several errors, or in none that can be caught.
+    Otherwise loading it would fail with various errors, or crash without one.
     """
     left = {letter: limit - used for letter, (limit, used) in _own().items()} | {"": free_memory()}
     for letter, free in left.items():
@@ -59,14 +59,13 @@ def _limits() -> Iterator[tuple[int, int]]:
             with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or no limit ("max")
                 limit, used = (int((group / name).read_text()) for name in (limit_file, used_file))
                 kinds = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-                # What was read from files lately counts as used, but makes room when it is wanted.
+                # The cache of files counts as used memory, but is freed when memory is needed.
                 cached = sum(int(kinds[f"{prefix}{state}_file"]) for state in ("active", "inactive"))
                 yield limit, used - cached
 
 
 def _own() -> dict[str, tuple[int, int]]:
-    """The limits that this process has from its shell, by their letters in ulimit, and what counts against
-    each."""
+    """The process's limits from its shell, by their letters in ulimit, and the memory in use for each."""
     try:
         import resource
     except ImportError:  # Windows
@@ -79,7 +78,7 @@ def _own() -> dict[str, tuple[int, int]]:
 
 
 def _groups() -> Iterator[Path]:
-    """The folders of the control groups that limit this process's memory: its own, and those around it."""
+    """The folders of the control groups that limit this process's memory: its own and its parents."""
     paths = {}
     with contextlib.suppress(OSError):  # only Linux has them
         for line in (PROC / "cgroup").read_text().splitlines():

@@ -1,8 +1,8 @@
 """The loss terms: pure functions of feature maps and images.
 
 Feature maps are float32 [1, h, w, C], images [1, H, W, 3]; every loss is a scalar. The normalisations are
-those of Athalye's neural-style (2015): means, so that a weight means the same at every size. The sums and
-divisors of other sources, and losses that are relative to their targets, are had by factors.
+those of Athalye's neural-style (2015): means, so that a weight means the same at every size. Factors give the
+sums and divisors of other sources, and losses that are relative to their targets.
 """
 
 import math
@@ -16,8 +16,8 @@ RANGE = 255  # of a pixel's values
 
 
 class Part(NamedTuple):
-    """What counts of a map that is seen through a window: the window's rows top..bottom and columns
-    left..right, scalars. height, width: of the whole map. row, column: where the window starts in that."""
+    """The part of a window that counts: its rows top..bottom and columns left..right, scalars. height, width:
+    of the whole map. row, column: where the window starts in the map."""
 
     top: tf.Tensor
     bottom: tf.Tensor
@@ -29,15 +29,15 @@ class Part(NamedTuple):
     column: tf.Tensor
 
     def window(self, x: tf.Tensor, height: int, width: int) -> tf.Tensor:
-        """The window, of this size, of a whole map [1, H, W, C]."""
+        """Cut the window, of this size, out of a whole map [1, H, W, C]."""
         return tf.slice(x, [0, self.row, self.column, 0], [1, height, width, x.shape[-1]])
 
     def core(self, x: tf.Tensor) -> tf.Tensor:
-        """The positions that count of a window [1, h, w, C]."""
+        """The positions of a window [1, h, w, C] that count."""
         return x[:, self.top : self.bottom, self.left : self.right]
 
     def masked(self, x: tf.Tensor) -> tf.Tensor:
-        """A window [1, h, w, C] with zeros where it does not count."""
+        """A window [1, h, w, C] with zeros at the positions that do not count."""
         rows, columns = tf.range(x.shape[1]), tf.range(x.shape[2])
         down = (rows >= self.top) & (rows < self.bottom)
         sideways = (columns >= self.left) & (columns < self.right)
@@ -58,9 +58,9 @@ def content(
 
 
 def relative_factor(mean_square: float) -> float:
-    """What turns a mean squared difference into one that is relative to its target, of this mean square.
+    """The factor that makes a mean squared difference relative to its target, which has this mean square.
 
-    A target that is 0 everywhere leaves nothing to be relative to: 1, for the mean as it is.
+    For a target that is 0 everywhere the factor is 1, which keeps the plain mean.
     """
     return 1 / mean_square if mean_square else 1.0
 
@@ -72,7 +72,7 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
     @tf.custom_gradient
     def symmetric(features: tf.Tensor) -> tuple[tf.Tensor, Callable]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            # F stands in the product twice, so that one product with a symmetric matrix does for both.
+            # F is in the product twice, so one product with a symmetric matrix gives both gradients.
             both = (upstream + tf.transpose(upstream)) / size
             return tf.nn.conv2d(features, both[None, None], strides=1, padding="SAME")
 
@@ -86,8 +86,8 @@ def guided(
 ) -> Any:
     """A statistic of the feature map times a guide, [1, h, w, 1] of the whole map (Gatys et al. 2017, eq. 2).
 
-    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of both, which make it the mean over
-    the region that the guide is of.
+    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of the statistic and the guide;
+    divided by them, the statistic is the mean over the guide's region.
     """
     if part is None:
         found = statistic(guide * features)
@@ -99,7 +99,7 @@ def guided(
 
 
 def guide_sizes(statistic: Callable[..., Any], guide: tf.Tensor) -> Any:
-    """What the statistic counts of a guide, as a share of all, without shifts that leave none of it."""
+    """The share of all positions that the statistic counts within a guide, without shifts that count none."""
     sizes = tf.nest.map_structure(tf.squeeze, statistic(guide))
     if isinstance(sizes, dict):
         positions = math.prod(guide.shape)
@@ -113,11 +113,11 @@ def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.
 
 
 def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> float:
-    """What style() is to be multiplied by for Gram matrices of another divisor, or for a sum.
+    """The factor for style() that gives Gram matrices of another divisor, or a sum.
 
-    shape: the picture's feature map's (h, w, C). divisor: "size" for h * w * C, "positions" for h * w, "none"
-    for 1. reduction: "mean" or "sum" of the squared difference; "relative" to the target, in which the
-    divisor cancels, for 1.
+    shape: (h, w, C) of the picture's feature map. divisor: "size" is h * w * C, "positions" is h * w, "none"
+    is 1. reduction: "mean" or "sum" of the squared difference, or "relative" to the target, for which the
+    divisor cancels and the factor is 1.
     """
     if reduction == "relative":
         return 1.0
@@ -131,9 +131,9 @@ def shifted_grams(
 ) -> dict[tuple[int, int], tf.Tensor]:
     """A feature map's correlations with itself moved sideways and down (Berger & Memisevic 2016, eq. 5).
 
-    Each [C, C], F[:, d:]^T F[:, :-d] / (number of positions * C), by axis and shift d; those for which the
-    map is too small are left out. Of a part, pairs count whose first position does, so that a window must
-    reach as far beyond it as the largest shift.
+    Each [C, C], F[:, d:]^T F[:, :-d] / (number of positions * C), by axis and shift d; shifts as large as the
+    map are left out. In a part, a pair counts if its first position counts, so a window must reach beyond the
+    part by the largest shift.
     """
     channels = features.shape[-1]
     height, width = features.shape[1:3] if part is None else (part.height, part.width)
@@ -167,12 +167,12 @@ def shift(
 
 
 def sorted_values(features: tf.Tensor) -> tf.Tensor:
-    """Every channel's values in ascending order, [C, h * w]: its histogram with nothing left out."""
+    """Every channel's values in ascending order, [C, h * w]: the same information as its histogram."""
     return tf.sort(tf.transpose(tf.reshape(features, [-1, features.shape[-1]])))
 
 
 def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
-    """Sorted values [C, n] -> [C, count]: as many places, evenly from smallest to largest, interpolated."""
+    """Sorted values [C, n] -> [C, count]: quantiles at even distances, by linear interpolation."""
     last = values.shape[1] - 1
     if count == last + 1:
         return values
@@ -184,17 +184,18 @@ def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def histogram(values: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
-    """Mean squared difference of a feature map and the map matched to a style's histogram, which is constant
-    (Risser, Wilmot, Barnes 2017), times a factor. Both are given as sorted_values(), [C, h * w], since exact
-    matching pairs the k-th smallest value with the k-th smallest."""
+    """Mean squared difference of a feature map and the same map matched to a style's histogram (Risser,
+    Wilmot, Barnes 2017), times a factor. The matched map is constant in the gradient. Both are
+    sorted_values(), [C, h * w], since exact matching pairs the k-th smallest value with the k-th smallest."""
     return factor * tf.reduce_mean(tf.math.squared_difference(values, target))
 
 
 def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
-    """Mean (or sum) of squared differences of vertical neighbours plus that of horizontal ones.
+    """Mean (or sum) of squared differences of vertical neighbours, plus the same of horizontal neighbours.
 
-    reduction: "mean", "sum", or "relative" for the mean over 255^2. A direction in which the image has no
-    neighbours adds nothing. Of a part, pairs count whose first pixel does. (Mahendran & Vedaldi 2015.)
+    reduction: "mean", "sum", or "relative" for the mean divided by 255^2. An image that is one pixel high or
+    wide has no neighbours in that direction. In a part, a pair counts if its first pixel counts. (Mahendran &
+    Vedaldi 2015.)
     """
     channels = x.shape[-1]
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
@@ -209,10 +210,10 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
 
 
 def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
-    """Mean (or sum) of squared differences to the frame before, warped, where that can be trusted.
+    """Mean (or sum) of squared differences to the warped frame before, weighted by its trust.
 
-    warped: [1, H, W, 4], the frame like x and, last, how much each pixel counts, 0..1. reduction: as
-    total_variation() has it; means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
+    warped: [1, H, W, 4], the frame like x, then the trust in each pixel, 0..1. reduction: as for
+    total_variation(); means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
     """
     size = _size(x, part)
     squares = warped[..., 3:] * tf.math.squared_difference(x, warped[..., :3])
@@ -221,9 +222,9 @@ def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Par
 
 
 def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
-    """Each value's next one along an axis less itself, [1, H, W - 1, C] sideways."""
+    """The differences between each value and the next along an axis, [1, H, W - 1, C] sideways."""
     _, height, width, channels = x.shape
-    # Neighbours are as far apart in long rows, where slicing and its gradient take a tenth of the time.
+    # In flattened rows, neighbours have a fixed distance; slicing and its gradient take a tenth of the time.
     rows, apart = (height, channels) if axis == SIDEWAYS else (1, width * channels)
 
     @tf.custom_gradient
@@ -245,7 +246,7 @@ def _size(features: tf.Tensor, part: Part | None) -> int:
 
 
 def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The parts of a feature map that lie on each other once it is moved along an axis."""
+    """The two parts of a feature map that overlap when it is moved along an axis."""
     if axis == SIDEWAYS:
         return features[:, :, shift:], features[:, :, :-shift]
     return features[:, shift:], features[:, :-shift]
@@ -254,11 +255,11 @@ def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.
 def _moved_sum(
     features: tf.Tensor, axis: int, upstream: dict[tuple[int, int], tf.Tensor], part: Part | None
 ) -> tf.Tensor:
-    """What the gradients of an axis' shifted Gram matrices come to for the feature map.
+    """The gradient for the feature map, from the gradients of an axis' shifted Gram matrices.
 
     Position p's gradient is the sum over shifts d of F[p - d] dG_d^T + F[p + d] dG_d. One convolution with
-    2 D + 1 taps does that several times as fast as slicing and padding for each shift. Of a part, the first
-    term is there where p - d counts, the second where p does.
+    2 D + 1 taps is several times as fast as slicing and padding for each shift. In a part, the first term
+    counts where p - d counts, the second where p counts.
     """
     channels = features.shape[-1]
     shifts = {shift: gradient for (key_axis, shift), gradient in upstream.items() if key_axis == axis}

@@ -1,8 +1,8 @@
-"""Where each style paints a picture, and which part of its painting it is taken from.
+"""Masks: where each style paints a picture, and which part of its painting a style is taken from.
 
-A mask is float32 [H, W], from 0 for not to 1 for fully, of any size: it is resized with its image. For a
-layer it becomes a guide, [1, h, w, 1]: each pooling averages it, and the guide is its root. A Gram matrix has
-the guided map twice, so that each position then weighs as in the mask (Gatys et al. 2017, "Controlling
+A mask is float32 [H, W], from 0 (no) to 1 (fully), of any size: it is resized with its image. For a layer it
+becomes a guide, [1, h, w, 1]: each pooling averages the mask, and the guide is its square root. A Gram matrix
+contains the guided map twice, so each position has the weight of the mask (Gatys et al. 2017, "Controlling
 Perceptual Factors in Neural Style Transfer", section 4).
 """
 
@@ -28,8 +28,8 @@ Guides = dict[str, tf.Tensor]
 
 @dataclass(frozen=True)
 class Region:
-    """What some styles paint together. mask: [H, W], or None for the whole picture. shares: of the loss, by
-    the styles' indices."""
+    """A region that some styles paint together. mask: [H, W], or None for the whole picture. shares: of the
+    loss, by the styles' indices."""
 
     mask: np.ndarray | None
     shares: dict[int, float]
@@ -37,11 +37,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture of one size is shared out.
+    """Which style paints where, for a picture of one size.
 
     regions: of the styles. guides: the part of each painting that counts, [h, w], or None for all.
-    painted: [H, W], 0 where the picture stays the photograph; None for 1 everywhere. content: [H, W], what
-    the weight of the content is multiplied by, or None.
+    painted: [H, W], 0 where the picture stays the photograph; None for 1 everywhere. content: [H, W], a
+    factor for the weight of the content, or None.
     """
 
     regions: tuple[Region, ...]
@@ -51,9 +51,9 @@ class Layout:
 
 
 def checked(images: Images) -> Images:
-    """The images with a mask and a guide for each style, None for what is white all over, or none at all.
+    """The images with one mask and one guide for each style; None replaces a white one, () if all are None.
 
-    Raises ImageError for an array that is no mask, or has nothing in it.
+    Raises ImageError for an array that is no mask or is black all over.
     """
     count = len(images.styles)
     masks, guides = (
@@ -80,22 +80,22 @@ def _checked(mask: np.ndarray | None) -> np.ndarray | None:
 
 
 def resize(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize linearly, by averages where it shrinks."""
+    """Resize by linear interpolation; a smaller mask is an average."""
     resized = Image.fromarray(mask).resize((width, height), Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized), 0, 1)
 
 
 def fitted(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
-    """The mask at the size of an image; None for none."""
+    """The mask at the size of an image; None if there is no mask."""
     return None if mask is None else resize(mask, *image.shape[:2])
 
 
 def layout(images: Images, settings: Settings, scale: "Scale") -> Layout:
-    """How the picture is shared out at a scale; images as checked() gives them.
+    """Which style paints where at a scale; images as checked() gives them.
 
-    Where masks lie on each other, their styles blend by their weights there. A region's share of the loss is
-    its share of the picture, so that each position of it is painted as strongly as without masks. Raises
-    ImageError where nothing is left of a mask.
+    Where masks overlap, their styles blend by their weights. A region's share of the loss is its share of the
+    picture, so that each position is painted as strongly as without masks. Raises ImageError if resizing, or
+    the content mask, leaves nothing of a mask.
     """
     shares = settings.style_shares(len(images.styles))
     guides = images.style_guides or (None,) * len(shares)
@@ -137,9 +137,9 @@ def layout(images: Images, settings: Settings, scale: "Scale") -> Layout:
 def guides(
     mask: np.ndarray | None, network: Network, layers: Collection[str], erosion: bool
 ) -> Guides | None:
-    """A mask's guides for the layers in which it covers a position or more; None for no mask.
+    """A mask's guides for the layers in which it covers at least one position; None if there is no mask.
 
-    erosion: whether a position counts only as far as all that it sees lies in the mask.
+    erosion: whether a position has the least value of the mask in its receptive field, not the average.
     """
     if mask is None:
         return None
@@ -155,7 +155,7 @@ def guides(
 
 
 def _least(x: tf.Tensor, side: int, stride: int) -> tf.Tensor:
-    """The least value of each window; what lies beyond the border does not count."""
+    """The minimum of each window; positions beyond the border are ignored."""
     return -tf.nn.max_pool2d(-x, side, stride, "SAME")
 
 
@@ -170,9 +170,9 @@ def means(mask: np.ndarray, network: Network, layers: Collection[str]) -> Guides
 
 
 def remarks(run: "Run") -> tuple[str, ...]:
-    """A line for each mask and guide that is too small for some of the layers, which do not count there.
+    """A line for each mask and guide that is too small for some layers, which then ignore its region.
 
-    Raises ImageError for one that is too small for all of them.
+    Raises ImageError if a mask or guide is too small for all layers.
     """
     layers = {*run.settings.layer_weights("style"), *run.settings.layer_weights("shift")}
     lacking: dict[str, set[str]] = {}
@@ -200,7 +200,7 @@ def _named(of: Layout) -> Iterator[tuple[str, np.ndarray | None]]:
 
 
 def feathered(painted: np.ndarray, share: float) -> np.ndarray:
-    """What is painted, [H, W], fading towards what is not within a share of the longer side."""
+    """The painted mask, [H, W], fading out towards its edge over a `share` of the longer side."""
     width = share * max(painted.shape)
     if width < 1:
         return painted

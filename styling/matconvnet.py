@@ -2,10 +2,10 @@
 
     python -P styling/matconvnet.py FILE.mat BYTES
 
-vgg.py runs it as a process of its own, since scipy's reader crashes over some damaged files, and believes the
-sizes that they claim: BYTES is the memory that it may take. Arrays are as in the file: `layers`, the names up
-to the fully connected ones, `averageImage`, and NAME/FIELD of each layer, with `kernel` and `bias` for a
-convolution's weights. What is wrong goes to stderr in a line, with exit status 1.
+vgg.py runs it as a separate process, since scipy's reader crashes on some damaged files, and allocates any
+size that they claim; BYTES limits its memory. Arrays are as in the file: `layers` has the names up to the
+fully connected ones, then `averageImage`, and NAME/FIELD for each layer, with `kernel` and `bias` for a
+convolution's weights. An error is one line on stderr, with exit status 1.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.io
 
-# What a layer of each type may say of how it computes.
+# The fields of each type of layer that change what it computes.
 FIELDS = {"conv": ("stride", "pad", "dilate"), "relu": ("leak",), "pool": ("pool", "stride", "pad")}
-# A VGG's names. The letter is of convolutions in a row, as conv1_2a and conv1_2b, with no ReLU between them.
+# A VGG's names. A letter marks convolutions without a ReLU between them, such as conv1_2a and conv1_2b.
 NAMES = re.compile(r"(conv)\d+_\d+[a-z]?|(relu)\d+_\d+|(pool)\d+")
-PASSED_OVER = "dropout", "softmax"  # they do nothing to features
+PASSED_OVER = "dropout", "softmax"  # they do not change features
 
 
 def main() -> None:
@@ -36,19 +36,19 @@ def main() -> None:
 
 
 def limit_memory(more: int) -> None:
-    """Let this process have no more than so many bytes beside those that it has, where that is possible."""
-    with contextlib.suppress(ImportError, OSError):  # only Linux tells what is used, and limits it
+    """Limit this process to so many more bytes than it uses now, on systems that can."""
+    with contextlib.suppress(ImportError, OSError):  # only Linux shows the memory in use, and limits it
         import resource
 
         with open("/proc/self/statm") as file:
             most = more + int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
         old = resource.getrlimit(resource.RLIMIT_AS)
-        most = min([most, *(limit for limit in old if limit != resource.RLIM_INFINITY)])  # none is raised
+        most = min([most, *(limit for limit in old if limit != resource.RLIM_INFINITY)])  # no limit is raised
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def load(path: str) -> dict[str, np.ndarray]:
-    """The file's variables; ends the program where it is no .mat file that scipy reads."""
+    """The file's variables; ends the program if scipy cannot read the file."""
     try:
         return scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta", "net"])
     except MemoryError:
@@ -58,9 +58,9 @@ def load(path: str) -> dict[str, np.ndarray]:
 
 
 def network(contents: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
-    """The network's arrays by name; ends the program where there is none."""
+    """The network's arrays by name; ends the program if the file has no network."""
     try:
-        if "layers" not in contents and "net" in contents:  # VGG-Face's file has all in a struct
+        if "layers" not in contents and "net" in contents:  # VGG-Face's file has everything in a struct
             contents = struct(contents["net"])
         if "block" in (contents["layers"].dtype.names or ()):
             sys.exit("is a DagNN; a SimpleNN is wanted, as MatConvNet's VGG-19 and VGG-16 are")
@@ -73,7 +73,7 @@ def network(contents: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]
             name, kind = text(layer, "name"), text(layer, "type")
             names.append(name)
             if kind == "conv":
-                # MatConvNet had its weights in two fields before it had them in one.
+                # Older versions of MatConvNet have the weights in two fields instead of one.
                 parts = layer["weights"].flat if "weights" in layer else (layer["filters"], layer["biases"])
                 kernel, bias = parts
                 yield f"{name}/kernel", plain(kernel)
@@ -87,12 +87,12 @@ def network(contents: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]
 
 
 def vgg_layers(layers: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """The layers before the fully connected ones; ends the program where others are among them."""
+    """The layers before the fully connected ones; ends the program if one of them is not a VGG's."""
     layers = [layer for layer in layers if text(layer, "type") not in PASSED_OVER]
     understood = [is_vgg(layer) for layer in layers]
     end = understood.index(False) if False in understood else len(layers)
-    # The fully connected layers come after a pooling. If the last layer before them is a convolution, or if a
-    # VGG goes on after them, they are a part of the network.
+    # Fully connected layers come after a pooling. Layers that come after a convolution, or that VGG layers
+    # follow, are a part of the network that is not understood.
     if end < len(layers) and (any(understood[end:]) or not end or text(layers[end - 1], "type") == "conv"):
         place = f"after {text(layers[end - 1], 'name')}" if end else "its first"
         layer = f"{text(layers[end], 'name')} (of type {text(layers[end], 'type')}), {place}"
@@ -107,7 +107,7 @@ def is_vgg(layer: dict[str, np.ndarray]) -> bool:
 
 
 def text(layer: dict[str, np.ndarray], field: str) -> str:
-    """A field's text, empty where there is none."""
+    """A field's text; empty if there is none."""
     return str(layer[field].item()) if field in layer and layer[field].size == 1 else ""
 
 

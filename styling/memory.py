@@ -1,4 +1,4 @@
-"""Whether a run fits into memory: estimated before it starts, explained where memory runs out after all."""
+"""Whether a run fits into memory: an estimate before it starts, and an explanation if memory runs out."""
 
 import bisect
 import contextlib
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from vgg import Layer
 
 GIB = 2**30
-# Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels, where it varies by a quarter: a
-# step holds at its peak 1.6 times the outputs of all convolutions, 240 bytes a pixel, and a fixed amount.
+# The peak memory of a step: 1.6 times the outputs of all convolutions, 240 bytes a pixel, and a fixed amount.
+# Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels; measurements vary by a quarter.
 ACTIVATIONS_HELD, BYTES_PER_PIXEL, START_BYTES = 1.6, 240, 80 * 2**20
 # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
 GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
-# Statistics of a style need no gradient, and each layer's output only until the next is made.
+# A style's statistics need no gradient, so each layer's output is freed once the next one is made.
 STYLE_PART = 0.6
-# Beside what tiles need: of a picture itself, of the optimiser and of images on their way; of a style.
+# In addition to the tiles: for the picture, its optimiser state and temporary images; for a style.
 PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
-# Of masks: a step holds each layer's map once more for each region, multiplied by the guide. The run holds
-# the guides and the masks that they are made of.
+# For masks: a step holds one more copy of each layer's map for each region, multiplied by the guide. The run
+# holds the guides, and the masks from which they are made.
 GUIDED_BYTES, GUIDE_BYTES = 4, 2 * 4
 NO_GUIDES: Mapping[str, int] = MappingProxyType({})
 TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
@@ -43,7 +43,7 @@ def share_one_heap() -> None:
     A step then needs a fifth less memory at the same speed: less of what it frees stays unused in the heaps
     of other threads. Without glibc nothing changes.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # no C library like that
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in GLIBC_OPTIONS.items():
             mallopt(option, value)
@@ -56,8 +56,8 @@ def choose_tile(
     optimizer: str = "adam",
     guided: Mapping[str, int] = NO_GUIDES,
 ) -> int:
-    """512 where images of these sizes, (height, width), would need more than half of this machine's memory
-    if they were evaluated whole, else 0. What is free at the moment does not count."""
+    """The tile to use: 512 if images of these sizes, (height, width), evaluated whole, need more than half of
+    the machine's memory, else 0. Free memory is not considered, so that the choice is always the same."""
     needs = [needed(layers, size, 0, optimizer, guided), *(needed(layers, style) for style in style_sizes)]
     return TILE if max(needs) > total_memory() / 2 else 0
 
@@ -73,8 +73,8 @@ def check_memory(
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
-    layers: those that are built. tile: as in Settings. by_tiles: whether the terms can be had by tiles.
-    guided: as needed() has it, for the picture. The message says which width would fit, and which tiles.
+    layers: those that are built. tile: as in Settings. by_tiles: whether tiles can evaluate all terms.
+    guided: as for needed(), for the picture. The message says which width and which tiles would fit.
     """
     free = free_memory()
     images = [("a result", size, "use --width {width} or less", (optimizer, guided))]
@@ -105,10 +105,9 @@ def needed(
     optimizer: str | None = None,
     guided: Mapping[str, int] = NO_GUIDES,
 ) -> float:
-    """Bytes that an image of this size, (height, width), needs: a picture by this optimiser, or a style.
+    """Bytes that an image of this size, (height, width), needs: a picture with this optimiser, or a style.
 
-    guided: how many times a step multiplies a layer's map by a guide, by layer: once for each region and
-    each term.
+    guided: by layer, how often a step multiplies its map by a guide: once for each region and each term.
     """
     at_once = math.prod(tiling(layers, size, tile).window)
     kept = RECORDS[optimizer].bytes_per_pixel if optimizer else 0
@@ -132,7 +131,7 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
 
 
 def guided_values(layers: "Sequence[Layer]", guided: Mapping[str, int]) -> tuple[float, float]:
-    """How many values guided maps have for each pixel of the image, and how many their guides."""
+    """The number of values in guided maps, and in their guides, for each pixel of the image."""
     maps, guides, share, channels = 0.0, 0.0, 1.0, 0
     for layer in layers:
         if layer.kind == "conv":
@@ -146,7 +145,7 @@ def guided_values(layers: "Sequence[Layer]", guided: Mapping[str, int]) -> tuple
 
 @contextlib.contextmanager
 def device_errors(height: int, width: int) -> Iterator[None]:
-    """Turn what TensorFlow raises into one line: a MemoryLimitError with advice, else a StyleError."""
+    """Turn TensorFlow's errors into one line: a MemoryLimitError with advice, or else a StyleError."""
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError):
@@ -159,12 +158,12 @@ def device_errors(height: int, width: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def gradients_forgotten() -> Iterator[None]:
-    """Have TensorFlow forget the gradients that a run made, where a process makes many runs.
+    """Make TensorFlow forget the gradients of a run, so that a process can make many runs.
 
-    For each tf.custom_gradient in a tf.function it keeps one, with the whole function, as long as the process
-    lives: 2.5 MiB a run.
+    TensorFlow keeps one for each tf.custom_gradient in a tf.function, with the whole function, until the
+    process ends: 2.5 MiB a run.
     """
-    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public way
+    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public interface
     before = set(registry)
     try:
         yield

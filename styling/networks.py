@@ -1,4 +1,4 @@
-"""Networks by name: where the published ones and the small one are found, and how to get the former."""
+"""Networks by name: find the published ones and the small one, and download the published VGG-19."""
 
 import importlib.resources
 import logging
@@ -19,11 +19,11 @@ TRIES, SECONDS_OF_SILENCE = 4, 30
 
 
 def find(network: str | None = None) -> Path:
-    """The file of a network: a path, or a name, of "vgg19" and "vgg16" (the published files) and "small".
+    """The file of a network, from a path or a name: "vgg19", "vgg16" (the published files) or "small".
 
-    Published files are looked for in the working directory, in data/ and in the user's cache folder. None for
-    the first of vgg19, vgg16 and small, which ships, that is there. Raises SettingsError for a name of a
-    file that is not there.
+    Published files are searched in the working directory, in data/ and in the user's cache folder. None takes
+    the first of vgg19, vgg16 and small that exists; small always does, as it ships. Raises SettingsError if
+    the named file does not exist.
     """
     if network is None:
         return next(path for path in map(_present, FILES) if path)
@@ -45,7 +45,7 @@ def is_present(network: str) -> bool:
 
 
 def name(path: Path) -> str:
-    """What find() finds this file by, from wherever it is run: its name or its whole path."""
+    """The name or the full path by which find() finds this file from any working directory."""
     names = [name for name in FILES if path.is_absolute() and _present(name) == path]
     return names[0] if names else str(path.resolve())
 
@@ -56,7 +56,7 @@ def is_small(path: Path) -> bool:
 
 
 def describe(path: Path, instead_of: str | None = None, lacking: Sequence[str] = ()) -> str:
-    """A line on which network paints, instead of which, without which layers, and on how to have a better."""
+    """A line: which network paints, which one it replaces, which layers it lacks, and how to get a better."""
     line = f"painting with {path.name if is_small(path) else path}"
     if instead_of:
         line = f"the recipe is for {instead_of}, which is not here: {line}"
@@ -70,14 +70,14 @@ def describe(path: Path, instead_of: str | None = None, lacking: Sequence[str] =
 def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -> Path:
     """Fetch the published network (550 MB) into a folder, the user's cache folder by default.
 
-    A broken connection is tried again; the file is in place only once it is whole and its SHA-256 is right.
-    Raises DownloadError if that fails, or there is no folder that can be written.
+    A broken connection is tried again. The file gets its name only when it is complete and its SHA-256 is
+    right. Raises DownloadError if that fails, or if the folder cannot be written.
     """
     folder = folder or cache_folder()
     by_hand = f"fetch {url} by hand into the working directory"
     if folder is None:
         raise DownloadError(f"there is no home folder to keep the network in; set HOME, or {by_hand}")
-    import pooch  # only here, since it takes longer to import than a usage error may take to answer
+    import pooch  # imported only here, since it is slow, and usage errors should appear at once
     import requests
 
     pooch.get_logger().setLevel(logging.ERROR)
@@ -94,16 +94,16 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
         problem = f"{url} could not be fetched ({reason})"
         raise DownloadError(f"{problem}; try again, or fetch it by hand into {folder}") from None
     except OSError as error:
-        reason = error.strerror or "Permission denied"  # pooch's own text says more than one line holds
+        reason = error.strerror or "Permission denied"  # pooch's own text is longer than one line
         raise DownloadError(f"{folder} cannot be written ({reason}); mend that, or {by_hand}") from None
-    except ValueError:  # pooch's word for a wrong hash
+    except ValueError:  # pooch raises it for a wrong hash
         raise DownloadError(
             f"{url} gave a file that is not the published one (its SHA-256 differs)"
         ) from None
 
 
 def data_folder() -> Path:
-    """The folder of what ships with the program: of this checkout, or of the installed package."""
+    """The folder of the files that ship with the program: in this checkout, or in the installed package."""
     checkout = Path(__file__).resolve().parent.parent / "data"
     if (checkout / SMALL).is_file():
         return checkout
@@ -115,4 +115,4 @@ def _present(network: str) -> Path | None:
         return data_folder() / SMALL
     folders = filter(None, (Path(), data_folder(), cache_folder()))
     paths = (folder / FILES[network] for folder in folders)
-    return next((path for path in paths if os.path.isfile(path)), None)  # False where one may not look
+    return next((path for path in paths if os.path.isfile(path)), None)  # False without permission

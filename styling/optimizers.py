@@ -1,15 +1,15 @@
-"""Optimisers: each takes the loss to be made small and a start, and yields iterates.
+"""Optimisers: each takes the loss to minimise and a start, and yields iterates.
 
     for step in adam(evaluate, x, learning_rate=10):
         ...
 
 A new one is a function with its record, and its name among the choices of settings.Settings.optimizer.
 
-An iteration of any of them ends in a Step, the first of which is the start itself; they go on for as long as
-they are asked, and end by themselves only where no lower loss can be found. `evaluate` maps x to its named
-losses, "total" among them, and the gradient of the total. `bounds`, if given, are what no value of x may be
-below and above, each a tensor that broadcasts with x. Called with a Step's x and `memory`, an optimiser
-takes the very steps that it took after that one.
+Every iteration yields a Step; the first Step is the start itself. An optimiser continues as long as it is
+asked, and ends by itself only if it finds no lower loss. `evaluate` maps x to its named losses, including
+"total", and the gradient of the total. `bounds`, if given, are the least and the largest allowed values of x,
+two tensors that broadcast with x. An optimiser that is called with the x and the `memory` of an earlier Step
+repeats exactly the steps that followed it.
 """
 
 import inspect
@@ -36,7 +36,7 @@ CALL = 100
 NO_END = 2**31 - 1
 FIRST_STEP, ARMIJO, CURVATURE, MOST_TRIALS = 30.0, 1e-4, 1e-10, 20
 SMOOTHNESS = 0.4
-ROUNDING = {"float32": 0.0, "bfloat16": 5e-5}  # what a total may rise by, relative to it
+ROUNDING = {"float32": 0.0, "bfloat16": 5e-5}  # how much a total may rise, relative to itself
 
 
 Memory = tuple[tf.Tensor, ...]
@@ -44,10 +44,10 @@ Memory = tuple[tf.Tensor, ...]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What is known of an optimiser.
+    """The properties of an optimiser.
 
-    memory: what its state has besides x: images as large as x, and scalars. bytes_per_pixel: what it holds at
-    its peak, for 3 values a pixel. settings: the parameters of the function that are settings, by name.
+    memory: the parts of its state besides x: images as large as x, and scalars. bytes_per_pixel: its memory
+    at the peak, for 3 values a pixel. settings: names of the function's parameters that are settings.
     """
 
     function: Callable[..., Iterator["Step"]]
@@ -60,7 +60,7 @@ RECORDS: dict[str, Optimizer] = {}
 
 
 def record(memory: tuple[str, ...] = (), bytes_per_pixel: int = 0) -> Callable:
-    """Enter an optimiser into the records, by its name as a setting."""
+    """Add an optimiser to the records, under its name as a setting."""
 
     def enter(function: Callable[..., Iterator["Step"]]) -> Callable[..., Iterator["Step"]]:
         parameters = inspect.signature(function).parameters.values()
@@ -73,7 +73,7 @@ def record(memory: tuple[str, ...] = (), bytes_per_pixel: int = 0) -> Callable:
 
 
 class Step(NamedTuple):
-    """An iterate, its losses, and what the optimiser remembers of the way there."""
+    """An iterate, its losses, and the optimiser state."""
 
     x: tf.Tensor
     losses: dict[str, tf.Tensor]
@@ -142,7 +142,7 @@ def normalized_gradient_descent(
     while True:
         losses, gradient = evaluate(x)
         yield Step(x, losses)
-        # Sums of squares are taken of values of at most 1, since unnormalised losses have large gradients.
+        # Values are scaled to at most 1 before squaring, since gradients of unnormalised losses are large.
         largest = tf.reduce_max(tf.abs(gradient))
         deviation = largest * tf.math.reduce_std(tf.math.divide_no_nan(gradient, largest))
         x = clip(x - learning_rate * gradient / (deviation + eps), bounds)
@@ -159,15 +159,15 @@ def lbfgs(
 ) -> Iterator[Step]:
     """L-BFGS (Liu & Nocedal 1989) on the device, in float32, for x [1, H, W, C], with 10 corrections.
 
-    Its first guess at the inverse Hessian damps fine detail, by the spatial frequency to the power -0.4, for
-    which it needs fewer evaluations. Armijo's condition ends a line search, nearly always at its first point,
-    so that an iteration is little more than an evaluation. The first step changes no value by more than 30.
+    Its initial inverse Hessian damps fine detail by the spatial frequency to the power -0.4, which saves
+    evaluations. A line search ends at Armijo's condition, nearly always at its first point, so an iteration
+    costs little more than one evaluation. The first step changes no value by more than 30.
 
     precision: of the evaluations. In bfloat16 a total may rise by as much as rounding changes it. Otherwise
-    L-BFGS would end too early, with no lower total to be found.
+    L-BFGS would find no lower total, and end too early.
     """
     direction_at, correction_of = _compiled(*x.shape[1:3])
-    # Places that are still empty hold zeros, which change nothing, so that one graph does for every number.
+    # Unused corrections are zeros, which change nothing, so one graph works for any number of corrections.
     empty = (Correction(tf.zeros_like(x), tf.zeros_like(x), tf.zeros([])),) * CORRECTIONS
     corrections = tuple(Correction(*memory[i : i + 3]) for i in range(0, len(memory), 3)) or empty
     losses, gradient = evaluate(x)
@@ -187,20 +187,20 @@ def lbfgs(
             x, gradient = point, new_gradient
             yield Step(x, losses, tuple(itertools.chain(*corrections)))
         elif not first:
-            corrections = empty  # they have led astray; the gradient may still lead down
+            corrections = empty  # the direction failed; without corrections, the gradient may still lead down
         else:
             return
 
 
 @lru_cache(maxsize=4)
 def _compiled(height: int, width: int) -> tuple[Callable, Callable]:
-    """_newton_step() and _correction() for images of a size; kept, for the frames of a film."""
+    """_newton_step() and _correction() for images of a size; cached for the frames of a film."""
     step = partial(_newton_step, smoothed=_smoother(height, width))
     return tf.function(step, autograph=False), tf.function(_correction, autograph=False)
 
 
 class Correction(NamedTuple):
-    """A difference s of x, that of the gradient, y, and 1 / (s . y); 0 where s and y say nothing."""
+    """The differences of x (s) and of the gradient (y), and 1 / (s . y), or 0 if s and y are not usable."""
 
     s: tf.Tensor
     y: tf.Tensor
@@ -208,7 +208,7 @@ class Correction(NamedTuple):
 
 
 def _correction(x: tf.Tensor, point: tf.Tensor, gradient: tf.Tensor, new_gradient: tf.Tensor) -> Correction:
-    """What the way from x to a point tells."""
+    """The correction from the step between x and a point."""
     s, y = point - x, new_gradient - gradient
     curvature = _dot(s, y)
     enough = curvature > CURVATURE * tf.sqrt(_dot(s, s)) * tf.sqrt(_dot(y, y))
@@ -222,7 +222,7 @@ def _newton_step(
     bounds: Bounds,
     smoothed: Callable[[tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """Minus the estimate of the inverse Hessian times the gradient, by the two loops of L-BFGS."""
+    """Minus the estimated inverse Hessian times the gradient, by the two-loop recursion of L-BFGS."""
     free = _free(x, gradient, bounds)
     step, shares = -gradient * free, []
     for s, y, scale in reversed(corrections):
@@ -244,8 +244,8 @@ def _line_search(
     bounds: Bounds,
     slack: float,
 ) -> tuple[tf.Tensor, dict[str, tf.Tensor], tf.Tensor] | None:
-    """A point along the direction that is low enough, but for the slack, its losses and gradient; None if
-    there is none."""
+    """A point along the direction whose total is low enough, within the slack, with its losses and gradient;
+    None if there is none."""
     for _ in range(MOST_TRIALS):
         point = clip(x + direction, bounds)
         slope = float(_dot(gradient, point - x))
@@ -255,14 +255,14 @@ def _line_search(
         rise = float(losses["total"]) - total
         if rise < slack and rise <= ARMIJO * slope + slack:
             return point, losses, new_gradient
-        # The lowest point of the parabola through what is known, within reason.
+        # The minimum of the parabola through the known values, within limits.
         lowest = -slope / (2 * (rise - slope)) if math.isfinite(rise) else 0.0
         direction *= min(max(lowest, 0.1), 0.5)
     return None
 
 
 def _smoother(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """What damps a [1, height, width, C]'s fine detail, by |frequency| ** -SMOOTHNESS over its mean."""
+    """A function that damps the fine detail of [1, height, width, C] by |frequency| ** -SMOOTHNESS / mean."""
     down, sideways = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     damping = np.maximum(np.hypot(down, sideways), 1 / max(height, width, 2)) ** -SMOOTHNESS
     damping = tf.constant(damping / damping.mean(), tf.complex64)
@@ -276,7 +276,7 @@ def _smoother(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def _free(x: tf.Tensor, gradient: tf.Tensor, bounds: Bounds) -> tf.Tensor:
-    """1 where x may move, 0 where it is held at a bound because its way down leads out."""
+    """1 where x may move, 0 where it stays at a bound because descent would leave the bounds."""
     if bounds is None:
         return tf.ones([])
     low, high = bounds
@@ -285,7 +285,7 @@ def _free(x: tf.Tensor, gradient: tf.Tensor, bounds: Bounds) -> tf.Tensor:
 
 def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     a, b = tf.reshape(a, [1, -1]), tf.reshape(b, [1, -1])
-    return tf.matmul(a, b, transpose_b=True)[0, 0]  # the fastest of several ways
+    return tf.matmul(a, b, transpose_b=True)[0, 0]  # the fastest of several that were tried
 
 
 @record(memory=("image", "scalar"), bytes_per_pixel=(2 * SCIPY_CORRECTIONS + 14) * 3 * 8)
@@ -299,10 +299,10 @@ def lbfgs_b(
 ) -> Iterator[Step]:
     """L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) by scipy, on the host in float64.
 
-    evaluations: an iteration is a new call of at most so many evaluations, as tutorials have it. None for
-    L-BFGS-B's own iterations, of which a call makes at most 100: scipy does not give out its state, so that
-    going on from an iteration means repeating those of its call. Where a call ends, the next begins without
-    memory, as long as that helps.
+    evaluations: each iteration is a new call of at most so many evaluations, as in tutorials. None makes
+    L-BFGS-B's own iterations, at most 100 in a call: scipy does not give out its optimiser state, so a
+    resumed run repeats the iterations of its call. Each call starts with a fresh state. A call that makes no
+    iteration ends the run.
     """
     start, done = (memory[0], int(memory[1])) if memory else (x, 0)
     steps = _scipy_call(evaluate, start, bounds, evaluations)
@@ -330,20 +330,20 @@ def lbfgs_b(
 
 
 def _place(start: tf.Tensor, done: int) -> Memory:
-    """Where L-BFGS-B is: the start of a call of scipy's, and the iterations since."""
+    """The state of L-BFGS-B: the start of the current call of scipy's, and the iterations since then."""
     return start, tf.constant(done)
 
 
 class _Stopped(Exception):  # noqa: N818, since it is no error
-    """Ends a call of scipy's from within."""
+    """Raised inside a call of scipy's to end it."""
 
 
 def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: int | None) -> Iterator[Step]:
     """The start and every iterate of one call of scipy's L-BFGS-B, up to a loss that is not finite.
 
-    scipy calls for each evaluation, where a generator is called for each iterate; so scipy works in a thread,
-    which asks here for evaluations and tells of iterates, and waits meanwhile. Where the evaluations end
-    within a line search, its last point is an iterate if it is lower.
+    scipy calls a function for each evaluation, but this generator must yield each iterate. So scipy runs in
+    a thread, which asks here for evaluations, reports iterates, and waits for each answer. If the evaluations
+    run out within a line search, its last point is an iterate if its loss is lower.
     """
     questions: queue.SimpleQueue = queue.SimpleQueue()
     answers: queue.SimpleQueue = queue.SimpleQueue()
@@ -361,7 +361,7 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
             questions.put(None)
         except _Stopped:
             pass
-        except BaseException as error:  # is raised again by who waits for a question
+        except BaseException as error:  # raised again in the thread that waits for a question
             questions.put(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -384,9 +384,9 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
                 if not np.isfinite(total):
                     return
             elif isinstance(question, str):
-                accepted = step  # what scipy accepts is always what it had evaluated last
+                accepted = step  # scipy always accepts the point that it evaluated last
                 yield step
-            else:  # it has ended, or may not evaluate any more
+            else:  # scipy has ended, or has used all evaluations
                 if question is not None and float(step.losses["total"]) < float(accepted.losses["total"]):
                     yield step
                 return
@@ -397,11 +397,11 @@ def _scipy_call(evaluate: Evaluate, x: tf.Tensor, bounds: Bounds, evaluations: i
 
 
 def _minimize(ask: Callable[[object], tuple[float, np.ndarray]], x: tf.Tensor, bounds: Bounds) -> None:
-    """scipy's L-BFGS-B from x, without an end of its own: asks for the loss and the gradient at each point,
-    and tells of each iterate by asking for "accepted"."""
+    """Run scipy's L-BFGS-B from x without its own stopping tests. It asks for the loss and the gradient at
+    each point, and reports each iterate by asking for "accepted"."""
     limits = bounds and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds))
     endless = {"maxiter": NO_END, "maxfun": NO_END, "ftol": 0, "gtol": 0}
-    # Further threads of BLAS would wait busily, on the cores that evaluations are made with.
+    # More BLAS threads would wait busily on the cores that compute the evaluations.
     with threadpool_limits(1, user_api="blas"):
         scipy.optimize.minimize(
             ask,

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its picture, what was asked for of its progress, and its saved state."""
+"""The files that a run writes: its picture, the files about its progress, and its saved state."""
 
 import math
 import tempfile
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class StateFile:
-    """The file that a run is saved in. path: its name, which changes where another run has taken it.
+    """The file that a run is saved in. path: its name, which changes if another run has taken it.
 
-    overwrite: whether a file that is there may be replaced. saved: the iteration that is in the file.
+    overwrite: whether an existing file may be replaced. saved: the iteration that is in the file.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class StateFile:
     saved: int | None = None
 
     def save(self, progress: "Progress", recorder: Recorder) -> bool:
-        """Save the run so far, and return whether that worked; if not, what was saved before stays."""
+        """Save the run so far, and return whether that worked; if not, the last saved state stays."""
         if self.saved == progress.iteration:
             return True
         if not math.isfinite(progress.losses()["total"]):
@@ -52,7 +52,7 @@ class StateFile:
 
 
 def save_checkpoint(progress: "Progress", job: Job) -> bool:
-    """Write the best image so far, and return whether that worked; if not, the run is worth going on with."""
+    """Write the best image so far, and return whether that worked; if not, the run still continues."""
     path = paths.checkpoint_path(job.options.checkpoint_output, progress.iteration)
     try:
         images.write(path, progress.result(), job.options.overwrite)
@@ -63,15 +63,15 @@ def save_checkpoint(progress: "Progress", job: Job) -> bool:
 
 
 def save(outcome: "Progress | DivergedError", recorder: Recorder, job: Job, losses: Sequence[str]) -> str:
-    """Write the picture, if there is one, and what was asked for of its progress; returns the names written.
+    """Write the picture, if there is one, and the files about its progress; returns the names written.
 
-    A picture that cannot be written where it should goes into the folder for temporary files, and a
+    If the picture cannot be written to its place, it goes into the folder for temporary files, and a
     StyleError says so.
     """
     overwrite, (output,) = job.options.overwrite, job.outputs
     try:
         picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
-    except DivergedError as error:  # interrupted after the loss became NaN, and before that was noticed
+    except DivergedError as error:  # interrupted after the loss became NaN, but before it was noticed
         picture = error.image
     written = []
     if picture is not None:

@@ -13,7 +13,7 @@ from styling.files import check_writable
 from styling.images import FORMATS
 
 IMAGE_FLAGS = ("output", "checkpoint_output")
-READABLE = {*FORMATS, ".gif", ".heic", ".heif", ".avif"}  # as the images of a folder
+READABLE = {*FORMATS, ".gif", ".heic", ".heif", ".avif"}  # files of a folder with these endings are images
 
 
 def check_names(
@@ -25,7 +25,7 @@ def check_names(
 ) -> None:
     """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path.
 
-    own: an output that may exist. endings: those that images may have.
+    own: an output that may exist. endings: the allowed endings of images.
     """
     taken, folders = {}, {}
     for flag, path in inputs:
@@ -46,7 +46,7 @@ def check_names(
 
 
 def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
-    """The files, and for folders the images in them, by name; raises for a folder that has none."""
+    """The files, with the images of a folder in place of it, by name; raises for a folder without images."""
     for path in named:
         if not path.is_dir():
             yield path
@@ -72,7 +72,7 @@ def check_input(flag: str, path: Path) -> None:
         raise SettingsError(flag, f"{url[1]}://{url[2]} is a URL; download it first, and name the file")
     if "," in str(path) and not path.exists() and all(map(os.path.exists, str(path).split(","))):
         raise SettingsError(flag, f"there is no file {path}; put spaces, not commas, between names")
-    if "\0" in str(path):  # as a text in a file can have it
+    if "\0" in str(path):  # a name that was read from a file can have it
         raise SettingsError(flag, f"{str(path)!r} is no name of a file")
     try:
         if path.is_dir():
@@ -85,7 +85,7 @@ def check_input(flag: str, path: Path) -> None:
 
 
 def check_output(flag: str, path: Path, overwrite: bool, endings: Collection[str] = tuple(FORMATS)) -> None:
-    """Raise unless `path` may be written: new or to be replaced, and of a known format if it is an image."""
+    """Raise unless `path` may be written: it is new or may be replaced; an image has a known format."""
     try:
         if path.is_dir():
             raise SettingsError(flag, f"{path} is a folder; give the name of a file in it")

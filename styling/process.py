@@ -1,4 +1,4 @@
-"""A command as a process: what stops it, what it says of errors, and what libraries may not say."""
+"""A command as a process: signals that stop it, its error messages, and silence for libraries' messages."""
 
 import argparse
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from styling import limits
 from styling.errors import SettingsError, StyleError, flag_of
 
-# What stops a run: a request to end, and a terminal that is closed, which not every system tells.
+# Signals that stop a run: a request to end, and a closed terminal, for which not every system has a signal.
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -24,13 +24,13 @@ class Terminated(KeyboardInterrupt):
 
 
 def stopped(stop: KeyboardInterrupt) -> int:
-    """The exit status after Ctrl-C, or after another signal, as shells have it."""
+    """The exit status after Ctrl-C or another signal, by the convention of shells."""
     return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 @contextlib.contextmanager
 def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
-    """Have a handler for signals for a while."""
+    """Handle these signals with `handler` within the context."""
     before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
@@ -40,7 +40,7 @@ def handled(signals: Sequence[int], handler: Any) -> Iterator[None]:
 
 
 def terminable() -> contextlib.AbstractContextManager:
-    """Have SIGTERM and SIGHUP raise Terminated; nohup, which has SIGHUP ignored, stays in force."""
+    """Make SIGTERM and SIGHUP raise Terminated, except that SIGHUP stays ignored under nohup."""
 
     def stop(number: int, frame: object) -> NoReturn:
         raise Terminated(number)
@@ -49,17 +49,17 @@ def terminable() -> contextlib.AbstractContextManager:
 
 
 def uninterrupted() -> contextlib.AbstractContextManager:
-    """Take no notice of Ctrl-C and its like, which could only lose what is being written."""
+    """Ignore Ctrl-C and similar signals while files are written, since they would only lose the files."""
     return handled([signal.SIGINT, *STOPS], signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Keep off the terminal what libraries write there: libtiff on a damaged file, TensorFlow on loading."""
+    """Hide what libraries write to stderr: libtiff about a damaged file, TensorFlow while it loads."""
     kept = None
-    if sys.stderr is not None:  # closed by whoever started the program
+    if sys.stderr is not None:  # None if the parent process closed it
         sys.stderr.flush()
-        with contextlib.suppress(OSError):  # no terminal, as of a program with windows
+        with contextlib.suppress(OSError):  # no stderr, as in a program with windows
             kept = os.dup(2)
     if kept is None:
         yield
@@ -75,9 +75,9 @@ def silent_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def loading_tensorflow() -> Iterator[None]:
-    """Load TensorFlow without a word of its own. Raises MemoryLimitError where there is no room for it."""
+    """Load TensorFlow without its messages. Raises MemoryLimitError if there is not enough memory for it."""
     limits.check_tensorflow()
-    os.environ.setdefault("KERAS_HOME", os.devnull)  # else a folder for Keras is made, even without a home
+    os.environ.setdefault("KERAS_HOME", os.devnull)  # otherwise Keras makes a folder, even without a home
     with silent_stderr():
         yield
 
@@ -88,13 +88,13 @@ def run_command(
     arguments: Sequence[str] | None,
     after_interruption: str = "",
 ) -> int:
-    """Parse a command line and do its work; what goes wrong becomes one line on stderr and an exit status.
+    """Parse a command line and do its work; an error becomes one line on stderr and an exit status.
 
-    work: raises SettingsError for what is wrong with a flag, StyleError or OSError for what else is wrong.
-    after_interruption: what is said after Ctrl-C.
+    work: raises SettingsError for an error in a flag, StyleError or OSError for any other error.
+    after_interruption: the message after Ctrl-C.
     """
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name need not be printable to be written to
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be printable
     try:
         options = parser.parse_args(arguments)
         with terminable():

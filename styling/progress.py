@@ -1,4 +1,4 @@
-"""Where a run stands: what stylize() yields after each update."""
+"""The progress of a run, as stylize() yields it after each update."""
 
 import math
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from styling.states import State
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after `iteration` updates; nothing is copied from the device unasked.
+    """A run after `iteration` updates; nothing is copied from the device until it is asked for.
 
-    scales: the run's, of which state.scale is the index of the one at hand.
+    scales: all scales of the run; state.scale is the index of the current one.
     """
 
     state: State = field(repr=False)
@@ -31,7 +31,7 @@ class Progress:
 
     @property
     def pixels_left(self) -> int:
-        """The pixels of all updates that are still to be made, as Scale.pixels counts them."""
+        """The pixels of all remaining updates, as Scale.pixels counts them."""
         at = self.state.scale
         here = sum(scale.iterations for scale in self.scales[: at + 1]) - self.iteration
         later = sum(scale.pixels for scale in self.scales[at + 1 :])
@@ -51,8 +51,8 @@ class Progress:
         return self._to_image(self.state.x)
 
     def result(self) -> np.ndarray:
-        """The picture to keep if the run ended here: of this image and those compared before, the one with
-        the lowest total loss, float32 [H, W, 3], RGB 0..255. Raises DivergedError if none is finite."""
+        """The result if the run ended here: the image with the lowest total loss among this one and those
+        compared before, float32 [H, W, 3], RGB 0..255. Raises DivergedError if no loss is finite."""
         best, x = self.state.best
         total = float(self._losses["total"])
         if math.isfinite(total) and total <= best:

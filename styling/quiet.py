@@ -1,6 +1,6 @@
 """TensorFlow, imported without the lines that it writes to stderr while it loads.
 
-They come before it looks at TF_CPP_MIN_LOG_LEVEL, so that no variable keeps them back.
+TensorFlow writes them before it reads TF_CPP_MIN_LOG_LEVEL, so no environment variable can prevent them.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Recipes: named settings, read from TOML files, of which data/recipes/ has one for each published procedure.
+"""Recipes: named settings, read from TOML files; data/recipes/ has one for each published procedure.
 
-A recipe's keys are the names of Settings and Running, with `description` beside them. Its table [vgg16]
-has the weights that differ where a VGG-16 paints.
+A recipe's keys are the names of Settings and Running, and `description`. Its table [vgg16] has the weights
+that differ for a VGG-16.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ TYPES = {"description": str} | {name: field.type for name, field in FIELDS.items
 
 
 class Kind(NamedTuple):
-    """A type that a setting can have: its name for people, which TOML values it accepts, and as what."""
+    """A type of settings: its name for people, a test for TOML values, and the conversion from them."""
 
     name: str
     accepts: Callable[[object], bool]
@@ -40,7 +40,7 @@ class Kind(NamedTuple):
 
 
 def _is(kind: type, value: object) -> bool:
-    # TOML tells whole numbers, others and booleans apart; a whole number will do for any number.
+    # TOML separates integers, floats and booleans; an integer is accepted for a float too.
     return type(value) is kind or (kind is float and type(value) is int and abs(value) < 2**63)
 
 
@@ -66,7 +66,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a file says: values by the names of Settings and Running; `vgg16` has those of its table."""
+    """The contents of a recipe: values by the names of Settings and Running; `vgg16`: its table [vgg16]."""
 
     description: str = ""
     values: dict[str, object] = field(default_factory=dict)
@@ -80,7 +80,7 @@ def shipped(folder: str = "recipes") -> dict[str, Path]:
 
 
 def locate(flag: str, name: str, folder: str = "recipes") -> Path:
-    """The file of a name that ships in this folder, or a TOML file. Raises SettingsError for neither."""
+    """The file for a name that ships in this folder, or for a TOML file. Raises SettingsError for others."""
     files = shipped(folder)
     if name not in files and not (name.endswith(".toml") or os.sep in name):
         near = difflib.get_close_matches(name, files, n=1, cutoff=0.4)
@@ -93,10 +93,10 @@ def locate(flag: str, name: str, folder: str = "recipes") -> Path:
 
 
 def read(name: str) -> Recipe:
-    """The recipe of a name that ships, or of a TOML file.
+    """The recipe that ships under this name, or that is in this TOML file.
 
-    Raises SettingsError if there is neither, RecipeError, which names the file and the key, for a file that
-    is no recipe: unknown keys, values of a wrong type or out of range.
+    Raises SettingsError if there is neither. Raises RecipeError, which names the file and the key, for
+    unknown keys and for values of a wrong type or out of range.
     """
     path = locate("recipe", name)
     try:
@@ -108,19 +108,19 @@ def read(name: str) -> Recipe:
 
 
 def load(path: Path) -> dict[str, object]:
-    """What a TOML file says. Raises RecipeError."""
+    """The contents of a TOML file. Raises RecipeError."""
     if path.stat().st_size > MOST_BYTES:
         raise RecipeError("is too large for a recipe or a spec")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        repr(table)  # fails for numbers that are too long, or tables too deep in others, to be shown
+        repr(table)  # fails for numbers that are too long to print, and for tables that are nested too deeply
         return table
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"is no TOML file ({error})") from None
 
 
 def from_table(table: dict[str, object]) -> Recipe:
-    """The recipe of a file's contents. Raises RecipeError or SettingsError for what is wrong with them."""
+    """The recipe of a file's contents. Raises RecipeError or SettingsError for errors in them."""
     recipe = parse(table)
     settings, _ = combine(recipe, {})
     dataclasses.replace(settings, **recipe.vgg16)
@@ -128,7 +128,7 @@ def from_table(table: dict[str, object]) -> Recipe:
 
 
 def parse(table: dict[str, object]) -> Recipe:
-    """The recipe of a file's contents, which need not be whole. Raises RecipeError for wrong keys."""
+    """The recipe of a file's contents, which may lack keys. Raises RecipeError for wrong keys."""
     vgg16 = table.pop("vgg16", {})
     if not isinstance(vgg16, dict):
         raise RecipeError("vgg16 is a single value, where a table of weights, [vgg16], is wanted")
@@ -140,19 +140,19 @@ def parse(table: dict[str, object]) -> Recipe:
 
 
 def combine(recipe: Recipe, flags: dict[str, object]) -> tuple[Settings, Running]:
-    """The settings of a recipe and of the flags beside it, which win.
+    """The settings of a recipe and of flags; flags replace the recipe's values.
 
-    Raises SettingsError where a flag is out of range, or at odds with another.
+    Raises SettingsError if a flag is out of range, or contradicts another flag.
     """
     return build(over(recipe.values, flags))
 
 
 def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, object]:
-    """The values with the flags in their places, and in those of what these would contradict."""
+    """The values with the flags in their places, without values that would contradict a flag."""
     if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
         values = values | {
             "style_layers": tuple(values["style_layers"])
-        }  # their weights are the exponent's now
+        }  # the exponent now gives their weights
     for contradicts, rivals in (
         ("width" in flags, ("max_size", "height")),
         ("max_size" in flags, ("width", "height")),
@@ -171,23 +171,23 @@ def over(values: dict[str, object], flags: dict[str, object]) -> dict[str, objec
 
 
 def vgg16_beside(vgg16: dict[str, object], given: Collection[str]) -> dict[str, object]:
-    """The weights for a VGG-16, without those that are given for any network."""
+    """The weights for a VGG-16, without those that a flag gives for any network."""
     return {name: weight for name, weight in vgg16.items() if name not in given}
 
 
 def build(values: dict[str, object]) -> tuple[Settings, Running]:
-    """The settings that values by name come to. Raises SettingsError."""
+    """Settings and Running from values by name. Raises SettingsError."""
     return tuple(kind(**{name: values[name] for name in NAMES[kind] if name in values}) for kind in NAMES)
 
 
 def for_network(
     settings: Settings, vgg16: dict[str, object], layers: Collection[str], kept: Collection[str]
 ) -> tuple[Settings, list[str]]:
-    """The settings as they are for a network with these layers, and the names of layers that it lacks.
+    """The settings adapted to a network with these layers, and the names of layers that it lacks.
 
-    vgg16: weights that replace theirs on a VGG-16, whose third block has three convolutions, where VGG-19's
+    vgg16: weights for a VGG-16, which is recognised by the three convolutions of its third block; a VGG-19
     has four. Layers that the network lacks are left out, and the others keep their weights. kept: settings
-    that stay as they are. Raises NetworkError where a term would lose all its layers.
+    that stay as they are. Raises NetworkError if a term would lose all its layers.
     """
     is_vgg16 = "relu3_3" in layers and "relu3_4" not in layers
     changes, gone = dict(vgg16) if is_vgg16 else {}, []
@@ -211,14 +211,14 @@ def for_network(
 def write(path: Path, table: dict[str, object], overwrite: bool = True) -> Path:
     """Write what to_table() gives as a recipe, so that a run can be repeated. Raises OSError.
 
-    Without `overwrite`, it gets another name where a file is there; returns the name that it has.
+    Without `overwrite`, the file gets another name if the name is taken; returns the final name.
     """
     table = {"description": f"a run, as saved by neural-style {__version__}"} | table
     return write_whole(path, lambda file: tomli_w.dump(table, file), overwrite)
 
 
 def to_table(settings: Settings, running: Running) -> dict[str, object]:
-    """All settings by name, but those that are None."""
+    """All settings by name, except those that are None."""
     values = dataclasses.asdict(running) | dataclasses.asdict(settings)
     return {name: value for name, value in values.items() if value is not None}
 
@@ -235,7 +235,7 @@ def _values(table: dict[str, object]) -> dict[str, object]:
 
 
 def _converted(key: str, value: object, hint: object) -> object:
-    """A TOML value as the type hint of its setting wants it."""
+    """A TOML value, converted to the type of its setting."""
     kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for kind in kinds:
         if kind in KINDS and KINDS[kind].accepts(value):

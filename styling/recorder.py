@@ -1,4 +1,4 @@
-"""What is remembered of a run while it works: its losses, pictures for a grid, and its state to go on from.
+"""The record of a run while it works: its losses, pictures for a grid, and snapshots to go on from.
 
 A run by itself and a run of a sweep are recorded by the same code.
 """
@@ -21,10 +21,10 @@ GRID_IMAGES = 10
 class Recorder:
     """Records each Progress that it is called with.
 
-    saved: the run as it begins, or as far as it came before. iterations: of the whole run. losses_every:
-    record the losses every so many iterations, and at the end; 0 for never. grid: whether ten pictures are
-    wanted. save_every: iterations from one save to the next, or None for each minute; where saving takes
-    long, less often, so that it takes a twentieth of the time at most.
+    saved: the record of a new run, or of one that goes on. iterations: of the whole run. losses_every: record
+    the losses every so many iterations, and at the end; 0 for never. grid: whether ten pictures are wanted.
+    save_every: iterations from one save to the next, or None for each minute; if saving is slow, the time
+    between saves grows, so that saving takes at most a twentieth of the time.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Recorder:
             self.pictures[iteration] = images.thumbnail(progress.image())
 
     def finish(self, progress: "Progress") -> None:
-        """Record the last one as well, where the run has ended before its last iteration."""
+        """Record the last Progress as well, if the run has ended before its last iteration."""
         if self._losses_every:
             self._add_losses(progress)
         if self._grid:
@@ -67,7 +67,7 @@ class Recorder:
         return self._saved.seconds + time.monotonic() - self._began
 
     def is_save_due(self, iteration: int) -> bool:
-        """Whether the run is to be saved, after so many updates."""
+        """Whether the run should be saved after so many updates."""
         if self._save_every:
             return iteration % self._save_every == 0
         return time.monotonic() >= self._next_save
@@ -83,7 +83,7 @@ class Recorder:
         )
 
     def was_saved(self, seconds: float) -> None:
-        """Saving took so long; the next one waits accordingly."""
+        """Note how long saving took; the next save waits accordingly."""
         self._next_save = time.monotonic() + max(SECONDS_BETWEEN_SAVES, seconds / MOST_TIME)
 
     def grid_pictures(self) -> list[np.ndarray]:
@@ -96,5 +96,5 @@ class Recorder:
 
 
 def grid_iterations(iterations: int) -> set[int]:
-    """After how many updates an image of the run goes into the grid: ten, evenly, the last at the end."""
+    """The iterations whose images go into the grid: ten at even distances, the last at the end."""
     return {iterations * k // GRID_IMAGES for k in range(1, GRID_IMAGES + 1)} - {0}

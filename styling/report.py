@@ -1,4 +1,4 @@
-"""What people see of a run: a progress bar or plain lines, and the losses as a table and as a plot."""
+"""Reports on a run for people: a progress bar or plain lines, and the losses as a table and as a plot."""
 
 import io
 import os
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from styling.progress import Progress
 
 SECONDS_BETWEEN_UPDATES = 0.5
-SAMPLES = 9  # of the time that updates take
+SAMPLES = 9  # measurements of an update's time
 LONG_SECONDS, SECONDS_TO_ESTIMATE = 180, 10
-LEAST_WIDTH = 256  # that is proposed for a shorter run
+LEAST_WIDTH = 256  # the least width that is proposed for a shorter run
 LINES = 10
 GRID_COLUMNS = 5
 BAR_COLUMNS = 20  # of the bar itself and the percentage
 
 
 class Reporter:
-    """Shows each Progress it is called with: a bar on stderr where that is a terminal, else lines on stdout.
+    """Shows each Progress it is called with: a bar on stderr if that is a terminal, else lines on stdout.
 
-    settings: of the run. every: print a line every so many iterations; None for one each tenth of a run
-    without a bar. resumed: the run has begun before, so that its size is settled.
+    settings: of the run. every: print a line every so many iterations; None for ten lines a run, if there is
+    no bar. resumed: the run was begun before, so its size cannot change any more.
     """
 
     def __init__(self, settings: Settings, every: int | None, quiet: bool, resumed: bool = False) -> None:
@@ -73,14 +73,14 @@ class Reporter:
             self.say(f"iteration {iteration} of {iterations}, {seconds:.1f} s: {describe(losses)}")
 
     def _begin(self, progress: "Progress") -> None:
-        """A scale begins, which is said where there are several."""
+        """Start a scale, and print its size if there are several scales."""
         scales, self._scale = progress.scales, progress.state.scale
         if len(scales) > 1:
             height, width = scales[self._scale].size
             self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {len(scales)})")
 
     def _estimate(self, progress: "Progress", left: float) -> None:
-        """Say of a long run what it will take, with so many seconds left, and how it would be shorter."""
+        """For a long run, print the time left, from `left` seconds, and a flag that would make it shorter."""
         self._is_estimated = True
         if left > LONG_SECONDS:
             size = progress.scales[-1].size
@@ -88,7 +88,7 @@ class Reporter:
             self.say(f"about {seconds(left)} to go{advice}")
 
     def _draw(self, progress: "Progress", losses: dict[str, float], left: float | None) -> None:
-        """Draw the bar, by the share of the pixels that are done."""
+        """Draw the bar; its length is the share of the pixels that are done."""
         passed = tqdm.format_interval(time.monotonic() - self._started)
         to_go = "?" if left is None else tqdm.format_interval(left)
         text = f"{progress.iteration}/{self._settings.iterations} [{passed}, {to_go} left]"
@@ -113,30 +113,30 @@ class Reporter:
 
 
 class Pace:
-    """Estimates how long the rest of a run takes, from how long some updates took lately."""
+    """Estimates the time left in a run from the times of the latest updates."""
 
     def __init__(self) -> None:
         self._seconds: deque[float] = deque(maxlen=SAMPLES)  # a pixel
         self._last = -1, 0, 0.0
 
     def __call__(self, progress: "Progress") -> float | None:
-        """The seconds that are left, or None if that cannot be told yet.
+        """The seconds left, or None if they are not known yet.
 
-        To be called now and then, with a Progress whose losses have been read, since a device may be behind.
+        Call it now and then, with a Progress whose losses have been read, since a device may lag behind.
         """
         now, left = time.monotonic(), progress.pixels_left
         scale, left_then, then = self._last
-        if progress.state.scale == scale and left < left_then:  # else targets were computed in between
+        if progress.state.scale == scale and left < left_then:  # else it includes a scale's targets
             self._seconds.append((now - then) / (left_then - left))
         self._last = progress.state.scale, left, now
-        # The median, since in some updates functions are compiled.
+        # The median, since some updates include the compilation of functions.
         return left * statistics.median(self._seconds) if self._seconds else None
 
 
 class FilmReporter:
-    """Shows how far a film is: a bar on stderr where that is a terminal, else lines on stdout.
+    """Shows the progress of a film: a bar on stderr if that is a terminal, else lines on stdout.
 
-    total: its frames, as far as that is known. done: those that were painted before.
+    total: its number of frames, if it is known. done: the number that were painted before.
     """
 
     def __init__(self, total: int | None, done: int, quiet: bool) -> None:
@@ -147,7 +147,7 @@ class FilmReporter:
         self._next_update = 0.0
 
     def __call__(self, progress: "Progress") -> None:
-        """Show where the frame at hand stands, if that is due."""
+        """Show the progress of the current frame, if it is due."""
         if self._bar is None or time.monotonic() < self._next_update:
             return
         self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
@@ -161,7 +161,7 @@ class FilmReporter:
         self._bar.refresh()
 
     def is_done(self) -> None:
-        """The frame at hand is painted."""
+        """Note that the current frame is painted."""
         now = time.monotonic()
         self._seconds.append(now - self._began)
         self._began = now
@@ -174,7 +174,7 @@ class FilmReporter:
         print_line(line, self._quiet)
 
     def _left(self, part: float) -> float | None:
-        """The seconds that are left, with this part of the frame at hand painted; None if not known."""
+        """The seconds left, with this part of the current frame painted; None if not known."""
         if not (self._seconds and self._total):
             return None
         # The median, since a frame that starts afresh takes several times as long.
@@ -187,7 +187,7 @@ class FilmReporter:
 
 
 def shorter(left: float, settings: Settings, size: tuple[int, int]) -> str:
-    """How a run that takes so many seconds, for a picture of this size, (height, width), would be shorter."""
+    """Advice that makes a run shorter. left: its seconds. size: (height, width) of the picture."""
     if settings.height or size[1] < 2 * LEAST_WIDTH:
         flag, share = f"--iterations {settings.iterations // 2}", 1 / 2
     else:
@@ -197,7 +197,7 @@ def shorter(left: float, settings: Settings, size: tuple[int, int]) -> str:
 
 
 def seconds(count: float) -> str:
-    """So many seconds in words: 170 s, 32 minutes or 3 hours."""
+    """A time in words: 170 s, 32 minutes or 3 hours."""
     if count < 180:
         return f"{count:.0f} s"
     minutes = round(count / 60)
@@ -205,14 +205,14 @@ def seconds(count: float) -> str:
 
 
 def print_line(line: str, quiet: bool = False) -> None:
-    """Print a line on stdout, above a bar; nothing if quiet, or if nobody reads it any more."""
+    """Print a line on stdout, above a bar; nothing if quiet, or if stdout was closed."""
     if quiet or sys.stdout is None:
         return
     try:
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
     except OSError:
-        # That nobody reads the lines, or that they cannot be kept, is no reason to give up the picture.
+        # A closed pipe or a full disk for these lines is no reason to give up the picture.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
@@ -226,13 +226,14 @@ def describe(losses: dict[str, float]) -> str:
     return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
 
 
-# What follows writes files: without `overwrite` under another name where one is there; each returns its name.
+# Functions that write files. Without `overwrite`, a file gets another name if its own is taken; each returns
+# the name.
 
 
 def write_history(
     path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]
 ) -> Path:
-    """Write the losses of these names as a text table, the number of updates made first."""
+    """Write the losses with these names as a text table; the first column is the number of updates."""
 
     def write(file: io.BufferedIOBase) -> None:
         header = " ".join(("updates", *names))
@@ -242,7 +243,7 @@ def write_history(
 
 
 def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]) -> Path:
-    """Draw the losses of these names over the number of updates made, on a log scale, as PNG or SVG.
+    """Plot the losses with these names over the number of updates, on a log scale, as PNG or SVG.
 
     Needs matplotlib.
     """
@@ -252,7 +253,7 @@ def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], 
     axes = figure.add_subplot(xlabel="updates", ylabel="weighted loss", yscale="log")
     updates, *losses = np.transpose(history)
     for name, values in zip(names, losses, strict=True):
-        # A log scale has no place for 0, which the content loss is at a start from the content.
+        # A log scale cannot show 0, which is the content loss of a start from the content.
         style = {"color": "black", "linewidth": 2} if name == "total" else {}
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
     axes.grid(alpha=0.3)

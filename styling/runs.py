@@ -13,12 +13,12 @@ from styling.settings import Settings, content_size, style_size
 from styling.states import State
 from vgg import Layer, Network
 
-LEAST_SIDE = 192  # pixels, a coarse scale's longer side; smaller ones keep nothing of the content
+LEAST_SIDE = 192  # pixels of a coarse scale's longer side; smaller pictures keep nothing of the content
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the sizes at which a picture is made: its own (height, width), the styles', and its updates."""
+    """A size at which the picture is made: its (height, width), those of the styles, and its iterations."""
 
     size: tuple[int, int]
     styles: tuple[tuple[int, int], ...]
@@ -26,16 +26,16 @@ class Scale:
 
     @property
     def pixels(self) -> int:
-        """Those of all its updates together, to which the time that they take is proportional."""
+        """The pixels of all its updates together; the time is proportional to them."""
         return self.iterations * math.prod(self.size)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be computed.
+    """A run, ready to be computed.
 
-    settings: with a tile and a precision. scales: in their order. layouts: how the styles share the picture
-    out at each scale. remarks: what people should know of the masks.
+    settings: with a tile and a precision. scales: in their order. layouts: which style paints where, at each
+    scale. remarks: lines for people about the masks.
     """
 
     images: Images
@@ -47,23 +47,24 @@ class Run:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers in use, in the precision in which they are computed."""
+        """The layers in use, with their precision."""
         return in_precision(self.network, self.settings).built(self.settings.layers())
 
     @property
     def guided(self) -> Counter[str]:
-        """How many times a step multiplies a layer's map by a guide, by layer."""
+        """By layer, how often a step multiplies its map by a guide."""
         count = sum(region.mask is not None for region in self.layouts[-1].regions)
         terms = [self.settings.layer_weights(term) for term in ("style", "shift")]
         return Counter([layer for term in terms for layer in term] * count)
 
 
 def resolve(images: Images, network: Network, settings: Settings) -> Run:
-    """The run of these, with the precision and the tile that are right for this machine where the settings
-    leave them open. They are the same every time on a machine, whatever else that does.
+    """The run with these images, network and settings.
 
-    Raises SettingsError for settings that do not go with the images, ImageError for an array that is no image
-    or would be resized to nothing, and NetworkError for layers that the network lacks.
+    If the settings leave the precision or the tile open, they are chosen for this machine; the machine's load
+    does not change the choice. Raises SettingsError for settings that do not fit the images,
+    ImageError for an array that is no image or would be resized to nothing, and NetworkError for layers that
+    the network lacks.
     """
     for image in (images.content, *images.styles, images.initial):
         if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
@@ -74,7 +75,7 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     images = masks.checked(images)
     layouts = tuple(masks.layout(images, settings, scale) for scale in scales)
     run = Run(images, network, settings, scales, layouts)
-    layers = run.layers  # raises for those that the network lacks
+    layers = run.layers  # raises NetworkError for layers that the network lacks
     run = replace(run, remarks=masks.remarks(run))
     for scale in scales:
         check_shifts(network, settings, scale.size)
@@ -95,7 +96,7 @@ def check_memory(run: Run) -> None:
 
 
 def memory_needed(run: Run) -> float:
-    """Bytes of memory that a run needs on the CPU, by an estimate."""
+    """An estimate of the bytes of memory that a run needs on the CPU."""
     layers, full, settings = run.layers, run.scales[-1], run.settings
     needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer, run.guided)]
     needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
@@ -103,7 +104,7 @@ def memory_needed(run: Run) -> float:
 
 
 def check_state(state: State, run: Run) -> None:
-    """Raise StateError unless the state is one of such a run."""
+    """Raise StateError unless the state fits the run."""
     scales, kinds = run.scales, optimizers.RECORDS[run.settings.optimizer].memory
     ends = list(itertools.accumulate(scale.iterations for scale in scales))
     if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= ends[state.scale]):
@@ -121,10 +122,10 @@ def check_state(state: State, run: Run) -> None:
 
 
 def _scales(images: Images, settings: Settings) -> tuple[Scale, ...]:
-    """The scales in their order, once it is sure that what is needed is there.
+    """The scales in their order, after a check that the needed images are there.
 
-    A longer side of less than LEAST_SIDE becomes that, or the result's where that is less; scales that come
-    to one size are one, with the iterations of all.
+    A longer side of less than LEAST_SIDE becomes LEAST_SIDE, or the result's longer side if that is less.
+    Scales of the same size become one scale with all their iterations.
     """
     settings.check_images(**images.counts)
     height, width = content_size(*images.shape, settings)
@@ -143,7 +144,7 @@ def _scales(images: Images, settings: Settings) -> tuple[Scale, ...]:
 
 
 def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tuple[int, int], ...]:
-    """The styles' (height, width) beside a picture of this width."""
+    """The styles' (height, width) for a picture of this width."""
     own = settings.scales_of_styles(len(styles))
     sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, own, strict=True)]
     for i, size in enumerate(sizes, 1):
@@ -154,12 +155,12 @@ def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tupl
 
 
 def in_precision(network: Network, settings: Settings) -> Network:
-    """The network, computed as precisely as the settings say."""
+    """The network, in the precision of the settings."""
     return network.in_bfloat16 if settings.precision == "bfloat16" else network
 
 
 def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
-    """Raise SettingsError where no layer of a picture of this size is large enough for any of the shifts."""
+    """Raise SettingsError if every shift is too large for every layer of a picture of this size."""
     layers = settings.layer_weights("shift")
     shapes = network.shapes(*size, layers).values()
     if layers and min(settings.shifts) >= max(max(height, width) for height, width, _ in shapes):

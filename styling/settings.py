@@ -1,10 +1,9 @@
 """The settings of a run: one frozen value with every default, and the rules that tie settings together.
 
-Each setting is one entry: its type, its default, what it means, and the values that it may have. The flags,
-the keys of recipes and specs, the checks and the table of flags in docs all follow from that. Nothing here
-needs TensorFlow, so that a wrong setting is found out at once. Defaults are those of the best known
-TensorFlow program of this family (Athalye 2015), except for average pooling, which is what Gatys et al.
-(2015) use.
+Each setting is one entry: its type, its default, its meaning, and its allowed values. The flags, the keys of
+recipes and specs, the checks and the table of flags in docs are all made from these entries. Nothing here
+needs TensorFlow, so a wrong setting is reported at once. Defaults are those of the best known TensorFlow
+program for style transfer (Athalye 2015), except for average pooling, which Gatys et al. (2015) use.
 """
 
 import dataclasses
@@ -33,7 +32,7 @@ REDUCTIONS = ("mean", "sum", "relative")
 COLORS = ("style", "content", "matched", "matched-histogram", "luminance")
 DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
 MOST_THREADS = 1024
-FEWEST_EVALUATIONS = 5  # fewer can end within the first line search, with nothing found
+FEWEST_EVALUATIONS = 5  # fewer may end within the first line search, without a lower loss
 
 Check = Callable[[str, Any], None]
 not_negative = partial(checks.number, low=0)
@@ -56,10 +55,10 @@ def setting(
 ) -> Any:
     """A field of Settings or Running.
 
-    group: of the flags, in --help. text: what it is, as --help says. check: raises SettingsError for a value
-    out of range. choices: the values that it may have, if these are a few. metavar: stands for the value in
-    --help. short: another name of the flag. unset: what None stands for. only_with: another setting, and the
-    values of that with which this one has an effect; None for any but 0.
+    group: of the flags, in --help. text: its help text. check: raises SettingsError for a value out of range.
+    choices: the allowed values, if there are only a few. metavar: stands for the value in --help. short: a
+    short name of the flag. unset: what None stands for. only_with: the name of another setting, and the
+    values of it with which this one has an effect; None for any value but 0.
     """
     if choices:
         check = partial(checks.choice, choices=choices)
@@ -87,8 +86,8 @@ running = partial(setting, "running")
 class Settings:
     """Everything that decides what a run computes, besides the images and the network.
 
-    None stands for what the entry says beside it. Layers are names, or a dict of names and weights. Raises
-    SettingsError where a value is out of range or two contradict each other.
+    The entry says what None stands for (unset). Layers are names, or a dict of names and weights. Raises
+    SettingsError if a value is out of range, or if two contradict each other.
     """
 
     width: int | None = sizes(
@@ -96,14 +95,14 @@ class Settings:
     )
     height: int | None = sizes(
         None,
-        "its height, beside --width, where there is no content",
+        "height of the picture, together with --width, if there is no content",
         checks.count,
         metavar="H",
         unset="in the first style's shape",
     )
     max_size: int | None = sizes(
         None,
-        "shrink the picture to at most so many pixels on its longer side; not beside --width",
+        "shrink the picture to at most N pixels on its longer side; not together with --width",
         checks.count,
         metavar="N",
     )
@@ -131,8 +130,8 @@ class Settings:
     )
     style_structure: tuple[str, ...] | None = sizes(
         None,
-        "what is taken of each style: its fine structure, as brush strokes (layers of blocks 1 and 2), its "
-        "coarse one, as forms (the other layers), or all; as in fine coarse",
+        "what to take of each style: its fine structure, such as brush strokes (layers of blocks 1 and 2), "
+        "its coarse structure, such as forms (the other layers), or all; for two styles, as in fine coarse",
         partial(checks.choices, of=STRUCTURES),
         metavar="WHAT",
         unset="all of each",
@@ -154,7 +153,7 @@ class Settings:
     )
     content_weight_blend: float | None = minimised(
         None,
-        "share of relu4_2; relu5_2, which keeps less detail, has the rest",
+        "share of relu4_2 in the content; relu5_2, which keeps less detail, has the rest",
         share,
         metavar="F",
         unset="1",
@@ -162,7 +161,7 @@ class Settings:
     )
     style_layer_weight_exp: float | None = minimised(
         None,
-        "each style layer weighs this many times the one before; more shows forms",
+        "each style layer weighs this many times as much as the one before; more shows forms",
         not_negative,
         metavar="F",
         unset="1",
@@ -203,15 +202,15 @@ class Settings:
     )
     content_reduction: str = minimised(
         "mean",
-        "squared differences of the content's features: their mean, their sum, or, relative, their mean over "
-        "that of the features' squares",
+        "squared differences of the content's features: their mean, their sum, or (relative) their mean "
+        "divided by the mean square of the features",
         choices=REDUCTIONS,
         only_with=("content_weight", None),
     )
     style_reduction: str = minimised(
         "mean",
-        "squared differences of Gram matrices: their mean, their sum, or, relative, their mean over that of "
-        "the squares of the style's own; also for shifted Gram matrices and histograms",
+        "squared differences of Gram matrices: their mean, their sum, or (relative) their mean divided by "
+        "the mean square of the style's; also for shifted Gram matrices and histograms",
         choices=REDUCTIONS,
     )
     tv_reduction: str = minimised(
@@ -241,26 +240,26 @@ class Settings:
     colors: str | None = minimised(
         None,
         "colours of the picture: the painting's (style); the content's, with the luma of the result "
-        "(content); the painting's once they are matched to the content's, by mean and covariance (matched) "
-        "or channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
+        "(content); the painting's, first matched to the content's by mean and covariance (matched) or "
+        "channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
         choices=COLORS,
         unset="style",
     )
     mask_content_weights: tuple[float, ...] | None = minimised(
         None,
-        "what the weight of the content is multiplied by where each style paints, with --style-masks",
+        "factors for the weight of the content in the region of each style, with --style-masks",
         checks.weights,
         metavar="F",
         unset="1 each",
     )
     mask_erosion: bool = minimised(
         False,
-        "count only positions of a layer that see nothing beyond a mask or guide; otherwise masks and guides "
-        "are only shrunk to the layer's size",
+        "count only positions of a layer whose receptive field lies in the mask or guide; otherwise masks "
+        "and guides are only shrunk to the layer's size",
     )
     mask_feather: float = minimised(
         0.01,
-        "width of the seam within which what is painted fades into what stays, of the longer side",
+        "width of the seam between painted and unpainted parts, as a share of the picture's longer side",
         share,
         metavar="F",
     )
@@ -268,10 +267,10 @@ class Settings:
 
     iterations: int = search(1000, "updates to make", checks.count, metavar="N")
     optimizer: str = search(
-        "adam", "how; lbfgs-b is scipy's, on the host", choices=(*DESCENTS, "lbfgs", "lbfgs-b")
+        "adam", "optimiser; lbfgs-b is scipy's, on the host", choices=(*DESCENTS, "lbfgs", "lbfgs-b")
     )
     learning_rate: float = search(
-        10.0, "the step, in grey levels", positive, metavar="F", only_with=("optimizer", DESCENTS)
+        10.0, "size of a step, in grey levels", positive, metavar="F", only_with=("optimizer", DESCENTS)
     )
     beta1: float = search(
         0.9, "Adam's decay of the first moment", decay, metavar="F", only_with=("optimizer", ("adam",))
@@ -288,8 +287,8 @@ class Settings:
     )
     evaluations: int | None = search(
         None,
-        f"make each iteration of lbfgs-b a new call of at most so many evaluations, {FEWEST_EVALUATIONS} or "
-        "more; Ctrl-C keeps the last whole iteration",
+        f"make each iteration of lbfgs-b a new call of at most N evaluations, {FEWEST_EVALUATIONS} or more; "
+        "Ctrl-C keeps the last whole iteration",
         partial(checks.count, low=FEWEST_EVALUATIONS),
         metavar="N",
         unset="an iteration of its own",
@@ -300,8 +299,8 @@ class Settings:
     checkpoint_iterations: int | None = setting(
         "images and files",
         None,
-        "write the best image so far, and compare, every so many iterations; the result is the image with "
-        "the lowest loss of those compared",
+        "every N iterations, compare the image with the best one so far, and write the better; the result is "
+        "the image with the lowest loss of those compared",
         checks.count,
         metavar="N",
     )
@@ -310,14 +309,15 @@ class Settings:
     )
     noise: str = search(
         "normal",
-        "normal, with a standard deviation of 0.256 about the mean pixel, or uniform in 128..129",
+        "noise in the start: normal, with a standard deviation of 0.256 about the mean pixel, or uniform in "
+        "128..129",
         choices=("normal", "uniform"),
     )
     precision: str = search(
         "float32",
-        "of the network's convolutions; bfloat16 rounds more and is faster on processors that have it "
-        "(avx512_bf16, amx_bf16); fastest takes it there; not for long runs of lbfgs-b, whose line search "
-        "expects exact losses",
+        "precision of the network's convolutions; bfloat16 rounds more and is faster on processors that have "
+        "it (avx512_bf16, amx_bf16); fastest uses bfloat16 on these; not for long runs of lbfgs-b, whose "
+        "line search needs exact losses",
         choices=("float32", "bfloat16", "fastest"),
     )
     seed: int | None = search(
@@ -330,22 +330,22 @@ class Settings:
 
     temporal_weight: float = video(
         1000.0,
-        "weight of a frame's likeness to those before it, moved as the film moves; more flickers less; "
-        "--tv-reduction goes for this too",
+        "weight of the difference between a frame and the warped frames before it; more flickers less; "
+        "--tv-reduction applies to this too",
         not_negative,
         metavar="F",
     )
     frame_iterations: int | None = video(
         None,
-        "updates of each frame that goes on from the one before; others have all --iterations",
+        "updates of each frame that starts from the one before; others have all --iterations",
         checks.count,
         metavar="N",
         unset="a fifth of --iterations",
     )
     frames_back: tuple[int, ...] = video(
         (1, 2, 4),
-        "frames that a frame is to be like, counted back from it; a later one fills in what those before it "
-        "do not show",
+        "earlier frames to compare a frame with, counted back from it; those further back fill in what the "
+        "nearer ones do not show",
         checks.shifts,
         metavar="N",
     )
@@ -375,12 +375,12 @@ class Settings:
 
     @classmethod
     def from_recipe(cls, name: str, network: "Network | None" = None, **settings: object) -> "Settings":
-        """The settings of a recipe, by its name or its file, with others in place of its own.
+        """The settings of a recipe, by its name or its file, with `settings` in place of its values.
 
-        network: the one that is to paint; the weights that the recipe has for it are taken then, and layers
-        that it lacks are left out. Raises SettingsError, RecipeError and NetworkError.
+        network: the network to paint with, if it is known; the recipe's weights for it are then used, and
+        layers that it lacks are left out. Raises SettingsError, RecipeError and NetworkError.
         """
-        from styling import recipes  # which needs this module
+        from styling import recipes  # not at the top, since it imports this module
 
         recipe = recipes.read(name)
         found, _ = recipes.combine(recipe, settings)
@@ -391,7 +391,7 @@ class Settings:
         return recipes.for_network(found, weights, layers, settings)[0]
 
     def check_effect(self, names: Collection[str]) -> None:
-        """Raise SettingsError if one of these settings has no effect beside the others."""
+        """Raise SettingsError if one of these settings has no effect together with the others."""
         for name in names:
             other, values = FIELDS[name].metadata["only_with"] or (None, None)
             if other is None:
@@ -405,7 +405,7 @@ class Settings:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The names of the loss terms, in the order in which people see them, and the total."""
+        """The names of the loss terms in the order of printing, then the total."""
         extra = [name for name in ("shift", "histogram") if getattr(self, f"{name}_weight")]
         return ("content", "style", *extra, "tv", "total")
 
@@ -418,9 +418,9 @@ class Settings:
         style_guides: int = 0,
         content_mask: bool = False,
     ) -> None:
-        """Raise SettingsError unless a run can be made of such images.
+        """Raise SettingsError unless a run is possible with these images.
 
-        content, initial, content_mask: whether there is one. styles, style_masks, style_guides: how many.
+        content, initial, content_mask: whether it is given. styles, style_masks, style_guides: how many.
         """
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
             raise SettingsError(
@@ -461,14 +461,14 @@ class Settings:
         return self.colors or ("content" if self.preserve_colors else "style")
 
     def iterations_by_scale(self) -> tuple[int, ...]:
-        """The iterations of each of the scales, their sum being all of them."""
+        """The iterations of each scale; their sum is `iterations`."""
         sums = list(itertools.accumulate(self.scale_shares or (1.0,) * len(self.scales)))
         ends = [0, *(round(self.iterations * part / sums[-1]) for part in sums)]
         return tuple(end - start for start, end in itertools.pairwise(ends))
 
     def layer_weights(self, term: str) -> dict[str, float]:
-        """Layers of the term (content, style, shift or histogram) and their weights, those above 0 only;
-        empty if the term itself has no weight."""
+        """Layers of the term (content, style, shift or histogram) and their weights, if above 0; empty if the
+        term itself has no weight."""
         if not getattr(self, f"{term}_weight"):
             return {}
         layers = getattr(self, f"{term}_layers")
@@ -483,7 +483,7 @@ class Settings:
         return {name: weight for name, weight in layers.items() if weight > 0}
 
     def layers(self) -> set[str]:
-        """Every layer that the run looks at."""
+        """Every layer that the losses use."""
         return {name for term in LAYER_TERMS for name in self.layer_weights(term)}
 
     def _style_layers(self) -> dict[str, float]:
@@ -494,7 +494,7 @@ class Settings:
         return dict(zip(layers, _geometric(ratio, len(layers)), strict=True))
 
     def style_shares(self, count: int) -> tuple[float, ...]:
-        """Blend weights b_i of so many styles, sum 1. Raises SettingsError if others were given."""
+        """Blend weights b_i of so many styles, sum 1. Raises SettingsError if another number was given."""
         checks.one_each("style_blend_weights", self.style_blend_weights, count)
         weights = self.style_blend_weights or (1.0,) * count
         largest = max(weights, default=1)
@@ -507,7 +507,7 @@ class Settings:
         return self.style_scales or (1.0,) * count
 
     def layers_of_styles(self, count: int, layers: Collection[str]) -> list[set[str]]:
-        """Of these layers, those at which each of so many styles counts.
+        """For each of so many styles, the layers among these that it uses.
 
         Raises SettingsError if another number was given.
         """
@@ -522,7 +522,7 @@ class Settings:
         return every is not None and iteration > 0 and iteration % every == 0
 
     def noiseblend(self, has_initial: bool) -> float:
-        """Share of noise in the start: as given, else 0 with an initial image and 1 without."""
+        """Share of noise in the start: the setting, else 0 with an initial image and 1 without one."""
         if self.initial_noiseblend is not None:
             return self.initial_noiseblend
         return 0.0 if has_initial else 1.0
@@ -542,7 +542,7 @@ def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]
 
 def style_size(height: int, width: int, scale: float, content_width: int) -> tuple[int, int]:
     """A style's (height, width) in pixels: `scale` of the content's width, both sides truncated."""
-    factor = scale * content_width / width  # in this order, since rounding decides the size at times
+    factor = scale * content_width / width  # in this order, since rounding can change the size
     return int(height * factor), int(width * factor)
 
 
@@ -553,11 +553,10 @@ def sizes_in_use(
     scale: float | None = None,
     model: tuple[int, int] | None = None,
 ) -> list[tuple[int, int]]:
-    """The (height, width) in pixels of the picture and, for a style, its own at its scale, where an image of
-    this size is used; for images.read().
+    """The sizes, (height, width) in pixels, at which an image of this size is used; for images.read().
 
-    scale: that of a style, else None. model: the size of the image whose shape the picture has, or None for
-    this one.
+    They are the picture's size and, for a style, its own size. scale: of the style, else None. model: the
+    size of the image whose shape the picture has, or None for this image.
     """
     picture = content_size(*(model or (height, width)), settings)
     return [picture] if scale is None else [picture, style_size(height, width, scale, picture[1])]
@@ -565,9 +564,9 @@ def sizes_in_use(
 
 @dataclass(frozen=True)
 class Running:
-    """What decides where a run computes and what people see of it, and not what is computed.
+    """Settings that decide where a run computes and what it reports, but not what it computes.
 
-    Raises SettingsError where a value is out of range.
+    Raises SettingsError if a value is out of range.
     """
 
     network: str | None = setting(
@@ -576,7 +575,7 @@ class Running:
         "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small",
         checks.network,
         metavar="FILE",
-        unset="the first of these that is here",
+        unset="the first of these that is found",
     )
     network_sha256: str | None = dataclasses.field(default=None, metadata={"check": None})
     device: str | None = running(
@@ -587,7 +586,7 @@ class Running:
     )
     print_iterations: int | None = running(
         None,
-        "print the losses, and write them for --progress-..., every so many iterations",
+        "print the losses, and write them for --progress-..., every N iterations",
         checks.count,
         metavar="N",
         unset="ten lines a run where there is no progress bar",
@@ -602,7 +601,7 @@ FIELDS = {field.name: field for kind in (Settings, Running) for field in datacla
 
 
 def _check_fields(values: Settings | Running) -> None:
-    """Raise SettingsError where a value is out of range."""
+    """Raise SettingsError if a value is out of range."""
     for field in dataclasses.fields(values):
         check = field.metadata["check"]
         if check is not None:
@@ -610,6 +609,6 @@ def _check_fields(values: Settings | Running) -> None:
 
 
 def _geometric(ratio: float, count: int) -> list[float]:
-    # The largest power is kept at 1, so that no ratio overflows.
+    # The largest power is 1, so that no ratio overflows.
     powers = [ratio ** (k - count + 1) if ratio > 1 else ratio**k for k in range(count)]
     return [power / sum(powers) for power in powers]

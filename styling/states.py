@@ -1,8 +1,8 @@
-"""Runs that can be gone on with: all that one needs, in one file.
+"""Saved runs: all that a run needs to go on, in one file.
 
-The file is what numpy.savez writes: the arrays of a State, the images so far of a grid, and a `header`. The
-header is UTF-8 JSON with the settings, the names and SHA-256 of the images, and the losses so far. Nothing
-in it is run or unpickled, and no more memory is taken than the file has bytes.
+numpy.savez writes the file: the arrays of a State, the images of a grid so far, and a `header`. The header is
+UTF-8 JSON with the settings, the names and SHA-256 of the images, and the losses so far. Nothing in the file
+is run or unpickled, and reading it takes no more memory than the file has bytes.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from styling.errors import StateError
 from styling.files import write_whole
 
 FORMAT = 2
-NOTHING = (math.inf, None)  # the loss and the image of what there is not
+NOTHING = (math.inf, None)  # the loss and the image, if there is no image yet
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a run needs to go on from where it stands, as if it had not stopped; tensors or arrays.
+    """A snapshot of a run, from which it can go on as if it had not stopped; tensors or arrays.
 
-    iteration: the updates made. scale: the index of the scale at hand. began: the updates before that.
-    x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser's. best: the
-    lowest total loss among those compared at this scale, and its x. fallback: the same of images that were
-    looked at in passing, for when the loss diverges.
+    iteration: the updates made. scale: the index of the current scale. began: the updates before this scale.
+    x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser state. best:
+    the lowest total loss among those compared at this scale, and its x. fallback: the same for images that
+    are checked about twice a second; it is the result if the loss diverges.
     """
 
     iteration: int
@@ -44,7 +44,7 @@ class State:
     fallback: tuple[float, np.ndarray | None] = NOTHING
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of it as arrays by name, to be saved."""
+        """The whole state as arrays by name, to be saved."""
         arrays = {name: np.array(getattr(self, name)) for name in ("iteration", "scale", "began")}
         arrays["x"] = np.asarray(self.x)
         arrays |= {f"memory/{i:02}": np.asarray(part) for i, part in enumerate(self.memory)}
@@ -57,7 +57,7 @@ class State:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
-        """What arrays() was called on. Raises StateError if these are no such arrays."""
+        """The state from which arrays() made these. Raises StateError for other arrays."""
         try:
             counts = {name: int(arrays[name]) for name in ("iteration", "scale", "began")}
             compared = {
@@ -72,12 +72,11 @@ class State:
 
 @dataclass(frozen=True)
 class Saved:
-    """A run, as far as it came.
+    """A run up to its last update.
 
-    settings: of Settings and Running by name, as a recipe has them. images: (flag, path, SHA-256 of the
-    pixels) of every image. history: the losses reported, rows of (iteration, content, ..., total). pictures:
-    images [h, w, 3] for a grid by iteration. arrays: what State.arrays() gave. seconds: that it took,
-    where somebody counts them.
+    settings: of Settings and Running by name, as in a recipe. images: (flag, path, SHA-256 of the pixels) of
+    every image. history: the losses reported, rows of (iteration, content, ..., total). pictures: images
+    [h, w, 3] for a grid by iteration. arrays: from State.arrays(). seconds: the time taken, if it is counted.
     """
 
     settings: dict[str, object]
@@ -96,7 +95,7 @@ class Saved:
 def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path:
     """Write a run whole or not at all. Raises OSError.
 
-    Without `overwrite`, it gets another name where a file is there; returns the name that it has.
+    Without `overwrite`, the file gets another name if the name is taken; returns the final name.
     """
     arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
     arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
@@ -114,7 +113,7 @@ def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path
 
 
 def read(path: str | os.PathLike) -> Saved:
-    """The run in a file. Raises StateError, which names the file, for what is none, or damaged."""
+    """The run in a file. Raises StateError, which names the file, if it is damaged or holds no run."""
     with open(path, "rb") as file:
         try:
             return _saved(_arrays(file))
@@ -148,7 +147,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
 
 
 def _check(saved: Saved) -> None:
-    """Raise ValueError or KeyError unless names, pictures and the iteration are that."""
+    """Raise ValueError or KeyError unless the names, the pictures and the iteration are valid."""
     if saved.arrays["iteration"].shape or saved.arrays["iteration"].dtype.kind != "i":
         raise ValueError("its iteration is no number")
     for _, name, _ in saved.images:
@@ -160,7 +159,7 @@ def _check(saved: Saved) -> None:
 
 
 def _arrays(file: BinaryIO) -> dict[str, np.ndarray]:
-    """The arrays in the file, each as large as its part of the file says, and checked by its CRC."""
+    """The arrays in the file; the size of each is checked against the file's, and its bytes by the CRC."""
     arrays, size = {}, os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

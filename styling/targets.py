@@ -1,4 +1,4 @@
-"""Targets: what the content and the styles give for a picture to be compared with."""
+"""Targets: the content's feature maps and the styles' statistics, which a picture is compared with."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,14 +32,14 @@ def mean_activations(
 
 
 def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Sequence[Features]:
-    """The content layers' maps of every tile's window."""
+    """The content layers' feature maps, for each tile's window."""
     found = windows(x, network, tiling, settings.layer_weights("content"), settings.pooling)
     maps = (features for features, _ in found)
     return list(maps) if len(tiling.places) == 1 else tiles.Stored(maps)
 
 
 def mean_squares(maps: Sequence[Features], tiling: tiles.Tiling) -> dict[str, float]:
-    """The mean square of the content's maps by layer, from those of every tile's window."""
+    """The mean square of the content's maps by layer, from the maps of all tiles' windows."""
     squares = Counter()
     for i, place in enumerate(tiling.places):
         for layer, values in maps[i].items():
@@ -51,7 +51,7 @@ def mean_squares(maps: Sequence[Features], tiling: tiles.Tiling) -> dict[str, fl
 def windows(
     x: tf.Tensor, network: Network, tiling: tiles.Tiling, names: Iterable[str], pooling: str
 ) -> Iterator[tuple[Features, Parts | None]]:
-    """An image's feature maps: whole, or for each tile those of its window, and what counts in them."""
+    """An image's feature maps, whole or for each tile's window, and the part that counts in each."""
     if len(tiling.places) == 1:
         yield network.features(x, names, pooling), None
         return
@@ -60,15 +60,15 @@ def windows(
 
 
 def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
-    """How images of a size, (height, width), are cut where these layers are looked at."""
+    """The tiling of images of a size, (height, width), if these layers are used."""
     return tiles.tiling(network.built(names), size, settings.tile or 0, _reaches(settings))
 
 
 def _reaches(settings: Settings) -> dict[str, int]:
-    """How many positions beyond a tile the run looks at, by layer."""
+    """By layer, how many positions beyond a tile the losses use."""
     return dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
 
 
 def added(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """The sums of two sets of statistics, which add up over windows."""
+    """The sum of two sets of statistics; a whole image's are the sum over its windows."""
     return tf.nest.map_structure(tf.add, a, b)

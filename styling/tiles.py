@@ -1,13 +1,13 @@
-"""Pictures in tiles: how an image is cut into windows, for the same losses and gradient as of the whole.
+"""Tiles: cut an image into windows, so that losses and gradient are the same as for the whole image.
 
-A Gram matrix is a sum over positions, so that it can be summed over tiles, as every loss can that counts each
-position once. A position's features depend on no pixel further away than half the network's receptive field;
-a window is a tile, its core, with a margin that wide around it. As maps become coarser, the margin that
-deeper layers still need becomes narrower, and windows are trimmed after each pooling. At the image's own
-border a window ends where the image does, with the network's zero padding, and reaches further on the other
-side; so all windows have one size, and one compiled function serves them all.
+A Gram matrix is a sum over positions, so it can be summed over tiles, like every loss that counts each
+position once. A position's features depend only on pixels within half the network's receptive field. So a
+window is a tile, called its core, with a margin (halo) of that width around it. Deeper layers need a smaller
+margin, so windows are trimmed after each pooling. At the image's border, a window ends with the image, has
+the network's zero padding there, and extends further on the other side. So all windows have the same size,
+and one compiled function works for all of them.
 
-Cores begin on the grid of the last pooling, so that no position of a map belongs to two of them.
+Cores begin on the grid of the last pooling, so that no position of a map belongs to two cores.
 """
 
 import tempfile
@@ -25,15 +25,15 @@ from styling.quiet import tf
 if TYPE_CHECKING:
     from vgg import Layer, Network
 
-START, BEGIN, END = range(3)  # of a place: where the window starts in the map, and its core in the window
+START, BEGIN, END = range(3)  # a place: the window's start in the map; its core's start and end in the window
 
 
 @dataclass(frozen=True)
 class Axis:
     """How one side of an image, and of its maps after each pooling, is cut.
 
-    sides: of the maps, the image's first. lengths: of the windows there. places: for each tile the window's
-    start in the map, and the core's start and end in the window, int32 [tiles, maps, 3].
+    sides: the lengths of the image and of the maps. lengths: of the windows in them. places: for each tile,
+    the window's start in the map, and the core's start and end in the window, int32 [tiles, maps, 3].
     """
 
     sides: tuple[int, ...]
@@ -62,7 +62,7 @@ class Tiling:
 
     @property
     def window(self) -> tuple[int, int]:
-        """A window's (height, width) in pixels; that of the image where it is one tile."""
+        """A window's (height, width) in pixels; the image's size if there is only one tile."""
         return self.rows.lengths[0], self.columns.lengths[0]
 
     def cut(self, x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
@@ -76,7 +76,7 @@ class Tiling:
         of_window.assign(of_window + window)
 
     def part(self, place: tf.Tensor, level: int = 0) -> Part:
-        """What counts in a tile's window of the image, or of its maps after so many poolings."""
+        """The part that counts in a tile's window, in the image (level 0) or after `level` poolings."""
         rows, columns = place[0, level], place[1, level]
         whole = self.rows.sides[level], self.columns.sides[level]
         starts = rows[START], columns[START]
@@ -85,7 +85,7 @@ class Tiling:
     def features(
         self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor
     ) -> tuple[dict[str, tf.Tensor], dict[str, Part]]:
-        """The named layers' outputs for a tile's window, and what counts in them."""
+        """The named layers' outputs for a tile's window, and the part that counts in each."""
 
         def trim(x: tf.Tensor, level: int) -> tf.Tensor:
             return self._slice(x, place[:, level, START] - place[:, level - 1, START] // 2, level)
@@ -102,10 +102,10 @@ class Tiling:
 def tiling(
     layers: "Sequence[Layer]", size: tuple[int, int], tile: int, reaches: Mapping[str, int] | None = None
 ) -> Tiling:
-    """How images of a size, (height, width), are cut into tiles of `tile` pixels a side, or a little more.
+    """The tiling of images of a size, (height, width), into tiles of `tile` pixels a side, or a little more.
 
-    layers: those that are built, in order. tile: 0 for the image as one tile. reaches: how many positions
-    beyond the core a loss looks at, by layer.
+    layers: those that are built, in order. tile: 0 for the image as one tile. reaches: by layer, how many
+    positions beyond the core a loss uses.
     """
     levels, level = {}, 0
     for layer in layers:
@@ -116,7 +116,7 @@ def tiling(
 
 
 def _margins(layers: "Sequence[Layer]", reaches: Mapping[str, int]) -> list[int]:
-    """The margin that a window needs, in the image and in what comes out of each pooling."""
+    """The margin that a window needs, in the image and after each pooling."""
     margins, need = [], 0
     for layer in reversed(layers):
         need = max(need, reaches.get(layer.name, 0))
@@ -125,26 +125,26 @@ def _margins(layers: "Sequence[Layer]", reaches: Mapping[str, int]) -> list[int]
         elif layer.kind == "pool":
             margins.append(_even(need, bool(margins)))
             need = 2 * margins[-1]
-    margins.append(_even(max(need, 1), bool(margins)))  # total variation looks at the next pixel
+    margins.append(_even(max(need, 1), bool(margins)))  # total variation uses the next pixel
     return margins[::-1]
 
 
 def _even(margin: int, pooled: bool) -> int:
-    """The margin, and one more where half of it must be whole, since the map is pooled again."""
+    """The margin, rounded up to an even number if the map is pooled again, which halves it."""
     return margin + margin % 2 if pooled else margin
 
 
 def _axis(side: int, tile: int, margins: Sequence[int]) -> Axis:
     last = len(margins) - 1
     grid = 2**last
-    core = -(-side // -(-side // tile) // grid) * grid  # tiles of like size, up to the grid
+    core = -(-side // -(-side // tile) // grid) * grid  # similar tiles, rounded up to the grid
     starts = np.arange(0, side, core)
     ends = np.minimum(starts + core, side)
     sides, lengths, places = [], [], []
     for level, margin in enumerate(margins):
         length = -(-core // 2**level) + 2 * margin
         if level < last:
-            length += (side - length) % 2  # so that the last window, which ends with the map, starts evenly
+            length += (side - length) % 2  # the last window ends with the map, and must start evenly
         length = min(length, side)
         first = np.clip(starts // 2**level - margin, 0, side - length)
         places.append(np.stack([first, starts // 2**level - first, -(-ends // 2**level) - first], axis=-1))
@@ -155,13 +155,13 @@ def _axis(side: int, tile: int, margins: Sequence[int]) -> Axis:
 
 
 class Stored(Sequence):
-    """Feature maps by layer, of each tile in turn, in a temporary file, since all would fill the memory.
+    """Feature maps by layer, for each tile in turn, in a temporary file, since they would fill the memory.
 
-    Raises StyleError where the folder for temporary files has no room.
+    Raises StyleError if the folder for temporary files is full.
     """
 
     def __init__(self, maps: Iterator[dict[str, tf.Tensor]]) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115, since it is read for as long as this is there
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115, since it is read as long as this object exists
         self._count, self._shapes = 0, {}
         try:
             for tile in maps:

@@ -1,7 +1,7 @@
-"""Films as files: frames from whatever moves, painted frames kept while the rest is made, and a film of them.
+"""Films as files: read the frames of a clip, store painted frames, and write the film.
 
-Videos are read and written by FFmpeg through PyAV, animated pictures are read by Pillow. Frames are counted
-from 1, as they are in the clip; their pixels are float32 [H, W, 3], RGB 0..255.
+FFmpeg, through PyAV, reads and writes videos; Pillow reads animated pictures. Frames are counted from 1, as
+in the clip; their pixels are float32 [H, W, 3], RGB 0..255.
 """
 
 import contextlib
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's names of formats that may move
 NUMBER = re.compile(r"%(?:0\d)?d")  # in out/%04d.png
-NAMES, RECORD = "%06d.png", "neural-style.toml"  # of the frames in a folder, and of what they are made of
-USUAL_RATE, USUAL_DURATION = 25, 100  # frames a second, and milliseconds, where a file tells nothing
-HD = 720  # rows, from which a video that does not say has the colours of BT.709
+NAMES, RECORD = "%06d.png", "neural-style.toml"  # files in a folder: the frames, and their settings
+USUAL_RATE, USUAL_DURATION = 25, 100  # frames a second, and milliseconds, if a file does not say
+HD = 720  # a video with at least so many rows has the colours of BT.709, if it does not say
 BT709, UNSPECIFIED = 1, 2  # FFmpeg's numbers for a colour space; the first also for primaries and curve
-COPIED = {"aac": {"aac", "mp3", "alac", "ac3"}, "libopus": {"opus", "vorbis"}}  # sound that goes in as it is
+COPIED = {"aac": {"aac", "mp3", "alac", "ac3"}, "libopus": {"opus", "vorbis"}}  # sound that is only copied
 
 
 class Format(NamedTuple):
-    """How a film is written: FFmpeg's names, the codec's options, and what sound becomes; None for none."""
+    """How a film is written: FFmpeg's names, the codec's options, and the sound's codec; None: no sound."""
 
     container: str
     codec: str
@@ -62,7 +62,7 @@ FORMATS = {
 
 
 class Frame(NamedTuple):
-    """A frame of a clip: its number, when it is shown, in seconds, and its pixels."""
+    """A frame of a clip: its number, its time in seconds, and its pixels."""
 
     number: int
     seconds: Fraction
@@ -71,7 +71,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Span:
-    """The first and the last frame that are wanted, counted from 1; the last may be open."""
+    """The first and the last frame to paint, counted from 1; the last may be open."""
 
     first: int = 1
     last: float = math.inf
@@ -88,10 +88,10 @@ class Span:
 
 @dataclass
 class Clip:
-    """What is to be painted: a video, an animation, or images in their order.
+    """A clip to paint: a video, an animation, or images in their order.
 
     files: the one video or animation, or the images. is_numbered: whether they are images. rate: of images,
-    in frames a second. problem, sound_problem: what was wrong with a file while it was read last, or "".
+    in frames a second. problem, sound_problem: the problem at the last reading of the file, or "".
     """
 
     files: tuple[Path, ...]
@@ -107,7 +107,7 @@ class Clip:
         return self.files[0]
 
     def frames(self) -> Iterator[Frame]:
-        """The frames that are wanted, one after the other. Raises ImageError where there are none."""
+        """The frames of the span, one after the other. Raises ImageError if there are none."""
         self.problem, last = "", 0
         with contextlib.closing(self._all()) as every:
             for frame in every:
@@ -127,7 +127,7 @@ class Clip:
         return self._animated() if is_picture(self.name) else self._video()
 
     def count(self) -> int | None:
-        """How many frames are wanted, as far as the file tells; None where it does not."""
+        """The number of frames in the span, from the file's header; None if it does not say."""
         if self.is_numbered:
             found = len(self.files)
         elif is_picture(self.name):
@@ -140,7 +140,7 @@ class Clip:
         return None if math.isinf(last) else max(last - self.span.first + 1, 1)
 
     def timing(self) -> tuple[Fraction, Fraction]:
-        """The unit of time in which the frames lie, in seconds, and how many come a second."""
+        """The unit of the frames' times, in seconds, and the number of frames a second."""
         rate = Fraction(self.rate).limit_denominator(1001)
         if self.is_numbered:
             return 1 / rate, rate
@@ -153,7 +153,7 @@ class Clip:
         shape, (unit, _) = None, self.timing()
         for number, path in enumerate(self.files, 1):
             if number < self.span.first:
-                pixels = np.empty((0, 0, 3))  # which nobody looks at
+                pixels = np.empty((0, 0, 3))  # not used
             else:
                 pixels = images.read(path)
                 shape = shape or pixels.shape
@@ -185,7 +185,7 @@ class Clip:
         with self._opened() as (container, stream):
             rate = stream.average_rate or USUAL_RATE
             number, before = 0, None
-            # Packets that cannot be decoded are left out, since those at the cut of a recording never can.
+            # Packets that cannot be decoded are skipped; the first ones of a cut recording never can be.
             packets = container.demux(stream)
             while True:
                 try:
@@ -207,7 +207,7 @@ class Clip:
                     wanted = number >= self.span.first
                     yield Frame(number, before, _pixels(frame, stream) if wanted else np.empty((0, 0, 3)))
             promised = _count(stream) or 0
-            # Where it is reckoned from the duration, that may be of the sound.
+            # A number that is computed from the duration may be wrong, since the sound may be longer.
             if number < (stream.frames or 0.95 * promised - 2) and not self.problem:
                 self.problem = f"ends after {number} of its {promised} frames"
 
@@ -228,7 +228,7 @@ class Clip:
 def _open(path: Path) -> Iterator["av.container.InputContainer"]:
     import av
 
-    av.logging.set_level(None)  # a level would have FFmpeg's threads wait for this one, which waits for them
+    av.logging.set_level(None)  # with a level, FFmpeg's threads and this thread would wait for each other
     try:
         container = av.open(str(path), metadata_errors="ignore")
     except av.error.FFmpegError as error:
@@ -239,7 +239,7 @@ def _open(path: Path) -> Iterator["av.container.InputContainer"]:
 
 
 def _is_cover(stream: "av.VideoStream") -> bool:
-    """Whether it is a picture that a sound file carries along."""
+    """Whether it is the cover picture of a sound file."""
     import av
 
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
@@ -255,7 +255,7 @@ def _count(stream: "av.VideoStream") -> int | None:
 
 
 def _pixels(frame: "av.VideoFrame", stream: "av.VideoStream") -> np.ndarray:
-    """A decoded frame as it is to be seen: upright, with square pixels."""
+    """A decoded frame as it is shown: upright, with square pixels."""
     from av.video.reformatter import Colorspace
 
     space = Colorspace.ITU709 if frame.colorspace == UNSPECIFIED and frame.height >= HD else None
@@ -267,10 +267,10 @@ def _pixels(frame: "av.VideoFrame", stream: "av.VideoStream") -> np.ndarray:
 
 
 def asks_for_film(content: Path, output: Path) -> bool:
-    """Whether what is read and what is to be written together mean a film, not a picture or a batch.
+    """Whether the content and the output together mean a film, not a picture or a batch.
 
-    They do where the output is a video or has numbers to fill in, where a moving picture is to be written as
-    WebP, and where what moves is to go into a folder.
+    They mean a film if the output is a video or a pattern with numbers, or if a clip is written as WebP or
+    into a folder.
     """
     if is_numbered(output) or (output.suffix.lower() in FORMATS and output.suffix.lower() != ".webp"):
         return True
@@ -281,7 +281,7 @@ def asks_for_film(content: Path, output: Path) -> bool:
 
 
 def is_numbered(path: Path) -> bool:
-    """Whether it stands for many files, with numbers in their names, as out/%04d.png."""
+    """Whether it is a pattern for files with numbers in their names, such as out/%04d.png."""
     return bool(NUMBER.search(path.name)) and not os.path.exists(path)
 
 
@@ -298,7 +298,7 @@ def is_animation(path: Path) -> bool:
 
 
 def _opened_by_pillow(path: Path, question: Callable[[Image.Image], bool]) -> bool:
-    """The answer to a question about an image, False for what is none; a pipe is not waited for."""
+    """The answer to a question about an image, False if it is no image; does not wait for a pipe."""
     if not os.path.isfile(path):
         return False
     try:
@@ -309,7 +309,7 @@ def _opened_by_pillow(path: Path, question: Callable[[Image.Image], bool]) -> bo
 
 
 def is_video(path: Path) -> bool:
-    """Whether this is a video, by how it begins, or by its name where that is not told."""
+    """Whether this is a video, by its first bytes, or by its name if they do not tell."""
     try:
         with open(path, "rb") as file:
             if images.is_video(file.read(64)):
@@ -320,13 +320,13 @@ def is_video(path: Path) -> bool:
 
 
 def pattern(output: Path) -> Path:
-    """The names of the frames that are written to a folder, as out/%04d.png."""
+    """The pattern for the names of frames that are written to a folder, such as out/%04d.png."""
     return output if is_numbered(output) else output / NAMES
 
 
 def store(output: Path, apart: bool) -> "Store":
-    """Where the painted frames of a film are kept: in the output if that is a folder of PNG files, else in a
-    folder beside it. apart: whether they are not what is to be written."""
+    """The store of a film's painted frames: the output if it is a folder of PNG files, else a folder beside
+    it. apart: whether the written frames differ from the painted ones, which need a folder of their own."""
     if output.suffix.lower() in FORMATS and not is_numbered(output):
         return Store(output.with_name(f"{output.stem}-frames") / NAMES)
     names = pattern(output)
@@ -349,12 +349,12 @@ def find_images(flag: str, path: Path) -> tuple[Path, ...]:
 
 
 def _by_numbers(path: Path) -> list:
-    """What sorts 9.png before 10.png."""
+    """A sort key that puts 9.png before 10.png."""
     return [int(part) if part.isdigit() else part for part in re.split(r"([0-9]+)", path.name)]
 
 
 def find_clip(flag: str, named: Path, span: Span, rate: float = USUAL_RATE) -> Clip:
-    """The clip of this name on the command line. rate: if it is images. Raises SettingsError."""
+    """The clip with this name on the command line. rate: used for images. Raises SettingsError."""
     if named.is_dir() or is_numbered(named):
         return Clip(find_images(flag, named), True, span, rate)
     paths.check_input(flag, named)
@@ -367,7 +367,7 @@ def moves(path: Path) -> bool:
 
 
 def masks(clip: Clip) -> Iterator[np.ndarray]:
-    """The masks that the frames of a clip are, float32 [H, W], 0..1; raises ImageError after the last."""
+    """The frames of a clip as masks, float32 [H, W], 0..1; raises ImageError after the last."""
     number = clip.span.first
     if clip.is_numbered:
         for path in clip.files[number - 1 :]:
@@ -382,16 +382,16 @@ def masks(clip: Clip) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class Store:
-    """Painted frames in a folder, with a record of what they are made of.
+    """Painted frames in a folder, with a record of their settings and images.
 
-    pattern: their names, a folder and a name with %d.
+    pattern: the path of the frames, with %d for the number.
     """
 
     pattern: Path
 
     @property
     def folder(self) -> Path:
-        """Where they are."""
+        """The folder of the frames."""
         return self.pattern.parent
 
     def path(self, number: int) -> Path:
@@ -399,11 +399,11 @@ class Store:
         return self.folder / (self.pattern.name % number)
 
     def seed(self) -> int:
-        """That of the frames which are here, or a new one."""
+        """The seed of the stored frames, or a new seed."""
         return (self.recorded() or {}).get("seed", secrets.randbits(32))
 
     def recorded(self) -> dict[str, Any] | None:
-        """The record of the frames that are here; None where there is none. Raises RecipeError."""
+        """The record of the stored frames; None if there is none. Raises RecipeError."""
         path = self.folder / RECORD
         try:
             return recipes.load(path) if path.exists() else None
@@ -411,9 +411,10 @@ class Store:
             raise RecipeError(f"{path}: {error}") from None
 
     def begin(self, record: dict[str, Any], overwrite: bool) -> None:
-        """Make the folder ready for frames with this record: those of the same one stay, others must go.
+        """Prepare the folder for frames with this record. Frames with the same record are kept.
 
-        Raises SettingsError for others, unless these may be overwritten, and OSError.
+        With `overwrite`, frames of another run are removed. Without it they raise SettingsError, as other
+        pictures always do. Raises OSError too.
         """
         found = self.recorded()
         if found == tomllib.loads(tomli_w.dumps(record)):
@@ -430,7 +431,7 @@ class Store:
         write_whole(self.folder / RECORD, lambda file: tomli_w.dump(record, file))
 
     def done(self, first: int) -> int:
-        """The last frame of those that are painted in a row from the first; first - 1 for none."""
+        """The last frame up to which all are painted, from the first on; first - 1 if none is."""
         return next(number for number in itertools.count(first) if not self.path(number).exists()) - 1
 
     def read(self, number: int) -> np.ndarray:
@@ -438,15 +439,15 @@ class Store:
         return images.read(self.path(number))
 
     def write(self, number: int, picture: np.ndarray) -> None:
-        """Keep a painted frame. Raises OSError."""
+        """Store a painted frame. Raises OSError."""
         images.write(self.path(number), picture)
 
 
 def write(output: Path, clip: Clip, store: Store, settings: Settings, overwrite: bool) -> Path:
-    """Write the painted frames of a clip, with its colours if these are kept, as a film with its sound, or as
-    images in a folder; returns the name of the film or the folder.
+    """Write the painted frames of a clip as a film with its sound, or as images in a folder; returns the name
+    of the film or the folder. The frames get the clip's colours if the settings keep them.
 
-    A film is written whole or not at all. Raises OSError, and ImageError where FFmpeg cannot write it.
+    A film is written completely or not at all. Raises OSError, and ImageError if FFmpeg cannot write it.
     """
     if output.suffix.lower() in FORMATS and not is_numbered(output):
         return _write_film(output, clip, _finished(clip, store, settings), overwrite)
@@ -459,7 +460,7 @@ def write(output: Path, clip: Clip, store: Store, settings: Settings, overwrite:
 
 
 def _finished(clip: Clip, store: Store, settings: Settings) -> Iterator[Frame]:
-    """The frames as they are to be seen."""
+    """The frames with their final colours."""
     for frame in clip.frames():
         picture = store.read(frame.number)
         if settings.coloring == "content":
@@ -479,12 +480,12 @@ def _write_film(path: Path, clip: Clip, frames: Iterator[Frame], overwrite: bool
 
 
 def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Frame]) -> None:
-    """Write frames, and the sound while they are shown, to a file."""
+    """Write the frames, and the sound that belongs to them, to a file."""
     import av
 
     first = next(frames)
     height, width = first.pixels.shape[:2]
-    if form.pixels == "yuv420p":  # whose colours are for 2 x 2 pixels
+    if form.pixels == "yuv420p":  # it stores one colour for each 2 x 2 pixels
         height, width = height + height % 2, width + width % 2
     unit, rate = clip.timing()
     unit = Fraction(1, 100) if form.container == "gif" else unit
@@ -516,9 +517,9 @@ def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Frame]) -
 
 
 class _Sound:
-    """The sound of a clip, put into a film beside its pictures. problem: what is wrong with it, or "".
+    """The sound of a clip, which is added to a film. problem: what is wrong with it, or "".
 
-    start: when the film begins, in seconds of the clip.
+    start: the time in the clip at which the film begins, in seconds.
     """
 
     def __init__(
@@ -548,7 +549,7 @@ class _Sound:
     def _found(
         self, container: "av.container.InputContainer", source: "av.AudioStream", to: Any, encoder: Any
     ) -> Iterator[tuple[Fraction, list]]:
-        """The packets for the film, with the second at which they are heard there."""
+        """The packets for the film, with their time in the film in seconds."""
         import av
 
         try:
@@ -570,7 +571,7 @@ class _Sound:
             self.problem = f"its sound is damaged, and ends early ({error})"
 
     def mux(self, seconds: float) -> None:
-        """Put in what is heard before this second of the film."""
+        """Add the sound up to this second of the film."""
         while self._next and self._next[0] < seconds:
             self._output.mux(self._next[1])
             self._next = next(self._packets, None)
@@ -593,7 +594,7 @@ def _to_frame(pixels: np.ndarray, height: int, width: int, form: str) -> "av.Vid
 
 
 def _palettes(width: int, height: int, unit: Fraction) -> "av.filter.Graph":
-    """What turns each frame into one of 256 colours."""
+    """A filter that reduces each frame to 256 colours."""
     import av
 
     graph = av.filter.Graph()

@@ -14,12 +14,12 @@ from styling.quiet import tf
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile along each axis
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
-# Both sides of a layer must have the first number of channels, and one of them the second.
+# The input and the output of a layer need at least the first number of channels, and one of them the second.
 LEAST_CHANNELS, MOST_CHANNELS, LEAST_TILES = 128, 256, 100
 
 
 def pays(shape: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
-    """Whether this is faster, on a CPU, than a direct convolution of an x and a kernel of these shapes."""
+    """Whether this is faster on a CPU than a direct convolution, for x and a kernel of these shapes."""
     _, height, width, before = shape
     size, _, _, channels = kernel
     tiles = -(-height // TILE) * -(-width // TILE)
@@ -38,7 +38,7 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, back: bool = False) -> tf.Tensor:
     _, height, width, channels = x.shape
     inputs, filters = kernel.shape[2:]
     high, wide = -(-height // TILE), -(-width // TILE)
-    with tf.control_dependencies([x]):  # else all layers' kernels are transformed at the start, and kept
+    with tf.control_dependencies([x]):  # else all kernels are transformed at the start, and stay in memory
         kernel = tf.identity(kernel)
     kernels = tf.matmul(of_kernels, tf.reshape(kernel, [9, -1]))
     padded = tf.pad(x[0], [[1, high * TILE + 1 - height], [1, wide * TILE + 1 - width], [0, 0]])
@@ -63,12 +63,12 @@ def _places(high: int, wide: int) -> np.ndarray:
 
 @functools.cache
 def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Toom and Cook's matrices in two dimensions: of tiles [36, 36], kernels [36, 9], and back [16, 36]."""
+    """The Toom-Cook matrices in two dimensions: for tiles [36, 36], kernels [36, 9], and results [16, 36]."""
     powers = np.array([[p**k for k in range(WINDOW)] for p in POINTS] + [[0] * (WINDOW - 1) + [1]])
     tiles = np.linalg.inv(powers).T
     kernels, back = powers[:, :3].copy(), powers[:, :TILE].T.copy()
     kernels[-1], back[:, -1] = [0, 0, 1], [0] * (TILE - 1) + [1]
-    # Factors of like size round less than a large and a small one.
+    # Factors of similar size round less than a large and a small one.
     scale = np.sqrt(np.abs(tiles).max(axis=1) / np.abs(kernels).max(axis=1))[:, None]
     tiles, kernels = tiles / scale, kernels * scale
     return tuple(np.kron(matrix, matrix).astype(np.float32) for matrix in (tiles, kernels, back))

@@ -1,4 +1,4 @@
-"""The command line of sweeps: a spec -> its runs -> their pictures, a sheet, a page and a table.
+"""The command line of sweeps: from a spec to its runs, and to their pictures, a sheet, a page and a table.
 
     neural-style-sweep SPEC.toml --output DIR
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from styling.sweeps.planning import Plan
     from styling.sweeps.pool import Pool
 
-RECORD = {"title": str, "threads": int, "count": int, "runs": list}  # what sweep.toml has, at least
+RECORD = {"title": str, "threads": int, "count": int, "runs": list}  # the required keys of sweep.toml
 GROUPS = ("the sweep", *(title for title in flags.GROUPS if title not in ("stopping and going on", "video")))
 OUTPUTS = ("index.html", "results.csv", "runs", "sheet.png", "sheet-1.png", "sweep.toml")
 
@@ -119,7 +119,7 @@ def sweep(options: argparse.Namespace) -> int:
         from styling.sweeps import cluster
 
         cluster.join(options.cluster)
-        device = asked.device  # each node has its own
+        device = asked.device  # each node has its own device
     used_before = None if options.workers else before.get("threads")
     workers, threads = choose_workers(options, asked.threads or used_before, plan, device)
     if options.dry_run:
@@ -189,8 +189,8 @@ def read_record(folder: Path) -> dict[str, object]:
 
 
 def is_same_sweep(before: dict[str, object], plan: "Plan") -> bool:
-    """Whether the folder's sweep is the one that is planned."""
-    # A run that could not be planned then, as without an image, may have another stem now.
+    """Whether the folder has the same sweep as the plan."""
+    # A run that could not be planned before, for example without its image, may have another stem now.
     return before.get("count") == len(plan.results) and plan.results.keys() >= set(before["runs"])
 
 
@@ -211,7 +211,7 @@ def choose_workers(
 ) -> tuple[int, int]:
     """How many runs at a time, and how many threads each.
 
-    threads: as asked for, or as the sweep had before, since they decide the last bits of the pictures.
+    threads: from the flag, or else as in the sweep so far, since they change the last bits of the pictures.
     """
     count = len(plan.tasks)
     if options.cluster:
@@ -289,7 +289,7 @@ def compute(
 def start_executor(
     options: argparse.Namespace, plan: "Plan", device: str | None, workers: int, threads: int
 ) -> "Pool | Cluster":
-    """Start what computes the runs: processes of this machine, or the cluster that was joined."""
+    """Start the executor of the runs: processes on this machine, or the cluster that was joined."""
     from styling.sweeps.pool import Pool, Setup
 
     setup = Setup(device, threads, plan.pixels, plan.networks, options.save_state_iterations)
@@ -304,7 +304,7 @@ def write_record(folder: Path, spec: Spec, plan: "Plan", threads: int) -> None:
     """Write sweep.toml: which sweep is in the folder, and with how many threads it is computed."""
     record = {"title": spec.title, "spec": str(spec.path), "threads": threads, "count": len(plan.results)}
     record["runs"] = sorted(stem for stem, result in plan.results.items() if result.status != "failed")
-    text = tomli_w.dumps(record).encode(errors="replace")  # the name of a file need not be valid text
+    text = tomli_w.dumps(record).encode(errors="replace")  # names of files may not be valid text
     write_whole(folder / "sweep.toml", lambda file: file.write(text))
 
 

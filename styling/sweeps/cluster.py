@@ -29,7 +29,7 @@ SECONDS_TO_CONNECT = 10
 
 
 def join(address: str) -> None:
-    """Join the cluster at an address, as auto or HOST:6379. Raises SettingsError if that fails."""
+    """Join the cluster at an address such as auto or HOST:6379. Raises SettingsError if that fails."""
     host, colon, port = address.rpartition(":")
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -40,7 +40,7 @@ def join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise SettingsError("cluster", f"{address} cannot be joined: {explain(error)}") from None
     finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray's own would end this process without a word
+        signal.signal(signal.SIGTERM, handler)  # Ray's own handler would end this process silently
 
 
 def share_cpus(runs: int, workers: int | None, threads: int | None) -> tuple[int, int]:
@@ -94,7 +94,7 @@ class Cluster:
         ray.shutdown()
 
     def _problem(self, task: Task) -> str | None:
-        """Why no node can compute the run, if so; Ray would wait for such a node forever."""
+        """Why no node can compute the run, or None; Ray would wait for a suitable node forever."""
         needs = {"CPU": self._setup.threads, "GPU": self._gpus, "memory": task.memory + PROCESS_BYTES}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in nodes):
@@ -137,5 +137,5 @@ def _fetch(references: Refs) -> dict[str, Any]:
 
 @cache
 def _configure(device: str | None, threads: int) -> None:
-    """Set TensorFlow up, once in a process, which may compute several runs."""
+    """Set TensorFlow up once in each process, since a process may compute several runs."""
     configure(device, threads, deterministic=True)

@@ -1,4 +1,4 @@
-"""Computes the runs of a sweep, and writes what each of them makes as soon as it is there."""
+"""Computes the runs of a sweep, and writes the files of each run as soon as they are ready."""
 
 import contextlib
 import dataclasses
@@ -101,7 +101,7 @@ class Sweep:
         self._changed = True
 
     def _update_pages(self) -> None:
-        """Write the table and the page again if a run has ended, but not too often."""
+        """Write the table and the page again after a run has ended, but not too often."""
         if self._changed and time.monotonic() >= self._next_pages:
             with self._warn_of_errors("the page is not written"):
                 self.write_pages()

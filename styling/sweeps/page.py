@@ -24,9 +24,9 @@ THUMBNAIL_SIDE = 128
 
 
 def write(folder: Path, spec: Spec, entries: Sequence[Entry], plot_note: str = "") -> Path:
-    """Write index.html with links to the files that the folder has by now, so it is written after them.
+    """Write index.html with links to the files that the folder has so far; call it after they are written.
 
-    plot_note: what stands in place of a plot of the losses that is missing. Raises OSError.
+    plot_note: the text in place of a missing plot of the losses. Raises OSError.
     """
     runs = {entry.stem: entry for entry in entries}
     settings = {stem: settings_of(entry) for stem, entry in runs.items()}
@@ -42,13 +42,13 @@ def write(folder: Path, spec: Spec, entries: Sequence[Entry], plot_note: str = "
         common=[(name, value) for name in names if len(values[name]) == 1 for value in values[name]],
         plot_note=plot_note,
     )
-    # The name of a file need not be valid text; what is not becomes question marks.
+    # Names of files may not be valid text; invalid characters become question marks.
     return write_whole(folder / "index.html", lambda file: file.write(text.encode(errors="replace")))
 
 
 @cache
 def _template() -> Template:
-    # Autoescape, since labels, errors and names of files may hold anything.
+    # Autoescape, since labels, errors and names of files may contain any characters.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -97,7 +97,7 @@ def _thumbnails(sources: Sequence[tuple[str, Path]]) -> list[dict[str, str]]:
     ]
 
 
-@cache  # since the page is written again and again while runs are computed
+@cache  # the page is written many times while runs are computed
 def _jpeg(path: Path) -> str:
     """An image as a small JPEG in base64; empty if it cannot be read."""
     image, data = sheet.thumbnail(path, THUMBNAIL_SIDE), io.BytesIO()

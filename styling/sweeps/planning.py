@@ -1,4 +1,4 @@
-"""From the cells of a sweep to its tasks: each different run once, and none that is done already."""
+"""From the cells of a sweep to its tasks: each distinct run once, without the runs that are done."""
 
 import dataclasses
 import os
@@ -93,13 +93,13 @@ def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
 
 def _read_image(path: Path, is_mask: bool) -> tuple[str, np.ndarray]:
     """The SHA-256 of an image's or a mask's pixels, and the pixels."""
-    with silent_stderr():  # which libtiff writes to
+    with silent_stderr():  # libtiff writes warnings there
         pixels = images.read_mask(path) if is_mask else images.read(path)
     return states.fingerprint(pixels), pixels
 
 
 def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]:
-    """A run's settings as they are for its network, and layers that it lacks. Raises NetworkError."""
+    """A run's settings adapted to its network, and the layers that it lacks. Raises NetworkError."""
     layers = {layer.name for layer in network.layers}
     fixed = recipes.TYPES.keys() - run.droppable
     with of_network(run.network):
@@ -109,7 +109,7 @@ def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]
 def _add_task(
     plan: Plan, cell: Cell, stem: str, found: Sequence[NamedImage], network: vgg.Network, folder: Path
 ) -> None:
-    """Add the task of a cell's run to the plan. Raises NetworkError, and what runs.resolve() raises."""
+    """Add the task of a cell's run to the plan. Raises NetworkError, and the errors of runs.resolve()."""
     of, name = cell.run, networks.name(cell.run.network)
     with of_network(of.network):
         run = resolve(Images.named((image.flag, image.pixels) for image in found), network, of.settings)

@@ -1,8 +1,8 @@
 """Runs in processes of this machine, several at a time.
 
 TensorFlow's number of threads is fixed when it starts, and starting takes seconds. So each process keeps its
-threads, and computes one run after the other. concurrent.futures would not do: there one process that is
-killed, as for want of memory, ends all the others.
+threads, and computes one run after the other. concurrent.futures is not used: if one of its processes is
+killed, for example because memory ran out, all the others end.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from styling.memory import free_memory
 from styling.process import silent_stderr
 from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
 
-# Processes are forks of one that has only loaded TensorFlow, which takes five seconds, once.
+# Processes are forks of one that has only loaded TensorFlow, so the five seconds to load it are spent once.
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 SECONDS_TO_STOP = 60
@@ -120,9 +120,9 @@ class Pool:
     def _start(self) -> Worker:
         here, there = PROCESSES.Pipe()
         process = PROCESSES.Process(target=_serve, args=(there, self._setup), daemon=True)
-        with silent_stderr():  # the process inherits it, and TensorFlow writes there when it is loaded
+        with silent_stderr():  # the process inherits stderr, and TensorFlow writes there while it loads
             process.start()
-        there.close()  # else the end of the process would not show at the other end of the pipe
+        there.close()  # otherwise this end of the pipe would not notice when the process ends
         return Worker(process, here)
 
     def _assign(self) -> list[Worker]:
@@ -130,7 +130,7 @@ class Pool:
         for worker in self._workers:
             if worker.task is None and self._waiting:
                 worker.task = self._waiting.popleft()
-                with contextlib.suppress(OSError):  # events() finds out that the process has ended
+                with contextlib.suppress(OSError):  # events() notices that the process has ended
                     worker.connection.send(worker.task)
         return [worker for worker in self._workers if worker.task]
 
@@ -146,7 +146,7 @@ class Pool:
 
 def _serve(connection: Connection, setup: Setup) -> None:
     """Compute the runs that come through the pipe, until None comes or the other end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     configure(setup.device, setup.threads, deterministic=True)
     load = cache(lambda sha256: vgg.load(setup.networks[sha256]))
     with contextlib.suppress(EOFError, OSError):

@@ -9,8 +9,8 @@
     results.csv             all runs in a table
     sheet.png, index.html   all pictures
 
-A stem consists of the labels of the run's first cell, and a digest of all that decides the picture. By the
-digest a run is found again after the spec has changed in other places.
+A stem consists of the labels of the run's first cell, and a digest of everything that decides the picture.
+The digest identifies a run even after other parts of the spec have changed.
 """
 
 import csv
@@ -64,7 +64,7 @@ class Entry:
 
 
 def digest(*parts: object) -> str:
-    """Digits that identify a run, from all that decides it; each part must have a fixed repr."""
+    """Digits that identify a run, from everything that decides it; each part must have a fixed repr."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
 
 
@@ -120,7 +120,7 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
     writer = csv.DictWriter(text, [*RUN_COLUMNS, *losses, *IMAGES, *settings], restval="")
     writer.writeheader()
     writer.writerows(map(_row, entries))
-    # The name of a file need not be valid text; what is not becomes question marks, as on the page.
+    # Names of files may not be valid text; invalid characters become question marks, as on the page.
     encoded = text.getvalue().encode(errors="replace")
     return write_whole(folder / "results.csv", lambda file: file.write(encoded))
 

@@ -1,6 +1,6 @@
-"""The contact sheet: a page of a sweep as one labelled image, as figures in articles have it.
+"""The contact sheet: a page of a sweep as one labelled image, like a figure in an article.
 
-Everything on it is a small image on white, and _join() and _pad() put these together.
+Everything on the sheet is a small image on white; _join() and _pad() combine them.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from styling.sweeps.results import Entry, picture
 from styling.sweeps.specs import IMAGES, Spec
 
 SIDE, LEAST_SIDE = 320, 24  # of a picture, at most, in pixels; smaller pictures are not resized
-MOST_PIXELS = 60_000_000  # of a sheet, about; pictures are smaller where there are very many
+MOST_PIXELS = 60_000_000  # of a sheet, about; if there are very many pictures, they are smaller
 EMPTY_CELL, LEAST_CELL = (240, 180), (128, 72)  # without pictures; with pictures, since errors need room
 THUMBNAIL_SIDE, THUMBNAIL_HEIGHT, MOST_SOURCES = 144, 72, 6
 MARGIN, HEAD_SPACE, LEAST_WIDTH = 36, 28, 320
@@ -41,7 +41,7 @@ def names(spec: Spec) -> list[str]:
 
 
 def write(folder: Path, spec: Spec, entries: Sequence[Entry]) -> list[Path]:
-    """Write a sheet for each page, with the pictures that there are so far. Raises OSError."""
+    """Write a sheet for each page, with the pictures that exist so far. Raises OSError."""
     paths = []
     for page, name in enumerate(names(spec)):
         image = _sheet(folder, spec, page, [entry for entry in entries if entry.cell.place[0] == page])
@@ -52,8 +52,8 @@ def write(folder: Path, spec: Spec, entries: Sequence[Entry]) -> list[Path]:
 def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
     """The images to show for each page, row and column, by its index, with flags.
 
-    Images that all runs of a page share are shown once for the page; else those that all runs of a row share
-    beside the row; else those of a column above it.
+    Images that all runs of a page share are shown once for the page. Of the others, images that all runs of a
+    row share are shown beside the row, and images that all runs of a column share above the column.
     """
     entries = list(entries)
     shown = defaultdict(list), defaultdict(list), defaultdict(list)
@@ -90,7 +90,7 @@ def picture_size(path: Path) -> tuple[int, int] | None:
 
 
 def thumbnail(path: Path, side: int) -> Image.Image | None:
-    """An image, shrunk to at most so many pixels a side; None if the file is missing or damaged."""
+    """An image, shrunk to at most `side` pixels on its longer side; None if it is missing or damaged."""
     try:
         return Image.fromarray(images.to_bytes(images.thumbnail(images.read(path), side)))
     except (ImageError, OSError):
@@ -99,7 +99,7 @@ def thumbnail(path: Path, side: int) -> Image.Image | None:
 
 @dataclass(frozen=True)
 class Font:
-    """A font file of the system, or Pillow's own (None), which has little more than ASCII."""
+    """A font file of the system, or Pillow's own font (None), which has little more than ASCII."""
 
     name: str | None
 
@@ -144,7 +144,7 @@ class Font:
 @cache
 def _load_font(name: str | None, size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
-    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)  # the other makes one dash of two
+    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)  # the other makes two hyphens one dash
 
 
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
@@ -198,7 +198,7 @@ def _sheet(folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> Ima
     stems = {entry.stem for entry in entries if entry.result.status == "done"}
     sizes = [size for stem in stems if (size := picture_size(picture(folder, stem)))]
     side, cell = SIDE, _cell_size(sizes, SIDE)
-    # A row and a column more, and a tenth, for labels and gaps.
+    # One more row and column for labels, and a tenth for gaps.
     shrink = math.sqrt(MOST_PIXELS / (1.1 * math.prod(cell) * (len(rows) + 1) * (len(columns) + 1)))
     if shrink < 1:
         side = max(int(max(cell) * shrink), LEAST_SIDE)
@@ -268,7 +268,7 @@ def _head(
 def _cell(
     folder: Path, entry: Entry, font: Font, text_size: int, size: tuple[int, int], side: int
 ) -> Image.Image:
-    """An entry's picture, or on a pale cell why there is none."""
+    """An entry's picture, or a pale cell that says why there is none."""
     result, reason = entry.result, "not computed yet"
     if result.status == "done":
         if image := thumbnail(picture(folder, entry.stem), side):

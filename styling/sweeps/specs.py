@@ -49,7 +49,7 @@ WHOLE_SWEEP = ("device", "threads", "print_iterations", "network_sha256")
 
 @dataclass(frozen=True)
 class Layer:
-    """Some of the settings of a run; several layers on each other give all, and the later ones win.
+    """Some of the settings of a run. Several layers together give all settings; later layers take precedence.
 
     label: for people. recipe: a name or a file. values: by the names of Settings and Running. vgg16: weights
     that replace those if the network is a VGG-16. images: the names of the content, styles and initial image.
@@ -85,8 +85,8 @@ class Run:
     """One run: its settings, the file of its network, and its images, each with its flag.
 
     vgg16: weights that replace the settings if the network is a VGG-16, which is known once it is loaded.
-    instead_of: the network that its recipe is for, if this machine does not have it. droppable: settings from
-    the recipe and default settings, of which layers that the network lacks may be dropped.
+    instead_of: the network that its recipe is for, if this machine does not have it. droppable: settings that
+    come from the recipe or the defaults; layers that the network lacks may be dropped from them.
     """
 
     settings: Settings
@@ -128,7 +128,7 @@ class Cell:
 
 
 def read(name: str) -> Spec:
-    """The spec in a TOML file, or one that ships, by the name of its figure.
+    """The spec in a TOML file, or a spec that ships, by the name of its figure.
 
     Raises SettingsError if there is neither, and SpecError, which names the file and the key, for an error in
     the file.
@@ -166,7 +166,7 @@ def _spec(path: Path, table: dict[str, object]) -> Spec:
 
 
 def _beside(path: Path, layer: Layer) -> Layer:
-    """The layer, with the path of its recipe's file taken from the spec's folder."""
+    """The layer; the path of its recipe's file is relative to the spec's folder."""
     if layer.recipe is None or not layer.recipe.endswith(".toml"):
         return layer
     return replace(layer, recipe=str(path.parent / layer.recipe))
@@ -317,9 +317,9 @@ def _run(
 def find_images(
     names: Iterable[str], spec: Spec, given: Mapping[str, Path], folders: Sequence[Path]
 ) -> dict[str, Path]:
-    """The files of images by name: as given, or in the folders, the spec's folder, or among those that ship.
+    """The files of images by name: as given, or in the folders, the spec's folder, or the files that ship.
 
-    Raises SpecError if images are missing, which says where to get them.
+    Raises SpecError if images are missing; it says where to get them.
     """
     places = [*folders, spec.path.parent, data_folder()]
     files = {name: given.get(name) or _first(place / name for place in places) for name in names}

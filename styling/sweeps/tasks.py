@@ -32,10 +32,10 @@ SECONDS_BETWEEN_EVENTS = 0.5
 class Task:
     """A run that is to be computed.
 
-    stem: the name of its files, without the ending. label: its name for people. settings: complete ones, with
+    stem: the name of its files, without the ending. label: its name for people. settings: complete, with
     nothing left open. network: SHA-256 of its file. images: pairs of a flag and an image's SHA-256. grid:
-    whether a grid of ten images is wanted. pixels: of all updates together, to which the time that they take
-    is proportional. memory: bytes that the run needs. saved: where the run stands.
+    whether a grid of ten images is wanted. pixels: the sum over all updates; the run's time is proportional
+    to it. memory: bytes that the run needs. saved: the run so far.
     """
 
     stem: str

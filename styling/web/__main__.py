@@ -1,4 +1,4 @@
-"""The command line of the page: neural-style-web opens it in the browser, and paints what is asked for there.
+"""The command line of the page: neural-style-web opens it in the browser, and paints what visitors ask for.
 
 Exit status: 2 for an error on the command line, 1 for one inside a file, 130 after Ctrl-C, 143 after SIGTERM.
 """
@@ -39,12 +39,12 @@ def build_parser() -> flags.Parser:
     port_help = f"port of this machine (default: {PORT})"
     add("--port", type=int, metavar="N", default=PORT, help=port_help)
     host_help = (
-        "address at which other machines reach the page, 0.0.0.0 for all of this one's; it then asks for a "
-        f"password, that in {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"
+        "address at which other machines reach the page, 0.0.0.0 for all addresses; the page then asks for a "
+        f"password, from {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"
     )
     add("--host", metavar="ADDRESS", default="127.0.0.1", help=host_help)
-    flags.add_switch(groups[title], "--public", "let everybody paint who reaches --host, without a password")
-    flags.add_switch(groups[title], "--no-browser", "only say where the page is")
+    flags.add_switch(groups[title], "--public", "let everybody who reaches --host paint, without a password")
+    flags.add_switch(groups[title], "--no-browser", "only print the address of the page")
     for name in ("network", "device", "threads"):
         flags.add_setting(groups[title], FIELDS[name])
     flags.add_common(groups)
@@ -94,13 +94,13 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def load(path: Path, running: Running) -> "Painter":
-    """What paints: TensorFlow set up, and the network."""
+    """Set TensorFlow up, load the network, and return the painter."""
     with loading_tensorflow():
         import vgg
         from styling.device import configure
 
         threads = running.threads or cores()
-        # As a run with a seed has it, which each run here has.
+        # Deterministic, since every run here has a seed.
         device = configure(running.device, threads, deterministic=True)
         from styling.web.painter import Painter
 

@@ -1,4 +1,4 @@
-"""Where a page is served."""
+"""The address at which a page is served."""
 
 import errno
 import importlib.util
@@ -10,12 +10,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def is_installed() -> bool:
-    """Whether the packages are there that serve a page."""
+    """Whether the packages that serve a page are installed."""
     return all(map(importlib.util.find_spec, ("starlette", "uvicorn")))
 
 
 def bind(flag: str, host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 for any that is free. Raises SettingsError, which names the flag."""
+    """A listening socket; port 0 takes any free port. Raises SettingsError, which names the flag."""
     if not 0 <= port < 2**16:
         raise SettingsError(flag, f"{port} is not a number from 0 to {2**16 - 1}")
     try:

@@ -1,4 +1,4 @@
-"""The page's form: its fields, which follow from the settings, and the command line that it comes to."""
+"""The page's form: its fields, which are made from the settings, and the command line for a form."""
 
 import itertools
 import shlex
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 # Settings that have a control of their own on the page; the others are listed under "more".
 CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
-OTHER_NAMES = ("preserve_colors",)  # of what has a control
+OTHER_NAMES = ("preserve_colors",)  # other names of settings that have a control
 MOST_CHARACTERS = 2000  # of a value
 NO_FORM = "this is no form of the page; load it again"
 
 
 def fields() -> dict[str, list[dict[str, object]]]:
-    """What is listed under "more", by the titles of the flags' groups."""
+    """The settings listed under "more", by the titles of the flags' groups."""
     groups: dict[str, list[dict[str, object]]] = {}
     for name in recipes.NAMES[Settings]:
         if name not in CONTROLS + OTHER_NAMES:
@@ -35,7 +35,7 @@ def fields() -> dict[str, list[dict[str, object]]]:
 
 
 def offered(network: "Network") -> dict[str, dict[str, object]]:
-    """The recipes that this network can paint by: what each is, and its settings as they are typed."""
+    """The recipes that work with this network: the description of each, and its settings as typed."""
     found = {}
     for name in recipes.shipped():
         try:
@@ -48,7 +48,7 @@ def offered(network: "Network") -> dict[str, dict[str, object]]:
 
 
 def typed(name: str, value: object) -> str:
-    """A setting's value as it is typed, or what stands for it where there is none."""
+    """A setting's value as it is typed, or the text for an unset value."""
     if value is None:
         return FIELDS[name].metadata["unset"]
     if isinstance(value, bool):
@@ -59,12 +59,12 @@ def typed(name: str, value: object) -> str:
 
 
 def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list[str]:
-    """The flags that a form comes to.
+    """The flags for a form.
 
-    form: `content`, `start` and `content_mask`, keys of files or None, `styles` and `style_masks`, lists of
-    such keys, `recipe`, a name, and `values`, texts by the names of settings. pictures: the session's, which
-    are all that can be named. Each flag is one word that begins with its name, so that no value is taken for
-    another. Raises StyleError.
+    form: `content`, `start` and `content_mask` are keys of files or None; `styles` and `style_masks` are
+    lists of keys; `recipe` is a name; `values` has texts by the names of settings. pictures: the session's;
+    no other files can be named. Each flag is one word, --name=value, so that no value can be taken for
+    another flag. Raises StyleError.
     """
     values, recipe = form.get("values", {}), form.get("recipe")
     lists = {name: form.get(name, []) for name in ("styles", "style_masks")}
@@ -80,7 +80,7 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
             if not isinstance(key, str) or key not in pictures:
                 raise StyleError(f"argument {flag_of(image)}: is no image of this session; choose another")
             found.append(f"{flag_of(image)}={pictures[key].path}")
-    if form.get("start") is not None:  # keep what is there: neither noise nor a coarse scale takes its place
+    if form.get("start") is not None:  # noise or a coarse scale would destroy the start
         values = {"scales": "1", "initial_noiseblend": "0"} | values
     if values.get("width"):
         values = {name: text for name, text in values.items() if name != "max_size"}
@@ -95,14 +95,14 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
 
 
 def job(arguments: Sequence[str]) -> Job:
-    """What the command line with these arguments would do. Raises StyleError with the line that it would
-    say."""
+    """The job of the command line with these arguments. Raises StyleError with the line that it would
+    print."""
     parser = build_parser()
 
     def refuse(message: str) -> NoReturn:
         raise StyleError(" ".join(message.split()))
 
-    parser.error = refuse  # in place of ending the program
+    parser.error = refuse  # argparse would end the program
     try:
         return plan(parser.parse_args(arguments))
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""What the page and the view of a run have in common over HTTP: who may ask, how answers are sent."""
+"""HTTP for the page and for the view of a run: which requests are allowed, and how answers are sent."""
 
 import asyncio
 import base64
@@ -53,10 +53,10 @@ HEADERS = {
 
 
 class Guard:
-    """Lets through what the program's own pages ask for, and, where there is a password, who knows it.
+    """Allows only requests from the program's own pages and, if there is a password, with the password.
 
-    host: as the server listens to. A page of another name, which has been made to lead here, is refused, and
-    so is any other page that would change something.
+    host: the address that the server listens to. A request under another host name is refused, since foreign
+    sites can make their names point here. A request of a foreign page that would change something is refused.
     """
 
     def __init__(self, app: ASGIApp, host: str, password: str | None = None) -> None:
@@ -90,7 +90,7 @@ class Guard:
         name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]").lower()
         if name in self._names:
             return True
-        try:  # an address, unlike a name, cannot be made to lead here by others
+        try:  # others can make a name point here, but not an address
             return self._is_open and bool(ipaddress.ip_address(name))
         except ValueError:
             return False
@@ -123,7 +123,7 @@ def server(app: ASGIApp) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
-    """Serve from a thread for a while."""
+    """Serve from a thread within the context."""
     own = server(app)
     thread = threading.Thread(target=own.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -160,7 +160,7 @@ def jpeg(view: View | None) -> Response:
 
 
 async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:
-    """Events, each sent when it differs from the last of its name; and a sign of life now and then."""
+    """Events, each sent when it differs from the last one of its name, and a keep-alive now and then."""
     sent: dict[str, str] = {}
     clock = asyncio.get_running_loop().time
     next_sign = clock() + SECONDS_BETWEEN_SIGNS
@@ -177,7 +177,7 @@ async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:
 
 
 async def body(request: Request, most: int) -> bytes:
-    """A request's body. Raises ImageError once it is larger than that."""
+    """A request's body. Raises ImageError if it is larger than `most` bytes."""
     problem = f"the file has more than {most // 2**20} MiB, which is the most here; make it smaller first"
     if int(request.headers.get("content-length", 0)) > most:
         raise ImageError(problem)
@@ -190,7 +190,7 @@ async def body(request: Request, most: int) -> bytes:
 
 
 async def form_of(request: Request) -> dict[str, object]:
-    """A request's form. Raises StyleError for what is none."""
+    """A request's form. Raises StyleError if the request has no form."""
     try:
         form = json.loads(await body(request, MOST_FORM_BYTES))
     except (ValueError, RecursionError):

@@ -15,7 +15,7 @@ from styling.web.view import View
 
 @contextlib.contextmanager
 def watched(port: int, settings: Settings) -> Iterator[tuple[View, str]]:
-    """The view of a run with these settings, served for a while, and where."""
+    """The view of a run with these settings, served within the context, and its address."""
     host = address.LOOPBACK[0]
     view, listening = View(settings), address.bind("live", host, port)
     with http.serving(http.Guard(run_app(view), host), listening):

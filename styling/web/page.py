@@ -1,6 +1,6 @@
-"""The page to paint in: what can be asked for over HTTP.
+"""The page to paint in: its HTTP requests.
 
-Nothing is looked up by its path: images and results are found by their keys in the visitor's own session.
+No request names a path: images and results are found by their keys in the visitor's own session.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from styling.web import http
 from styling.web.painter import Painter, Task
 from styling.web.sessions import MOST_BYTES, SENT, Session, Sessions
 
-UPLOAD_SECONDS, UPLOADS = 120, 4  # at a time, since each takes memory
+UPLOAD_SECONDS, UPLOADS = 120, 4  # the time for an upload; uploads at a time, since each takes memory
 SECONDS_BETWEEN_TIDIES = 1
 
 
 class Page:
-    """The page to paint in. port: names the cookie, since a browser sends those of all ports to each."""
+    """The page to paint in. port: part of the cookie's name, since a host's ports share their cookies."""
 
     def __init__(self, sessions: Sessions, painter: Painter, port: int) -> None:
         self._sessions, self._painter = sessions, painter
@@ -63,7 +63,7 @@ class Page:
         task.cancel()
 
     async def index(self, request: Request) -> Response:
-        """The page itself; begins a session for who has none."""
+        """The page itself; begins a session for a visitor who has none."""
         key = request.cookies.get(self._cookie)
         if self._sessions.find(key) is None:
             key = self._sessions.begin()
@@ -104,7 +104,7 @@ class Page:
         return http.jpeg(task.view if task else None)
 
     async def preview(self, request: Request) -> Response:
-        """An image, small."""
+        """A small version of an image."""
         picture = self._session(request).pictures.get(request.path_params["key"])
         if picture is None:
             raise HTTPException(404, "there is no such image")
@@ -118,7 +118,7 @@ class Page:
         return FileResponse(session.file(name, kind))
 
     async def upload(self, request: Request) -> Response:
-        """Take an image, whose name and kind are in the query."""
+        """Receive an image; its name and kind are in the query."""
         session, query = self._session(request), request.query_params
         kind = query.get("kind") if query.get("kind") in SENT else SENT[0]
         async with self._uploads:
@@ -130,7 +130,7 @@ class Page:
         return JSONResponse(_told(key, session))
 
     async def paint(self, request: Request) -> Response:
-        """Paint what a form asks for."""
+        """Paint a picture from a form."""
         session = self._session(request)
         form = await http.form_of(request)
         words = [*forms.words(form, session.pictures), f"--save-state={session.state}"]
@@ -145,7 +145,7 @@ class Page:
         return JSONResponse({})
 
     async def go_on(self, request: Request) -> Response:
-        """Go on with the run that was stopped last."""
+        """Continue the run that was stopped last."""
         session = self._session(request)
         before = session.results.get(session.resumable or "")
         if before is None:
@@ -154,7 +154,7 @@ class Page:
         return JSONResponse({})
 
     async def _put(self, session: Session, form: dict[str, object], words: list[str]) -> None:
-        """Have painted what these flags say, and remember the form that they are from."""
+        """Queue a run with these flags, and remember the form that they come from."""
         words += [*self._painter.words(), f"--output={session.folder / 'picture.png'}"]
         try:
             job = await run_in_threadpool(forms.job, words)
@@ -170,6 +170,6 @@ class Page:
 
 
 def _told(key: str, session: Session) -> dict[str, object]:
-    """What the page is told of an image."""
+    """The facts about an image that the page gets."""
     picture = session.pictures[key]
     return {"key": key, "name": Path(picture.name).name, "kind": picture.kind}

@@ -1,4 +1,4 @@
-"""The one thread that paints: runs of all sessions, one after the other."""
+"""The single thread that paints: it computes the runs of all sessions, one after the other."""
 
 import contextlib
 import itertools
@@ -33,8 +33,8 @@ THUMBNAIL_SIDE = 256
 
 @dataclass(eq=False)
 class Task:
-    """A run that a session asks for. status: waiting, starting, painting, done. line: what paints, or what
-    went wrong, if `failed`. number: tells it from others."""
+    """A run that a session asks for. status: waiting, starting, painting, done. line: which network paints,
+    or the error, if `failed`. number: identifies the task."""
 
     session: Session
     job: Job
@@ -48,26 +48,26 @@ class Task:
     number: int = field(default_factory=itertools.count(1).__next__)
 
     def told(self) -> dict[str, object]:
-        """What the page is told."""
+        """The facts that the page gets."""
         facts = {"run": self.number, "status": self.status, "line": self.line, "failed": self.failed}
         return facts | (self.view.seen.told() if self.view else {"picture": 0})
 
 
 class Painter:
-    """Paints with one network, by one thread. running: with the device and the network's file."""
+    """Paints with one network in one thread. running: with the device and the network's file."""
 
     def __init__(self, running: Running, path: Path, network: "Network") -> None:
         self.path, self.network = path, network
         self._running = replace(running, network=networks.name(path), network_sha256=network.sha256)
         self._thread = ThreadPoolExecutor(1)
-        self._tasks: list[Task] = []  # that wait or are painted
+        self._tasks: list[Task] = []  # those that wait and the one that is painted
 
     def words(self) -> list[str]:
         """The flags that are the same for every run."""
         return [f"--network={self.path}", f"--threads={self._running.threads}"]
 
     def put(self, task: Task) -> None:
-        """Have a task painted. Raises StyleError if its session has one already, or too many wait."""
+        """Queue a task. Raises StyleError if its session has one already, or if too many wait."""
         if task.session.is_busy:
             raise StyleError("a picture is being painted; stop it first")
         if sum(other.status == "waiting" for other in list(self._tasks)) >= MOST_WAITING:
@@ -77,17 +77,17 @@ class Painter:
         task.future = self._thread.submit(self._work, task)
 
     def stop(self, task: Task) -> None:
-        """Have a task end, with the picture so far; one that waits just goes."""
+        """Stop a task, and keep the picture so far; a waiting task is only removed."""
         task.stop.set()
         if task.future.cancel():
             self._end(task)
 
     def before(self, task: Task) -> int:
-        """How many are painted before a task that waits."""
+        """The number of tasks that are painted before a waiting one."""
         return len(list(itertools.takewhile(lambda other: other is not task, list(self._tasks))))
 
     def close(self) -> None:
-        """End, once the iteration at hand is made."""
+        """End after the current iteration."""
         for task in list(self._tasks):
             task.stop.set()
         self._thread.shutdown(cancel_futures=True)
@@ -102,7 +102,7 @@ class Painter:
                 self._paint(task)
         except (StyleError, OSError) as error:
             task.line, task.failed = task.session.in_words(explain(error)), True
-        except Exception as error:  # a fault of the program's, which must not end all painting
+        except Exception as error:  # a bug in the program must not stop the other runs
             task.line, task.failed = f"the program failed: {error!r}", True
         finally:
             self._end(task)
@@ -123,7 +123,7 @@ class Painter:
                     task.status = "painting"
                     recorder(progress)
                     task.view(progress, recorder)
-                    # Not where a scale has just begun, which a run that ends there would not come to.
+                    # Not at the start of a scale, since a run that ends there does not reach that scale.
                     if task.stop.is_set() and progress.iteration > progress.state.began:
                         break
         except StyleError as error:
@@ -143,13 +143,13 @@ class Painter:
 
 
 def finished(progress: "Progress") -> "np.ndarray":
-    """The picture if a run ends here: at a coarse scale, that which the next would begin with."""
+    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from."""
     is_last = progress.state.scale == len(progress.scales) - 1
     return progress.result() if is_last else progress.image()
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
-    """What of the settings differs where a run ends after so many iterations."""
+    """The settings that change if a run ends after so many iterations."""
     left, counts = iteration, []
     for count in settings.iterations_by_scale():
         counts.append(min(count, left))
@@ -165,7 +165,7 @@ def _keep(
     picture: "np.ndarray",
     failure: StyleError | None,
 ) -> None:
-    """Write a picture, its recipe and, if it was stopped, the run to go on with; add it to the results."""
+    """Write a picture, its recipe and, if it was stopped, its saved run; add it to the results."""
     session, table, note = task.session, saved.settings, f"painted in {report.seconds(saved.seconds)}"
     session.count += 1
     name = f"picture-{session.count}"

@@ -1,4 +1,4 @@
-"""Who is there: each visitor's images and results, in a folder that goes when the session ends."""
+"""Sessions: each visitor's images and results, in a folder that is deleted when the session ends."""
 
 import hashlib
 import re
@@ -31,8 +31,8 @@ SENT = ("own", "mask")
 
 @dataclass(frozen=True)
 class Picture:
-    """What the page can name. name: on the command line. preview: what is shown of it. kind: content or
-    styles for what ships, own or mask for what the visitor has sent, result."""
+    """An image that the page can name. name: on the command line. preview: its small version. kind: content
+    or styles for images that ship, own or mask for images of the visitor, or result."""
 
     path: Path
     name: str
@@ -42,10 +42,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Result:
-    """A picture that was painted, as the page is told of it.
+    """A painted picture, for the page.
 
-    size: (width, height). command: what makes it again. form: what it was asked for by. note: why it is not
-    finished, if it is not.
+    size: (width, height). command: the command line that makes it again. form: the form that asked for it.
+    note: the time that it took, and why it is not finished, if it is not.
     """
 
     name: str
@@ -88,21 +88,21 @@ class Session:
 
     @property
     def names(self) -> dict[str, str]:
-        """What people call each of the files."""
+        """The name for people of each file."""
         return {str(picture.path): picture.name for picture in list(self.pictures.values())}
 
     def file(self, name: str, ending: str) -> Path:
-        """A result's file: png for the picture, toml for its recipe, jpg for a small one."""
+        """A result's file: png for the picture, toml for its recipe, jpg for the small picture."""
         return self.folder / f"{name}.{ending}"
 
     def in_words(self, line: str) -> str:
-        """A line with the names of files as people know them."""
+        """A line with the files' names for people in place of their paths."""
         for path, name in self.names.items():
             line = line.replace(path, name)
         return line
 
     def add(self, result: Result) -> None:
-        """Add a result; the oldest goes where there are too many."""
+        """Add a result; if there are too many, remove the oldest."""
         png, jpg = (self.file(result.name, ending) for ending in ("png", "jpg"))
         self.pictures[result.name] = Picture(png, png.name, jpg, "result")
         self.results[result.name] = result
@@ -119,7 +119,7 @@ class Session:
             raise ImageError("there are as many images here as a visitor may have; choose among them")
 
     def upload(self, data: bytes, name: str, kind: str) -> str:
-        """Add an image, of one of SENT, unless it is there; returns its key. Raises ImageError."""
+        """Add an image, of a kind in SENT, unless it exists; returns its key. Raises ImageError."""
         key = f"{kind}-{hashlib.sha256(data).hexdigest()[:16]}"
         if key not in self.pictures:
             self.check_room()
@@ -133,7 +133,7 @@ class Session:
         return key
 
     def _free(self, name: str) -> str:
-        """The name, or one like it where another image has it."""
+        """The name, or a similar one if another image has it."""
         taken, path, number = set(self.names.values()), Path(name), 1
         while name in taken:
             number += 1
@@ -159,11 +159,11 @@ class Sessions:
         return iter(list(self._all.values()))
 
     def find(self, key: str | None) -> Session | None:
-        """The session of a key, if there is one."""
+        """The session with this key, or None."""
         return self._all.get(key or "")
 
     def begin(self) -> str:
-        """A new session's key. Raises StyleError if there are too many."""
+        """Begin a session and return its key. Raises StyleError if there are too many."""
         if len(self._all) >= MOST_SESSIONS:
             raise StyleError("too many people are painting here; try again later")
         key, folder = secrets.token_urlsafe(24), self._folder / secrets.token_hex(8)
@@ -172,8 +172,8 @@ class Sessions:
         return key
 
     def tidy(self) -> None:
-        """Stop the runs, and end the sessions, whose page was left long ago; one that was never used goes
-        first."""
+        """Stop the runs and end the sessions whose page was left long ago; sessions that were never used end
+        sooner."""
         now = time.monotonic()
         for key, session in list(self._all.items()):
             away = 0 if session.open else now - session.left
@@ -186,13 +186,13 @@ class Sessions:
 
 
 def cleaned(name: str) -> str:
-    """The name of a file as a visitor gives it, without folders, and without what does not print."""
+    """The name of a file from a visitor, without folders and without characters that do not print."""
     name = re.split(r"[/\\]", name)[-1].lstrip("-.")
     return "".join(letter for letter in name if letter.isprintable())[:80] or "image"
 
 
 def _picture(path: Path, name: str, folder: Path, kind: str) -> Picture:
-    """An image with its preview in a folder; a mask is its own. Raises ImageError."""
+    """An image with its preview in a folder; a mask is its own preview. Raises ImageError."""
 
     def sizes(height: int, width: int) -> list[tuple[int, int]]:
         if height * width > MOST_PIXELS:

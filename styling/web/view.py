@@ -1,4 +1,4 @@
-"""What is seen of a run while it works: a picture, the losses and the time left, about every second."""
+"""The view of a run while it works: a picture, the losses and the time left, about every second."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,21 +22,21 @@ POINTS = 200  # of a loss in the plot
 
 @dataclass(frozen=True)
 class Seen:
-    """A run at one time. number: counts the pictures. facts: what JSON holds of it. jpeg: the picture."""
+    """A run at one time. number: of the picture, counted up. facts: for JSON. jpeg: the picture."""
 
     number: int = 0
     facts: dict[str, object] = field(default_factory=dict)
     jpeg: bytes = b""
 
     def told(self) -> dict[str, object]:
-        """What the page is told."""
+        """The facts that the page gets."""
         return {"picture": self.number, **self.facts}
 
 
 class View:
-    """Called with each Progress, keeps what is to be seen of it, for other threads to read as `seen`.
+    """Called with each Progress; keeps the view of it in `seen`, for other threads to read.
 
-    A picture takes at most a tenth of the run's time, so that large ones are made less often.
+    Pictures take at most a tenth of the run's time, so large pictures are made less often.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -46,7 +46,7 @@ class View:
         self._next = 0.0
 
     def __call__(self, progress: "Progress", recorder: Recorder) -> None:
-        """Look, if that is due."""
+        """Update the view, if it is due."""
         began = time.monotonic()
         if began >= self._next:
             self.look(progress, recorder)
@@ -71,6 +71,6 @@ class View:
 
 
 def jpeg(image: np.ndarray, side: int) -> bytes:
-    """An image, shrunk to at most so many pixels a side, as JPEG."""
+    """An image, shrunk to at most `side` pixels on its longer side, as JPEG."""
     small = images.to_bytes(images.thumbnail(image, side))
     return iio.imwrite("<bytes>", small, plugin="pillow", extension=".jpg", quality=88)
