@@ -585,7 +585,7 @@ def test_large_images_are_read_no_larger_than_the_picture_needs(folder):
     ):
         masks = {"style_masks": [], "style_guides": [], "content_mask": None}
         options = Namespace(content=[], styles=[large], initial=large, **masks)
-        job = Namespace(contents=[content], options=options, settings=settings)
+        job = Namespace(contents=[content], options=options, settings=settings, film=None)
         found = program.read_images(job)
         assert [image.shape[1] for _, _, image in found] == sides
 
