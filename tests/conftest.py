@@ -1,4 +1,4 @@
-"""What tests share: tiny networks, reference data where it is present, and the command line."""
+"""Shared fixtures: tiny networks, reference data if it is present, and the command line."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from networks import tiny_layers, write_mat
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = str(ROOT / "neural_style.py")
-# A script's peak in KiB. What getrusage tells is the parent's where that is higher.
+# A script's peak memory in KiB. getrusage is not used, since it reports the parent's peak if that is higher.
 PEAK = """
 def peak():
     with open("/proc/self/status") as file:
@@ -36,7 +36,7 @@ def random_image(height, width, seed):
 
 @pytest.fixture(scope="session", autouse=True)
 def device():
-    """TensorFlow, set up as the program does it, before any test computes something."""
+    """TensorFlow, set up as in the program, before any test computes something."""
     from styling.device import configure
     from styling.jobs import cores
 
@@ -56,7 +56,7 @@ def run_in_process(main, folder, arguments):
 
 
 def run_sweep(folder, *arguments, check=0):
-    """Run neural-style-sweep in this process, in a folder; what it writes to stdout and to stderr."""
+    """Run neural-style-sweep in this process, in a folder; returns what it writes to stdout and stderr."""
     from styling.sweeps.__main__ import main
 
     result = run_in_process(main, folder, arguments)
@@ -66,7 +66,7 @@ def run_sweep(folder, *arguments, check=0):
 
 @pytest.fixture(scope="session", autouse=True)
 def tests_cache(tmp_path_factory):
-    """A cache folder that the tests share, so that the user's stays as it is and a network is read once."""
+    """A cache folder for all tests: the user's stays unchanged, and each network is read only once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -74,7 +74,7 @@ def tests_cache(tmp_path_factory):
 
 @pytest.fixture
 def cache_folder(tmp_path, monkeypatch):
-    """A cache folder of the test's own."""
+    """A separate cache folder for the test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "neural-style"
 
@@ -95,7 +95,7 @@ def network(network_file):
 
 @pytest.fixture
 def tiny_scales(monkeypatch):
-    """Lets coarse scales be of any size, so that a tiny picture has more than one."""
+    """Allow coarse scales of any size, so that a tiny picture has more than one scale."""
     from styling import runs
 
     monkeypatch.setattr(runs, "LEAST_SIDE", 1)
@@ -124,7 +124,7 @@ def shared():
 
 @pytest.fixture
 def neural_style(tmp_path):
-    """Runs the command line in this process, in the test's own folder, as subprocess.run would."""
+    """Runs the command line in this process, in the test's folder; returns what subprocess.run would."""
 
     def run(*arguments, check=None):
         import neural_style
@@ -139,7 +139,7 @@ def neural_style(tmp_path):
 
 @pytest.fixture
 def neural_style_process(tmp_path):
-    """The same in a process of its own."""
+    """The same as neural_style, in a separate process."""
 
     def run(*arguments, check=None, **keywords):
         command = [sys.executable, PROGRAM, *map(str, arguments)]

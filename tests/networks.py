@@ -24,7 +24,7 @@ def tiny_layers(convolutions=VGG19, channels=(3, 4, 5, 6, 7), seed=0):
 
 
 def low_rank_layers(rank=2, seed=0):
-    """The layers of a VGG-16 whose convolutions, but the first, are of low rank: a narrow 3x3 and a 1x1."""
+    """The layers of a VGG-16 whose convolutions except the first have low rank: a narrow 3x3 and a 1x1."""
     rng, layers = np.random.default_rng(seed), []
     for name, kind, kernel, bias in tiny_layers(VGG16, seed=seed):
         if kind != "conv" or name == "conv1_1":
@@ -55,8 +55,8 @@ def write_mat(
 ):
     """Write layers as a .mat file: layout "old" has `normalization` at the top, "new" has it under `meta`.
 
-    fields: by a layer's name, fields in place of its own or beside them. average: the averageImage. older: as
-    VGG-Face's file is, all in a struct and weights in two fields.
+    fields: by a layer's name, fields that replace its own or are added. average: averageImage. older: like
+    VGG-Face's file, with everything in a struct and the weights in two fields.
     """
     cells = [_layer(*layer, layout, older, (fields or {}).get(layer[0], {})) for layer in layers]
     if fully_connected:

@@ -1,5 +1,5 @@
-"""Commands in processes of their own that have TensorFlow loaded when they start, since loading it takes five
-seconds: they are forks of a process that has loaded it and has computed nothing."""
+"""Commands in separate processes that need not load TensorFlow, which takes five seconds: they are forks of a
+process that has loaded it and has computed nothing."""
 
 import atexit
 import multiprocessing
@@ -15,10 +15,10 @@ FORKS.set_forkserver_preload(["tensorflow", "scipy.optimize", "scipy.ndimage", "
 
 
 class Command:
-    """The main() of a command in a process, in a session of its own, with its output as text.
+    """The main() of a command in a process, in a new session, with its output as text.
 
-    environment: changes to this process's; None for a variable that is not there. stderr: a file descriptor
-    in place of a pipe. most_bytes: of any file that it writes, as on a disk that is full.
+    environment: changes to this process's variables; None removes one. stderr: a file descriptor in place of
+    a pipe. most_bytes: the largest file that it can write, to imitate a full disk.
     """
 
     def __init__(self, main, folder, arguments, environment=None, stderr=None, most_bytes=None):
@@ -41,7 +41,7 @@ class Command:
         return self.process.exitcode
 
     def wait(self, seconds=None):
-        """Wait for its end, for so long at most."""
+        """Wait until it ends, at most this many seconds."""
         self.process.join(seconds)
 
     def send_signal(self, number):
@@ -50,11 +50,11 @@ class Command:
             os.kill(self.pid, number)
 
     def kill(self):
-        """End it at once."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
     def finish(self, status=0):
-        """What it writes from now on, to stdout and to stderr, once it has ended with this status."""
+        """Wait until it ends, check its exit status, and return what it wrote to stdout and to stderr."""
         stdout, stderr = self.stdout.read(), self.stderr.read()
         self.wait()
         assert self.returncode == status, stderr
@@ -68,7 +68,7 @@ def _run(main, folder, arguments, environment, outputs, most_bytes):
         os.dup2(output.fileno(), number)
         output.close()
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
-    tempfile.tempdir = None  # of the process that this one is a fork of
+    tempfile.tempdir = None  # forget the cached folder of the parent process
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -1,13 +1,13 @@
-"""Each published procedure's objective as its source writes it, for the tests to hold the recipes against.
+"""Each published procedure's objective as its source writes it; the tests compare the recipes with it.
 
 Every function takes (Fx, Fc, Fs, x, weights). Fx, Fc and Fs are {layer: feature map [h, w, C], float64} of
 the image, the content and one style image of the content's size; x is the preprocessed image [H, W, 3].
-weights has the procedure's own numbers under "content", "style", "tv", "shift" and "histogram"; one that is
-missing is the source's, and has to be given where the source states none. It returns the weighted terms as
-floats: content, style, tv (0 where the source has none), where the source has them shift and histogram, and
-total, their sum. A layer that is not in Fx is passed over; the other layers keep their weights.
+weights has numbers under "content", "style", "tv", "shift" and "histogram"; the default of each is the
+source's number, and if the source states none, it is required. The functions return the weighted terms as
+floats: content, style, tv (0 if the source has none), shift and histogram if the source has them, and total,
+their sum. A layer that is not in Fx is skipped; the other layers keep their weights.
 
-On purpose nothing is shared between the functions, so that each can be read beside its source's formulas.
+The functions share no code on purpose, so that each can be compared with its source's formulas.
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ GATYS2016_RATIOS = {
 }
 YUAN2018 = {"content": 1e3, "style": 1e-2, "tv": 0}
 PRISMA2017 = {"content": 1.5, "style": 10}
-TSENG2017 = {"histogram": 1 / 100}  # the term over 100; the other weights are found by eye
+TSENG2017 = {"histogram": 1 / 100}  # the source divides the term by 100; the other weights are found by eye
 
 
 def athalye2015(Fx, Fc, Fs, x, weights):
@@ -55,7 +55,7 @@ def athalye2015(Fx, Fc, Fs, x, weights):
 
 
 def relative(Fx, Fc, Fs, x, weights):
-    """This program's own: every difference relative to its target, and weights by layer.
+    """This program's own objective: every difference relative to its target, and weights by layer.
 
     Content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2, smoothness relative to the square of 255.
     """
@@ -80,7 +80,7 @@ def gatys2015(Fx, Fc, Fs, x, weights):
     """arXiv 1508.06576: alpha * 1/2 sum (F - P)^2 + beta * sum_l 1/5 E_l, E_l = sum (G - A)^2 / (4 N^2 M^2).
 
     N is the number of filters, M of positions; alpha and beta are the content and style weights. The source
-    gives alpha / beta only; total variation it has none.
+    gives only alpha / beta, and has no total variation.
     """
     weights = GATYS2015 | weights
     content = 0.0
@@ -100,14 +100,14 @@ def gatys2015(Fx, Fc, Fs, x, weights):
 
 
 def gatys2016(Fx, Fc, Fs, x, weights):
-    """CVPR 2016: the formulas of 2015; the features given are to be those of the normalised network."""
+    """CVPR 2016: the formulas of 2015; the features must be those of the normalised network."""
     return gatys2015(Fx, Fc, Fs, x, GATYS2016 | weights)
 
 
 def yuan2018(Fx, Fc, Fs, x, weights):
     """Content at relu5_2; Gram matrices over h*w, without the channels; means of squares.
 
-    The source's total variation has weight 0; for any other weight it is that of athalye2015.
+    The source's total variation has weight 0; for other weights, the formula is that of athalye2015.
     """
     weights = YUAN2018 | weights
     content = 0.0
@@ -128,7 +128,7 @@ def yuan2018(Fx, Fc, Fs, x, weights):
 
 
 def prisma2017(Fx, Fc, Fs, x, weights):
-    """VGG-16: content at relu3_1; style the mean, over all 13 relu layers, of unnormalised Gram matrices."""
+    """VGG-16: content at relu3_1; style: the mean over all 13 relu layers; unnormalised Gram matrices."""
     weights = PRISMA2017 | weights
     content = 0.0
     for layer in ["relu3_1"]:
@@ -152,9 +152,9 @@ def prisma2017(Fx, Fc, Fs, x, weights):
 def cs231n_transfer(Fx, Fc, Fs, x, weights):
     """Sums of squares throughout; Gram matrices over h*w*C; a weight for each style layer.
 
-    All weights have to be given: they are found by eye. The style weight is {layer: weight}, or one number
-    for every layer alike. The content weight is one number, for relu3_2, or {layer: weight}, for relu4_2 in
-    its place.
+    All weights are required, since they are found by eye. The style weight is {layer: weight}, or one number
+    for every layer. The content weight is one number, for relu3_2, or {layer: weight}, to use relu4_2
+    instead.
     """
     content_weights, style_weights = weights["content"], weights["style"]
     if not isinstance(content_weights, dict):
@@ -214,8 +214,8 @@ def cs231n_synthesis(Fx, Fc, Fs, x, weights):
 def tseng2017(Fx, Fc, Fs, x, weights):
     """VGG-16: means of squares, Gram matrices over h*w*C, their shifts by 1..8 both ways, and histograms.
 
-    The shifted matrices are at the style layers, with the style layers' shares; a shift that does not fit a
-    map is left out of the mean over shifts. The histogram term is at relu1_1 and relu4_1, half each.
+    The shifted matrices use the style layers and their shares; a shift that does not fit a map is left out
+    of the mean over shifts. The histogram term is at relu1_1 and relu4_1, half each.
     """
     weights = TSENG2017 | weights
     content = 0.0
@@ -251,7 +251,7 @@ def tseng2017(Fx, Fc, Fs, x, weights):
             for c in range(C):
                 wanted = np.sort(S[:, :, c].ravel())
                 ranked = np.sort(F[:, :, c].ravel())
-                squares += np.sum((ranked - wanted) ** 2)  # F's k-th smallest is to be the style's
+                squares += np.sum((ranked - wanted) ** 2)  # match k-th smallest values
             histogram += weights["histogram"] * 1 / 2 * squares / (h * w * C)
     total = content + style + shift + histogram
     terms = {"content": content, "style": style, "tv": 0.0, "shift": shift, "histogram": histogram}
