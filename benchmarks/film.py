@@ -1,12 +1,12 @@
-"""How much a painted film flickers, and what that costs: a drawn clip whose motion is known exactly.
+"""Measure the flicker, style loss and time of a painted film, on a drawn clip whose motion is known exactly.
 
     python benchmarks/film.py --output FOLDER --judge vgg16.mat [--frames 24] [--width 320] [--network small]
 
 A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
-frame by frame, each like a photograph with as many iterations as the film's frames have, and as a film. The
-temporal error is the mean squared difference between a frame and the one before, moved as the clip really
-moved, in grey levels squared, where both show the same thing. The style loss is the sum of the relative
-losses of relu1_1 to relu5_1, in the network that paints or, better, in another one that judges.
+twice: as a film, and frame by frame, like photographs with the same number of iterations. The temporal error
+is the mean squared difference between a frame and the frame before it, warped by the true motion, in grey
+levels squared, where both show the same thing. The style loss is the sum of the relative losses of relu1_1
+to relu5_1, in the painting network or, better, in another network, the judge.
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 
 class Scene:
-    """The clip: frame(t) is what the camera sees, and motion(t) where each pixel was in the frame before."""
+    """The clip: frame(t) gives a frame, and motion(t) where each pixel was in the frame before."""
 
     def __init__(self, width: int, height: int) -> None:
         from styling import images
@@ -39,21 +39,21 @@ class Scene:
         self.rows, self.columns = rows / height, columns / width  # 0..1
 
     def camera(self, t: float) -> tuple[float, float, float]:
-        """The left and top of what the camera sees, and its width, in parts of the scene."""
+        """The left, top and width of the camera's view, as fractions of the scene."""
         return 0.02 + 0.006 * t, 0.05 + 0.03 * np.sin(0.2 * t), 0.75 - 0.004 * t
 
     def place(self, t: float) -> tuple[float, float, float]:
-        """The left and top of what moves in front, and its size, in parts of the frame."""
+        """The left, top and size of the object in front, as fractions of the frame."""
         return 0.05 + 0.022 * t, 0.45 + 0.08 * np.sin(0.35 * t), 0.3
 
     def in_front(self, t: float, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Whether the places of a frame show what moves in front, an ellipse."""
+        """Whether these positions of a frame show the object in front, an ellipse."""
         left, top, size = self.place(t)
         x, y = (columns - left) / size - 0.5, (rows - top) / size - 0.5
         return x**2 + y**2 < 0.25
 
     def frame(self, t: float) -> np.ndarray:
-        """What the camera sees, float32 [H, W, 3]; four samples a pixel and side, so that nothing aliases."""
+        """A frame, float32 [H, W, 3]; averages 4 x 4 samples a pixel to avoid aliasing."""
         height, width = self.size
         fine = 4
         rows, columns = np.mgrid[: height * fine, : width * fine].astype(np.float32)
@@ -66,7 +66,7 @@ class Scene:
         return cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
 
     def motion(self, t: int) -> tuple[np.ndarray, np.ndarray]:
-        """The exact flow [H, W, 2] from frame t to the one before, and where both show the same, bool."""
+        """The exact flow [H, W, 2] from frame t to the one before; bool [H, W], where both show the same."""
         height, width = self.size
         rows, columns = self.rows + 0.5 / height, self.columns + 0.5 / width
         (left, top, part), (old_left, old_top, old_part) = self.camera(t), self.camera(t - 1)
@@ -79,7 +79,7 @@ class Scene:
         flow = np.stack([(old_columns - columns) * width, (old_rows - rows) * height], -1).astype(np.float32)
         same = self.in_front(t - 1, old_rows, old_columns) == front
         inside = (old_rows > 0) & (old_rows < 1) & (old_columns > 0) & (old_columns < 1)
-        # A pixel at an edge shows a bit of both.
+        # A pixel at an edge is a mixture of both sides.
         edge = cv2.dilate((_edges(front) | ~same).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         return flow, inside & same & ~edge
 
@@ -99,7 +99,7 @@ def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 def paint(
     frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool
 ) -> tuple[list[np.ndarray], list[float]]:
-    """The pictures, and the seconds that each took."""
+    """Paint the frames; returns the pictures, and the seconds that each took."""
     import stylize
     from styling import films, runs
     from styling.images import Images
@@ -120,7 +120,7 @@ def paint(
 
 
 def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[float]:
-    """How far each picture is from the style, as a network judges it."""
+    """The style loss of each picture, in the network `judge`."""
     import stylize
     from styling import images
     from styling.settings import Settings, style_size
@@ -136,7 +136,7 @@ def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[f
 
 
 def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
-    """The mean squared difference of each picture but the first to the one before, moved as it really was."""
+    """The mean squared difference of each picture to the one before it, warped by the true motion."""
     from styling import flow
 
     found = []
@@ -147,16 +147,16 @@ def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
 
 
 def main() -> None:
-    """Paint the clip in both ways, write the pictures, and print what is told of them."""
+    """Paint the clip in both ways, write the pictures, and print the measurements."""
     from styling.device import configure
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for the pictures")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--iterations", type=int, default=None, help="of a frame, instead of the recipe's")
+    parser.add_argument("--iterations", type=int, default=None, help="for a frame, instead of the recipe's")
     parser.add_argument("--network", default="small")
-    parser.add_argument("--judge", default=None, help="a network for the style loss, instead of the same")
+    parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
     parser.add_argument("--style", type=Path, default=ROOT / "data" / "mosaic.jpg")
     options = parser.parse_args()
     configure("cpu", None, deterministic=True)
@@ -179,7 +179,7 @@ def main() -> None:
         for i, picture in enumerate(pictures):
             images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture, overwrite=True)
         error = np.mean(temporal_errors(scene, pictures))
-        loss = np.mean(style_losses(pictures[1:], style, judge))  # the first is a photograph's in a film, too
+        loss = np.mean(style_losses(pictures[1:], style, judge))  # a film starts with a photograph, too
         found.append((error, loss))
         print(f"| {name} | {error:.1f} | {loss:.4f} | {statistics.median(seconds[1:]):.1f} |", flush=True)
     (error, loss), (film_error, film_loss) = found

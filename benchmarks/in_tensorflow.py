@@ -1,8 +1,8 @@
-"""The sides in TensorFlow: this project's step, and two that are written as one would write them first.
+"""The sides in TensorFlow: this project's step, and two straightforward implementations.
 
 side = Plain(network, weights)            # reads the network
 step = side.build(content, style, start)  # computes the targets; images are float32 [H, W, 3], RGB
-total = step()                            # the total loss, once the gradient to the image is there too
+total = step()                            # the total loss; the gradient to the image is computed too
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Ours:
         self.network = vgg.load(network)
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
-        """The targets, and the step that compares with them."""
+        """Compute the targets; returns the step that compares with them."""
         settings = replace(SETTINGS, precision=self.precision)
         settings = resolve(Images(content, (style,)), self.network, settings).settings
         evaluate = evaluation(stylize.build_objective(content, [style], self.network, settings))
@@ -46,20 +46,20 @@ class Ours:
 
 
 class Fastest(Ours):
-    """This project's step in bfloat16, where the processor has it."""
+    """This project's step in bfloat16, if the processor supports it."""
 
     precision = "fastest"
 
 
 class Eager:
-    """TensorFlow's own operations under a GradientTape, run one by one as tutorials have it."""
+    """TensorFlow's own operations under a GradientTape, run one by one as in tutorials."""
 
     def __init__(self, network: Path, weights: Path) -> None:
         layers, self.mean_pixel = read(weights)
         self.layers = [(name, *map(tf.constant, parts)) for name, *parts in layers]
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
-        """The targets, and the step that compares with them."""
+        """Compute the targets; returns the step that compares with them."""
         content, style, x = (
             tf.constant((image - self.mean_pixel)[None]) for image in (content, style, start)
         )
@@ -83,7 +83,7 @@ class Eager:
         return step
 
     def prepare(self, evaluate: Callable) -> Callable:
-        """The function as it is to be run."""
+        """The function in the form in which it is run."""
         return evaluate
 
     def features(self, y: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -100,14 +100,14 @@ class Eager:
 
 
 class Plain(Eager):
-    """The same in a tf.function over captured weights."""
+    """The same as Eager, in a tf.function over captured weights."""
 
     def prepare(self, evaluate: Callable) -> Callable:
-        """The function as it is to be run."""
+        """The function in the form in which it is run."""
         return tf.function(evaluate)
 
 
 def gram(y: tf.Tensor) -> tf.Tensor:
-    """F^T F over the number of values of a feature map [1, h, w, C]."""
+    """F^T F of a feature map [1, h, w, C], divided by its number of values."""
     flat = tf.reshape(y, [-1, y.shape[-1]])
     return tf.matmul(flat, flat, transpose_a=True) / y.shape.num_elements()

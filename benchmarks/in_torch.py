@@ -1,4 +1,4 @@
-"""The side in PyTorch: the loop as tutorials have it, with the same use as those of in_tensorflow.py."""
+"""The side in PyTorch: the loop as in tutorials, with the same interface as in in_tensorflow.py."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ class Torch:
         ]
 
     def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
-        """The targets, and the step that compares with them."""
+        """Compute the targets; returns the step that compares with them."""
         images = ((image - self.mean_pixel).transpose(2, 0, 1)[None] for image in (content, style, start))
         content, style, x = map(_tensor, images)
         with torch.no_grad():
@@ -52,11 +52,11 @@ class Torch:
 
 
 def gram(y: torch.Tensor) -> torch.Tensor:
-    """F F^T over the number of values of a feature map [1, C, h, w]."""
+    """F F^T of a feature map [1, C, h, w], divided by its number of values."""
     flat = y.flatten(2)[0]
     return flat @ flat.T / y.numel()
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    # An array that is only seen in another order would be slower to compute with.
+    # A transposed view would make the convolutions slower.
     return torch.from_numpy(np.ascontiguousarray(array))

@@ -1,7 +1,7 @@
-"""What the stand-ins share: the default objective as a formula, whatever library computes it.
+"""The default objective as a formula for any library, shared by the stand-ins.
 
-Nothing here needs TensorFlow or PyTorch, and of the project only its default settings, so that equal losses
-say that all sides are right.
+It uses neither TensorFlow nor PyTorch, and only the default settings of the project, so that equal losses
+prove that all sides are right.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Step = Callable[[], float]
 
 
 def read(weights: Path) -> tuple[list[tuple[Any, ...]], np.ndarray]:
-    """Each layer's name and a convolution's kernel and bias, up to the deepest in use, and the mean pixel."""
+    """The layers up to the deepest in use, (name, kernel, bias) or (name,), and the mean pixel."""
     with np.load(weights) as file:
         names = file["layers"].tolist()
         names = names[: max(names.index(name) for name in CONTENT | STYLE) + 1]
@@ -34,7 +34,7 @@ def total_loss(
     mean: Callable[[Any], Any],
     gram: Callable[[Any], Any],
 ) -> Any:
-    """The total of an image's features and neighbours' differences; contents and grams are the targets."""
+    """The total loss; differences: of neighbouring pixels. contents, grams: the targets, by layer."""
     content = sum(weight * mean((features[name] - contents[name]) ** 2) for name, weight in CONTENT.items())
     style = sum(weight * mean((gram(features[name]) - grams[name]) ** 2) for name, weight in STYLE.items())
     smooth = sum(mean(difference**2) for difference in differences)

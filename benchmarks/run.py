@@ -1,20 +1,20 @@
-"""Measure the program and what it is held against, and write the tables that say how they compare.
+"""Measure the program and others that do the same, and write tables that compare them.
 
     python benchmarks/run.py [step] [memory] [start] [profile] [tiles] [yardstick] [--output FILE.md] [flags]
 
-    step       seconds of a step (losses and gradient) of the default objective: ours, ours in bfloat16 where
+    step       seconds of a step (losses and gradient) of the default objective: ours, ours in bfloat16 if
                the processor has it (--precision fastest), and three others
-    memory     what three of those steps need, the objective included, for each pixel
-    start      the first of those steps, which compiles; and the command line, with its cache and without
-    profile    where a step of ours goes, and the time that its multiplications would take at the rate below
-    tiles      an evaluation of a picture whole and in tiles, by Adam, and the most memory of the process
-    yardstick  seconds until a recipe has made the objective of the recipe athalye2015 as small as that one
-               does in 1000 iterations, over those of the 1000 iterations; yardsticks.toml has the losses
+    memory     memory of three such steps and of the objective, in bytes for each pixel
+    start      the first step, which includes compilation; and the command line, with and without its cache
+    profile    the parts of our step, and the time of its multiplications alone at the rate below
+    tiles      an evaluation of a picture, whole and in tiles, with Adam, and the process's peak memory
+    yardstick  the time that a recipe needs to reach athalye2015's loss after 1000 iterations, divided by the
+               time of these 1000 iterations; yardsticks.toml has the losses
 
-All by default, in some eight minutes on two cores. Everything runs on the CPU, each side in a process of its
-own; they take turns, so that whatever else the machine does hits all alike, and medians are given. Beside
-the times is the rate of multiplication of 2048 x 2048 float32 matrices at that time, in GFLOP/s. Linux only,
-for the memory. The stand-in is a tf.function over the bare weights; PyTorch takes part where it is.
+By default all sections run, in about eight minutes on two cores. Everything runs on the CPU, each side in its
+own process. The sides take turns, so that other load affects all equally, and the tables show medians. Beside
+them is the rate of multiplication of 2048 x 2048 float32 matrices at that time, in GFLOP/s. Memory can be
+measured on Linux only. The stand-in is a tf.function over the bare weights; PyTorch is optional.
 
     python benchmarks/run.py --yardsticks --networks FILE
 
@@ -68,7 +68,7 @@ Row = Sequence[object]
 
 
 class Case(NamedTuple):
-    """What tables have rows for: a network's name and file, and the width and height of an image."""
+    """A row of a table: a network's name and file, and the width and height of an image."""
 
     name: str
     network: Path
@@ -77,13 +77,13 @@ class Case(NamedTuple):
 
     @property
     def size(self) -> str:
-        """As people write it."""
+        """The size as text."""
         return f"{self.width} x {self.height}"
 
 
 @dataclass
 class Turns:
-    """What the processes of a side did; seconds for the objective, the first step and those in turns."""
+    """Measurements of a side; seconds for the objective, the first step, and the steps in turns."""
 
     prepared: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
@@ -94,7 +94,7 @@ class Turns:
 
 
 class Worker:
-    """A process of worker.py, that answers when it is asked and waits meanwhile."""
+    """A process of worker.py, which measures when it is asked, and otherwise waits."""
 
     def __init__(self, command: str, python: str = sys.executable, **arguments: object) -> None:
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, since close() closes it
@@ -107,7 +107,7 @@ class Worker:
         )
 
     def ask(self) -> dict[str, Any]:
-        """The next answer; ends the program where there is none."""
+        """The next answer; exits if the process has failed."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write("\n")
             self.process.stdin.flush()
@@ -132,12 +132,12 @@ class Worker:
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the sections that the command line names."""
     options = read_options()
-    # For all processes. PyTorch's threads spin where they wait, which is very slow once another has the core.
+    # For all processes. By default PyTorch's waiting threads spin, which slows the other processes down.
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "PASSIVE"}
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_CACHE_HOME"] = folder  # so that no measurement depends on earlier runs
+        os.environ["XDG_CACHE_HOME"] = folder  # an empty cache, independent of earlier runs
         if options.yardsticks:
             measure_yardsticks(options)
             return
@@ -150,11 +150,11 @@ def main() -> None:
 
 
 def read_options() -> argparse.Namespace:
-    """The command line, with networks as files by name and sizes as numbers."""
+    """The parsed command line; networks become {name: file}, and sizes become numbers."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help="of the above; default: all")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="one of the above (default: all)")
     network_help = "small, .mat files, or folders of them (default: small)"
     parser.add_argument("--networks", nargs="+", default=["small"], metavar="NETWORK", help=network_help)
     sizes = ["256x192", "512x384", "1024x768"]
@@ -162,20 +162,18 @@ def read_options() -> argparse.Namespace:
         "--sizes", nargs="+", default=sizes, metavar="WxH", help="default: " + " ".join(sizes)
     )
     parser.add_argument("--repeats", type=int, default=3, help="processes of each side (default 3)")
-    parser.add_argument("--rounds", type=int, default=5, help="steps in turns in each of them (default 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="steps in turns of each process (default 5)")
     parser.add_argument("--tile", type=int, default=512, help="for the section tiles (default 512)")
     parser.add_argument(
-        "--start-width", type=int, default=512, help="of the command line's start (default 512)"
+        "--start-width", type=int, default=512, help="for the command line's start (default 512)"
     )
     parser.add_argument("--recipe", default="best", help="for the yardstick (default: best)")
     parser.add_argument(
         "--images", type=Path, help="folder of the yardsticks' images (default: those that ship)"
     )
-    parser.add_argument("--torch-python", default=sys.executable, help="the interpreter that has PyTorch")
-    parser.add_argument("--output", type=Path, help="a file for the tables, too")
-    parser.add_argument(
-        "--yardsticks", action="store_true", help="measure yardsticks.toml anew, and nothing else"
-    )
+    parser.add_argument("--torch-python", default=sys.executable, help="a Python interpreter with PyTorch")
+    parser.add_argument("--output", type=Path, help="also write the tables to this file")
+    parser.add_argument("--yardsticks", action="store_true", help="only measure yardsticks.toml again")
     options = parser.parse_args()
     options.sections = options.sections or SECTIONS
     try:
@@ -191,7 +189,7 @@ def read_options() -> argparse.Namespace:
 
 
 def find_networks(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
-    """Names and files of networks that are given as names, files or folders."""
+    """The names and files of networks, which are given as names, files or folders."""
     for word in given:
         for path in sorted(Path(word).glob("*.mat")) or [networks.find(word)]:
             if not path.is_file():
@@ -200,7 +198,7 @@ def find_networks(given: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 
 def report(options: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """The parts of the report, each as soon as it is known."""
+    """The parts of the report, each as soon as it is measured."""
     with Worker("rate") as rates:
         yield f"{machine()}; matrix multiplication at {rates.ask()['gflops']:.0f} GFLOP/s"
         chosen = set(options.sections)
@@ -218,13 +216,13 @@ def report(options: argparse.Namespace, folder: Path) -> Iterator[str]:
 
 
 def machine() -> str:
-    """The processor, as far as Linux tells."""
+    """The processor's name, if Linux gives it, and the number of cores."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
 
-# Steps, memory and first calls: the same processes tell all three.
+# Steps, memory and first calls are measured in the same processes.
 
 
 def report_sides(options: argparse.Namespace, folder: Path, rates: Worker) -> Iterator[str]:
@@ -248,7 +246,7 @@ def report_sides(options: argparse.Namespace, folder: Path, rates: Worker) -> It
 def take_turns(
     case: Case, options: argparse.Namespace, folder: Path, rates: Worker
 ) -> tuple[dict[str, Turns], float]:
-    """Have each side start, one after the other, and then step in turns, as often as asked; and the rate."""
+    """Start the sides one after the other, then time their steps in turns; returns the times and the rate."""
     weights = folder / f"{case.name}.npz"
     if not weights.exists():
         ask_once("weights", network=case.network, output=weights)
@@ -272,7 +270,7 @@ def take_turns(
 
 
 def begin(worker: Worker, turns: Turns) -> bool:
-    """Have a side build its objective and warm up; False where what it needs is missing."""
+    """Let a side build its objective and warm up; False if a package that it needs is missing."""
     answer = worker.ask()
     turns.missing = answer.get("missing")
     if turns.missing:
@@ -286,20 +284,20 @@ def begin(worker: Worker, turns: Turns) -> bool:
 
 
 def step_cells(turns: Turns, stand_in: Turns, case: Case) -> Row:
-    """Least and median, those over the stand-in's, and how far the loss is from the stand-in's."""
+    """Minimum and median, their ratios to the stand-in's, and the relative difference of the losses."""
     both = [(function(turns.steps), function(stand_in.steps)) for function in (min, statistics.median)]
     apart = f"{abs(turns.loss / stand_in.loss - 1):.1e}"
     return *(own for own, _ in both), *(own / other for own, other in both), apart
 
 
 def memory_cells(turns: Turns, stand_in: Turns, case: Case) -> Row:
-    """Bytes a pixel, and those over the stand-in's."""
+    """Bytes a pixel, and their ratio to the stand-in's."""
     own, other = (statistics.median(part.bytes) / (case.width * case.height) for part in (turns, stand_in))
     return own, own / other
 
 
 def first_cells(turns: Turns, stand_in: Turns, case: Case) -> Row:
-    """The objective's and the first step's seconds, and their sum over the stand-in's."""
+    """The objective's and the first step's seconds, and the ratio of their sum to the stand-in's."""
     (*own,), (*other,) = (map(statistics.median, (part.prepared, part.first)) for part in (turns, stand_in))
     return *own, sum(own) / sum(other)
 
@@ -308,7 +306,7 @@ def first_cells(turns: Turns, stand_in: Turns, case: Case) -> Row:
 
 
 def report_command_line(options: argparse.Namespace) -> str:
-    """Its first start with a network, which reads the .mat file, and the second, which reads the cache."""
+    """The command line's first start, which reads the .mat file, and its second, which reads the cache."""
     rows = []
     for name, network in options.networks.items():
         starts: dict[str, list[tuple[float, float]]] = {"first": [], "second": []}
@@ -326,7 +324,7 @@ def report_command_line(options: argparse.Namespace) -> str:
 
 
 def start(network: Path, width: int, folder: Path) -> tuple[float, float]:
-    """Run the program once, with its cache in a folder: seconds to the first iteration, peak MiB."""
+    """Run the program once, with its cache in a folder; returns seconds to iteration 1, and peak MiB."""
     data = HERE.parent / "data"
     files = ["--network", network, "--content", data / "harbour.jpg", "--styles", data / "woodcut.jpg"]
     sizes = ["--width", width, "--iterations", START_ITERATIONS, "--print-iterations", 1]
@@ -339,7 +337,7 @@ def start(network: Path, width: int, folder: Path) -> tuple[float, float]:
         text=True,
     )
     times = [time.perf_counter() - began for line in process.stdout if line.startswith("iteration 1 ")]
-    # Only wait4 tells what one process needed at its peak.
+    # Only wait4 gives the peak memory of a single process.
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
@@ -351,7 +349,7 @@ def start(network: Path, width: int, folder: Path) -> tuple[float, float]:
 
 
 def report_profile(options: argparse.Namespace, rates: Worker) -> str:
-    """Where a step of ours goes, and what its multiplications alone would take."""
+    """The parts of our step, and the time that its multiplications alone would take."""
     rows = []
     for case in cases(options):
         say(f"{case.name} {case.size}, profile")
@@ -372,7 +370,7 @@ def report_profile(options: argparse.Namespace, rates: Worker) -> str:
 
 
 def report_tiles(options: argparse.Namespace, rates: Worker) -> str:
-    """Evaluations of pictures whole, where that fits, and in tiles; seconds a megapixel over the first."""
+    """Evaluations of whole pictures, if memory allows, and in tiles; with the ratio to the first row."""
     rows, least = [], {}
     for case, tile in itertools.product(cases(options), (0, options.tile)):
         name = f"tiles of {tile}" if tile else "whole"
@@ -396,7 +394,7 @@ def report_tiles(options: argparse.Namespace, rates: Worker) -> str:
 
 
 def report_yardsticks(options: argparse.Namespace, rates: Worker) -> str:
-    """What the recipe needs for each pair of images, with each network."""
+    """The measurements of the recipe for each pair of images, with each network."""
     rows = []
     for pair, (name, network) in itertools.product(read_pairs(), options.networks.items()):
         labels = name, f"{pair['content']}, {pair['style']}", pair["width"]
@@ -419,7 +417,7 @@ def report_yardsticks(options: argparse.Namespace, rates: Worker) -> str:
 
 
 def yardstick_cells(found: Sequence[dict[str, Any]]) -> Row:
-    """Medians over the repeats, and the ratio where all of them reached the yardstick."""
+    """Medians over the repeats, and the ratio if all repeats reached the yardstick."""
     names = ("least", "iterations", "evaluations", "seconds", "prepared", "compiled")
     medians = [statistics.median(part[name] for part in found) for name in names]
     adam = statistics.median(ADAM_ITERATIONS * part["adam"] for part in found)
@@ -428,7 +426,7 @@ def yardstick_cells(found: Sequence[dict[str, Any]]) -> Row:
 
 
 def measure_yardsticks(options: argparse.Namespace) -> None:
-    """Put the losses of all pairs at hand, with the given networks, into yardsticks.toml."""
+    """Write the losses of all pairs whose images are found, with the given networks, to yardsticks.toml."""
     pairs = read_pairs()
     for pair, (name, network) in itertools.product(pairs, options.networks.items()):
         run = arguments(pair, network, options.images)
@@ -446,7 +444,7 @@ def read_pairs() -> list[dict[str, Any]]:
 
 
 def arguments(pair: dict[str, Any], network: Path, folder: Path | None) -> dict[str, Any] | None:
-    """What to run a pair with, its images from the folder or from those that ship; None without them."""
+    """The arguments to run a pair, with images from the folder or shipped ones; None if one is missing."""
     paths = {}
     for part in ("content", "style"):
         places = [place / pair[part] for place in (folder, HERE.parent / "data") if place]
@@ -466,27 +464,27 @@ def cases(options: argparse.Namespace) -> Iterator[Case]:
 
 
 def ask_once(command: str, **arguments: object) -> dict[str, Any]:
-    """The one answer of a process."""
+    """Start a process, and return its first answer."""
     with Worker(command, **arguments) as worker:
         return worker.ask()
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Row]) -> str:
-    """A Markdown table under a heading; short rows are filled up."""
+    """A Markdown table under a heading; short rows are padded."""
     cells = [[shown(cell) for cell in row] + [""] * (len(head) - len(row)) for row in rows]
     lines = (" | ".join(line) for line in (head, ["---"] * len(head), *cells))
     return f"## {title}\n\n" + "\n".join(f"| {line} |" for line in lines)
 
 
 def shown(cell: object) -> str:
-    """A number with three digits at least, other things as they are."""
+    """A float with at least three digits; other values as they are."""
     if not isinstance(cell, float):
         return str(cell)
     return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
 
 
 def say(line: str) -> None:
-    """Tell whoever waits what is being measured."""
+    """Print on stderr what is being measured."""
     print(line, file=sys.stderr, flush=True)
 
 

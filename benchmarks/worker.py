@@ -1,8 +1,8 @@
-"""A process that measures one thing and nothing else: run.py starts it, and it writes lines of JSON.
+"""A process that measures one thing only: run.py starts it, and it writes lines of JSON.
 
     python benchmarks/worker.py COMMAND '{"an argument": "its value", ...}'
 
-For every line that it reads it gives its next answer, so that several such processes can take turns.
+For each line that it reads, it writes its next answer, so that several processes can take turns.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ SIDES = {
 MATRIX, PRODUCTS = 2048, 5
 SQUARE, STYLE_SIDE = 8, 384
 ADAM_STEPS, OPTIMIZER_STEPS, MOST_ITERATIONS = 15, 20, 400
-# What a recipe does not decide here: what is minimised, and the size and the noise that it begins with.
+# Settings that a recipe does not decide here: the objective, the size, and the noise at the start.
 OBJECTIVE = (
     *("width", "height", "max_size", "seed", "pooling", "padding", "normalize", "preserve_colors"),
     *("content_layers", "style_layers", "shift_layers", "histogram_layers", "shifts"),
@@ -49,14 +49,14 @@ Answers = Iterator[dict[str, Any]]
 
 
 def main() -> None:
-    """Answer a line with a line, until there is no more to say."""
+    """Answer each line with a line, until there are no more answers."""
     answers = COMMANDS[sys.argv[1]](**json.loads(sys.argv[2]))
     for _, answer in zip(sys.stdin, answers, strict=False):
         print(json.dumps(answer), flush=True)
 
 
 def rate() -> Answers:
-    """The rate of multiplication of float32 matrices, as often as asked."""
+    """The rate of multiplication of float32 matrices, measured anew for each answer."""
     import tensorflow as tf
 
     a = tf.random.stateless_normal([MATRIX, MATRIX], [1, 2])
@@ -67,7 +67,7 @@ def rate() -> Answers:
 
 
 def weights(network: str, output: str) -> Answers:
-    """Write a network's convolutions for the sides that do not know its format."""
+    """Write a network's convolutions for the sides that cannot read its format."""
     import vgg
 
     loaded = vgg.load(network)
@@ -83,7 +83,7 @@ def weights(network: str, output: str) -> Answers:
 
 
 def side(name: str, network: str, weights: str, width: int, height: int) -> Answers:
-    """First what building the objective took, then one step an answer: seconds, loss, bytes since loading."""
+    """First the seconds to build the objective; then, for each step, seconds, loss, bytes since loading."""
     module, kind = SIDES[name]
     try:
         loaded = getattr(importlib.import_module(module), kind)(Path(network), Path(weights))
@@ -100,12 +100,12 @@ def side(name: str, network: str, weights: str, width: int, height: int) -> Answ
 
 
 def profile(network: str, width: int, height: int, rounds: int) -> Answers:
-    """Where a step of ours goes, in seconds, and the operations that no way of computing it directly saves.
+    """The parts of our step, in seconds, and the operations that every direct computation needs.
 
-    Timed are graphs that are parts of the step: the network forward; that with the gradient from its features
-    to the image, which less the first is the way back; the losses of given features and of an image, with the
-    gradients to both, Gram matrices included; and the whole. An optimiser's own share is what its iterations
-    take besides evaluations, on a function that costs next to nothing.
+    It times graphs that are parts of the step: the network forward; the network forward and back, from its
+    features to the image; the losses of given features and of an image, with Gram matrices and the gradients
+    to both; and the whole step. "backward" is the second less the first. An optimiser's own share is the time
+    of its iterations without evaluations, on a very cheap function.
     """
     import stylize
     import vgg
@@ -130,8 +130,8 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
 
 
 def operations(network: "Network", size: tuple[int, int], settings: "Settings") -> int:
-    """Multiplications and additions of an evaluation with its gradient at this size, (height, width), by the
-    definition: convolutions and Gram matrices, there and back."""
+    """Multiplications and additions of an evaluation with its gradient at this size, (height, width), by
+    definition: convolutions and Gram matrices, forward and backward."""
     layers = network.built(settings.layers())
     shapes = network.shapes(*size, [layer.name for layer in layers])
     count = 0
@@ -145,7 +145,7 @@ def operations(network: "Network", size: tuple[int, int], settings: "Settings") 
 
 
 def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], object]]:
-    """Graphs that are parts of a step, by name."""
+    """Functions that run parts of a step, by name."""
     import tensorflow as tf
 
     import stylize
@@ -181,23 +181,23 @@ def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], obje
 
 
 class Given:
-    """A network whose features are known, so that the losses alone can be timed."""
+    """A network with given features, so that the losses alone can be timed."""
 
     def __init__(self, known: dict[str, "tf.Tensor"]) -> None:
         self.known = known
 
     def features(self, *ignored: object) -> dict[str, "tf.Tensor"]:
-        """What it was made with."""
+        """The given features."""
         return self.known
 
 
 def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
-    """An optimiser's own seconds an iteration, once L-BFGS has all its corrections."""
+    """An optimiser's own seconds an iteration, when L-BFGS has all its corrections."""
     import tensorflow as tf
 
     from styling import optimizers
 
-    # Curvatures far apart, so that no optimiser is done before it has been timed.
+    # Very different curvatures, so that no optimiser converges before it has been timed.
     curvature = 10.0 ** tf.random.stateless_uniform(shape, [1, 2], -2, 2)
     evaluations = []
 
@@ -222,9 +222,9 @@ def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
 
 
 def evaluations(network: str, width: int, height: int, tile: int, count: int) -> Answers:
-    """Median seconds of so many of Adam's iterations, after the first, and the most memory in all, in bytes.
+    """Median seconds of `count` iterations of Adam, without the first evaluation, and peak memory in bytes.
 
-    The style is small, so that the picture decides. With a count of 0, the only evaluation is the first.
+    The style is small, so that the picture decides. With a count of 0, only the first evaluation is made.
     """
     import stylize
     import vgg
@@ -251,7 +251,7 @@ def evaluations(network: str, width: int, height: int, tile: int, count: int) ->
 
 
 def goal(network: str, content: str, style: str, width: int, seed: int) -> Answers:
-    """The total loss that the recipe athalye2015 comes to."""
+    """The total loss that the recipe athalye2015 reaches."""
     run = Run(network, content, style)
     for progress in run(run.settings("athalye2015", width, seed)):  # noqa: B007, since only the last counts
         pass
@@ -263,9 +263,9 @@ def yardstick(
 ) -> Answers:
     """What a recipe needs to make athalye2015's objective as small as `loss`, and one Adam iteration's time.
 
-    Adam is timed before and after. Of the whole, seconds are those of the iterations; the preparation of
-    targets and the tracing and compilation are apart. At the full size the recipe goes on beyond its own
-    iterations, if it must.
+    Adam is timed before and after. The seconds are those of the iterations only; preparation of targets and
+    compilation are given separately. At the full size, the recipe may exceed its own number of
+    iterations.
     """
     run = Run(network, content, style)
     plain = run.settings("athalye2015", width, seed)
@@ -279,7 +279,7 @@ def yardstick(
 
 
 class Run:
-    """A network and two images, to be used with any settings."""
+    """A network and two images; call it with settings to run them."""
 
     def __init__(self, network: str, content: str, style: str) -> None:
         import vgg
@@ -300,7 +300,7 @@ class Run:
         return recipes.for_network(settings, found.vgg16, layers, ())[0]
 
     def __call__(self, settings: "Settings") -> Iterator[Any]:
-        """The run, a Progress an iteration."""
+        """Run, and yield a Progress for each iteration."""
         import stylize
 
         content, style = self.images
@@ -308,9 +308,9 @@ class Run:
 
 
 class Clock:
-    """Notes when evaluations begin and end, in place of the function that compiles them.
+    """Replaces the function that compiles objectives, and records when evaluations begin and end.
 
-    scales: for each scale, every evaluation's seconds and those from its end to the next one's beginning.
+    scales: for each scale, the seconds of each evaluation, and the seconds between evaluations.
     """
 
     def __init__(self, compile_objective: Callable) -> None:
@@ -320,7 +320,7 @@ class Clock:
         self.began = self.ended = time.perf_counter()
 
     def __call__(self, objective: Any) -> Callable:
-        """The compiled objective, with its evaluations noted; what came before it was preparation."""
+        """The compiled objective, which records its evaluations; the time before it counts as preparation."""
         self.prepared += time.perf_counter() - self.ended
         evaluate, evaluations, gaps = self.compile_objective(objective), [], []
         self.scales.append((evaluations, gaps))
@@ -336,21 +336,21 @@ class Clock:
         return noted
 
     def apart(self, function: Callable[[], Any]) -> Any:
-        """What a function returns, whose time is not noted."""
+        """Call a function, leave out its time, and return its result."""
         seconds, result = timed(function)
         self.began += seconds
         self.ended += seconds
         return result
 
     def compiled(self) -> float:
-        """Seconds by which first evaluations, and first updates after them, were longer than usual."""
+        """Seconds by which first evaluations, and the first updates after them, exceed the median."""
         series = [values for scale in self.scales for values in scale if len(values) > 1]
         return sum(max(values[0] - statistics.median(values[1:]), 0) for values in series)
 
 
 @contextlib.contextmanager
 def clock() -> Iterator[Clock]:
-    """Have the evaluations of the runs within noted."""
+    """Record the evaluations of all runs within the context."""
     import stylize
 
     kept = stylize.evaluation
@@ -362,7 +362,7 @@ def clock() -> Iterator[Clock]:
 
 
 def adam_seconds(run: Run, settings: "Settings") -> list[float]:
-    """Seconds of some of Adam's iterations, but those in which anything is compiled."""
+    """Seconds of some of Adam's iterations, without those that compile anything."""
     with clock() as noted:
         for _ in run(replace(settings, iterations=ADAM_STEPS)):
             pass
@@ -388,7 +388,7 @@ def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
     with clock() as noted:
         for progress in run(settings):
             x = progress.state.x
-            # At the smaller scales the objective is another one.
+            # At smaller scales the objective is different.
             if x.shape[1:3] == scale.size:
                 least = min(least, noted.apart(lambda x=x: float(exact(x))))
                 if least <= loss:
@@ -406,7 +406,7 @@ def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
 
 
 def pictures(width: int, height: int) -> list[np.ndarray]:
-    """A content and a style of coloured squares, and a start of weak noise, so that no term drowns others."""
+    """A content and a style of coloured squares, and a start of weak noise, so that no term dominates."""
     rng = np.random.default_rng(1)
     squares = [rng.uniform(0, 255, (height // SQUARE + 1, width // SQUARE + 1, 3)) for _ in "12"]
     content, style = (np.kron(part, np.ones((SQUARE, SQUARE, 1)))[:height, :width] for part in squares)
@@ -422,13 +422,13 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def memory(field: str) -> int:
-    """Bytes of a field of Linux's account of this process: VmRSS is what it has, VmHWM the most it had."""
+    """A field of Linux's status of this process, in bytes: VmRSS is its memory now, VmHWM its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def reset_memory() -> int:
-    """Forget the most that this process had, which loading may have set, and return what it has now."""
+    """Reset the peak, which loading may have set, and return this process's memory now, in bytes."""
     Path("/proc/self/clear_refs").write_text("5")
     return memory("VmRSS")
 
