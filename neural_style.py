@@ -234,20 +234,21 @@ def paint_frames(
     try:
         with contextlib.closing(clip.frames()) as frames:
             for frame in frames:
-                masks = {path: next(each) for path, each in moving.items()}
+                moved = {path: next(each) for path, each in moving.items()}
                 if frame.number <= last - before.maxlen:
                     continue
                 size = size or content_size(*frame.pixels.shape[:2], settings)
                 content = images.resize(frame.pixels, *size)
-                given = Images.named((flag, masks.get(path, pixels)) for flag, path, pixels in named)
+                given = Images.named((flag, moved.get(path, pixels)) for flag, path, pixels in named)
+                masks = films.masks_of(given, content)
                 if frame.number > last:
-                    run = films.resolve(content, given, before, network, settings)
-                    picture = paint_frame(run, {} if masks else kept, reporter) if run else content
+                    run = films.resolve(content, given, before, network, settings, masks)
+                    picture = paint_frame(run, {} if moved else kept, reporter) if run else content
                     store.write(frame.number, picture)
                     last = frame.number
                     reporter.is_done()
                 picture = store.read(frame.number)
-                before.append(films.Frame(content, picture, films.masks_of(given, content)))
+                before.append(films.Frame(content, picture, masks))
     except (KeyboardInterrupt, OSError) as stop:
         return last, stop
     except DivergedError as error:

@@ -39,12 +39,14 @@ def resolve(
     before: Sequence[Frame],
     network: Network,
     settings: Settings,
+    masks: np.ndarray | None = None,
 ) -> Run | None:
     """The run that paints a frame; None if its masks leave nothing to paint.
 
     content: of the picture's size; its colours are put back only when the film is written. given: the styles,
     and the initial image for a frame that does not start from the one before. before: the painted frames up
-    to the last; frames before a cut are ignored. Raises the errors of runs.resolve().
+    to the last; frames before a cut are ignored. masks: of the frame, as masks_of() gives them.
+    Raises the errors of runs.resolve().
     """
     colors = "style" if settings.coloring == "content" else settings.coloring
     settings = replace(settings, width=None, max_size=None, colors=colors, preserve_colors=False)
@@ -55,7 +57,7 @@ def resolve(
         shares = settings.style_shares(len(painting))
         weights = tuple(share * paints for share, paints in zip(shares, painting, strict=True))
         settings = replace(settings, style_blend_weights=weights)
-    warped = predict(content, before, settings.frames_back, masks_of(given, content))
+    warped = predict(content, before, settings.frames_back, masks)
     if warped is None:
         return runs.resolve(replace(given, content=content), network, settings)
     settings = replace(settings, iterations=iterations_between(settings), initial_noiseblend=0.0)

@@ -416,7 +416,7 @@ def write_masks(folder, boxes):
     return folder
 
 
-def test_masks_that_move_are_those_of_their_frames(film, tmp_path):
+def test_masks_that_move_are_those_of_their_frames(film, tmp_path, image_files):
     frames = scene(4, 24, 40)
     (tmp_path / "in").mkdir()
     for number, frame in enumerate(frames, 1):
@@ -444,6 +444,11 @@ def test_masks_that_move_are_those_of_their_frames(film, tmp_path):
     film(f"{line} --style-masks still --output all")
     film(f"{line} --style-masks still/1.png --output one")
     assert frames_in(tmp_path / "all") == frames_in(tmp_path / "one")
+    # Of three styles, one has no place in a frame.
+    places = [f"{tmp_path}/{name}" for name in ("masks", "still", "still")]
+    several = ["--styles", *2 * [image_files[1]], "--style-masks", *places]
+    film(f"{line} --output three", *several)
+    assert len(frames_in(tmp_path / "three")) == 4
     result = film(f"{line} --style-masks few --output short", check=1)
     assert "has no mask for frame 3" in result.stderr and len(frames_in(tmp_path / "short")) == 2
     result = film(f"{line} --style-masks no/%d.png --output none", check=2)
