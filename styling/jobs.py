@@ -116,8 +116,11 @@ def check_images(options: argparse.Namespace, *either: Settings) -> None:
 def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, object]) -> Film | None:
     """The film to paint; None if the command line does not ask for a film."""
     if len(options.content) != 1 or not video.asks_for_film(options.content[0], options.output):
-        if options.output.suffix.lower() in video.FORMATS.keys() - paths.FORMATS:
+        ending = options.output.suffix.lower()
+        if ending in video.FORMATS.keys() - paths.FORMATS:
             raise SettingsError("content", f"must name one film, since {options.output} is one")
+        if [*map(video.is_video, options.content)] == [True] and ending not in paths.FORMATS:
+            paths.check_output("output", options.output, options.overwrite, video.FORMATS)
         of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
         for flag in (*of_films, *(flag for flag in ("frames", "frame_rate") if getattr(options, flag))):
             raise SettingsError(flag, "goes with a film only; name one with --content and --output")

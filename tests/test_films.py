@@ -359,6 +359,7 @@ def test_bad_input_ends_in_one_line(film, tmp_path, clip):
         ("--content x%d.png --output a.mp4", 2, "there is no file like x%d.png"),
         ("--content sizes --output b.mp4", 1, "2.png: has 22 x 20 pixels, the first 21 x 20"),
         ("--content clip.mp4 --output a.png", 1, "clip.mp4: is a video; name a video for --output as well"),
+        ("--content clip.mp4 --output a.avi", 2, "a.avi has the ending .avi; use one of .mp4 .m4v"),
         ("--content clip.mp4 --output taken", 2, "taken has other pictures"),
         ("--content clip.mp4 --output no/a.mp4", 2, "there is no folder no"),
         ("--content clip.mp4 --output clip.mp4", 2, "would be lost"),
