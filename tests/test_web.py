@@ -577,6 +577,8 @@ def test_paint_watch_stop_download_and_reuse(page, image_files, tmp_path):
     set_more(page, iterations="90000", scales="1", learning_rate="5")
     page.click("#paint")
     page.locator("#error", has_text="has no effect with --optimizer lbfgs").wait_for()
+    box = page.locator("#error").bounding_box()  # is in sight, however far down the form is scrolled
+    assert page.evaluate("scrollY") > 900 and 0 <= box["y"] < 900 - box["height"]
     page.select_option("#optimizer", "adam")
     note_times = """() => {
       window.began = [];

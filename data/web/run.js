@@ -7,7 +7,11 @@ const make = (tag, parts = {}, ...children) => {
   return element;
 };
 const seconds = s => s < 100 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
-const complain = line => { $("error").textContent = line; $("error").hidden = !line; };
+const complain = line => {
+  $("error").textContent = line;
+  $("error").hidden = !line;
+  if (line) $("error").scrollIntoView({block: "nearest"});
+};
 
 function drawLosses(names, rows) {
   const [wide, high, left, bottom] = [540, 220, 46, 24], svg = [];
@@ -58,7 +62,9 @@ function showRun(run) {
     next.onload = () => {
       $("seen").style.setProperty("--ratio", next.width / next.height);
       $("seen").src = next.src;
+      const isFirst = $("seen").hidden;
       $("seen").hidden = false;
+      if (isFirst) $("run").scrollIntoView({block: "nearest"});
     };
     next.src = `seen.jpg?${key}`;
   }

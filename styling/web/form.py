@@ -23,11 +23,12 @@ NO_FORM = "this is no form of the page; load it again"
 
 
 def fields() -> dict[str, list[dict[str, object]]]:
-    """The settings listed under "more", by the titles of the flags' groups."""
+    """The settings listed under "more", by the titles of the flags' groups; none of films, which the page
+    does not paint."""
     groups: dict[str, list[dict[str, object]]] = {}
     for name in recipes.NAMES[Settings]:
-        if name not in CONTROLS + OTHER_NAMES:
-            entry = FIELDS[name].metadata
+        entry = FIELDS[name].metadata
+        if name not in CONTROLS + OTHER_NAMES and entry["group"] != "video":
             choices = ("yes", "no") if FIELDS[name].type is bool else entry["choices"]
             field = {"name": name, "flag": flag_of(name), "text": entry["text"], "choices": choices}
             groups.setdefault(entry["group"], []).append(field)
