@@ -84,18 +84,18 @@ class Layer:
     def _back_to_pixels(self, dy: tf.Tensor) -> tf.Tensor:
         """The gradient for an image, [1, h, w, C] -> [1, h, w, 3].
 
-        Each of the kernel's three rows is first applied along the rows; then the three results are added. A
-        plain convolution with three outputs takes half as long again.
+        Each of the kernel's three rows is first applied along the rows; then a second convolution adds the
+        three results. A single convolution with three outputs takes nearly twice as long.
         """
         beyond = [2, 2] if self.padding == "edge" else [1, 1]
         filters, channels = dy.shape[3], self.kernel.shape[2]
         kernel = tf.reshape(tf.transpose(self.turned, [1, 2, 0, 3]), [1, 3, filters, 3 * channels])
         kernel = tf.cast(kernel, dy.dtype)
         rows = tf.nn.conv2d(dy, kernel, strides=1, padding=[[0, 0], [0, 0], beyond, [0, 0]])
-        rows = tf.pad(rows, [[0, 0], beyond, [0, 0], [0, 0]])
-        height = rows.shape[1] - 2
-        of_kernel_rows = tf.split(rows, 3, axis=3)
-        return tf.add_n([part[:, i : i + height] for i, part in enumerate(of_kernel_rows)])
+        # Row i of the second kernel takes the results of row i of the first one.
+        thirds = np.eye(3 * channels).reshape(3 * channels, 3, channels).transpose(1, 0, 2)
+        adding = tf.constant(thirds[:, None], dy.dtype)  # (3, 1, 9, 3)
+        return tf.nn.conv2d(rows, adding, strides=1, padding=[[0, 0], beyond, [0, 0], [0, 0]])
 
     def _around(self, times: int) -> list[list[int]]:
         """A padding of a map's height and width, `times` as wide as the kernel's reach."""

@@ -15,7 +15,8 @@ from styling.quiet import tf
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile along each axis
 POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
 # The input and the output of a layer need at least the first number of channels, and one of them the second.
-LEAST_CHANNELS, MOST_CHANNELS, LEAST_TILES = 128, 256, 100
+# From 128 to 128 channels, VGG-16 would save 4 % of a step, and take a tenth more memory at 2048 x 1536.
+LEAST_CHANNELS, MOST_CHANNELS, LEAST_TILES = 128, 192, 48
 
 
 def pays(shape: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
