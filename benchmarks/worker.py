@@ -148,9 +148,9 @@ def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], obje
     """Functions that run parts of a step, by name."""
     import tensorflow as tf
 
-    import stylize
+    from styling.evaluation import evaluation
 
-    names = {*objective.content_layers, *objective.terms["style"].layers}
+    names = objective.layers
 
     def forward(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return objective.network.features(x, names, objective.pooling)
@@ -171,7 +171,7 @@ def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], obje
         function: tf.function(function, autograph=False) for function in (forward, there_and_back, losses)
     }
     features = compiled[forward](x)
-    whole = stylize.evaluation(objective)
+    whole = evaluation(objective)
     return {
         "forward": lambda: compiled[forward](x),
         "there and back": lambda: compiled[there_and_back](x, features),
@@ -196,6 +196,7 @@ def optimizer_seconds(name: str, shape: tuple[int, ...]) -> float:
     import tensorflow as tf
 
     from styling import optimizers
+    from styling.settings import Settings
 
     # Very different curvatures, so that no optimiser converges before it has been timed.
     curvature = 10.0 ** tf.random.stateless_uniform(shape, [1, 2], -2, 2)
@@ -308,21 +309,26 @@ class Run:
 
 
 class Clock:
-    """Replaces the function that compiles objectives, and records when evaluations begin and end.
+    """Replaces stylize.compiled(), and records when evaluations begin and end.
 
     scales: for each scale, the seconds of each evaluation, and the seconds between evaluations.
     """
 
-    def __init__(self, compile_objective: Callable) -> None:
-        self.compile_objective = compile_objective
+    def __init__(self, compiled: Callable) -> None:
+        self.compile = compiled
         self.scales: list[tuple[list[float], list[float]]] = []
         self.prepared = 0.0
         self.began = self.ended = time.perf_counter()
 
     def __call__(self, objective: Any) -> Callable:
-        """The compiled objective, which records its evaluations; the time before it counts as preparation."""
+        """What compiled() returns, but its evaluations are recorded."""
+        evaluation_of = self.compile(objective)
+        return lambda objective: self._recorded(evaluation_of(objective))
+
+    def _recorded(self, evaluate: Callable) -> Callable:
+        """An evaluation that records its calls; the time before it counts as preparation."""
         self.prepared += time.perf_counter() - self.ended
-        evaluate, evaluations, gaps = self.compile_objective(objective), [], []
+        evaluations, gaps = [], []
         self.scales.append((evaluations, gaps))
 
         def noted(x: "tf.Tensor") -> Any:
@@ -353,12 +359,12 @@ def clock() -> Iterator[Clock]:
     """Record the evaluations of all runs within the context."""
     import stylize
 
-    kept = stylize.evaluation
-    stylize.evaluation = noted = Clock(kept)
+    kept = stylize.compiled
+    stylize.compiled = noted = Clock(kept)
     try:
         yield noted
     finally:
-        stylize.evaluation = kept
+        stylize.compiled = kept
 
 
 def adam_seconds(run: Run, settings: "Settings") -> list[float]:
