@@ -309,7 +309,10 @@ def _opened_by_pillow(path: Path, question: Callable[[Image.Image], bool]) -> bo
 
 
 def is_video(path: Path) -> bool:
-    """Whether this is a video, by its first bytes, or by its name if they do not tell."""
+    """Whether this is a video, by its first bytes, or by its name if they do not tell; does not wait for a
+    pipe."""
+    if not os.path.isfile(path):
+        return False
     try:
         with open(path, "rb") as file:
             if images.is_video(file.read(64)):
