@@ -425,11 +425,11 @@ def test_a_hundred_sessions_leave_memory_where_it_was(server, image_files, monke
         return psutil.Process().memory_info().rss / 2**20
 
     at = []
-    for number in range(100):
+    for _ in range(100):
         come_and_go()
-        if number in (9, 99):
-            at.append(used())
-    assert at[1] - at[0] < 25, at  # MiB; a run that is kept has two or three
+        at.append(used())
+    # MiB; a run that is kept has two or three. Single figures vary, as what was freed is given back late.
+    assert min(at[90:]) - min(at[10:20]) < 25, at
     end = time.monotonic() + SECONDS
     while list(server.sessions):
         assert time.monotonic() < end
