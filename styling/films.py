@@ -68,14 +68,16 @@ def resolve(
 def without_empty_masks(given: Images) -> tuple[Images, list[bool]]:
     """The images of a frame without masks that are empty in this frame, and for each style whether it paints.
 
-    A style does not paint if its mask is black. No style paints if the content mask covers the whole frame.
+    A style does not paint if its mask is black outside the content mask. No style paints if the content mask
+    covers the whole frame.
     """
     kept, masks = given.content_mask, given.style_masks
     if kept is not None and not kept.any():
         given = replace(given, content_mask=None)
     if kept is not None and (kept == 1).all():
         return given, [False] * len(given.styles)
-    painting = [mask is None or bool(mask.any()) for mask in masks]
+    free = masks if kept is None else [m if m is None else m * (1 - resize(kept, *m.shape)) for m in masks]
+    painting = [mask is None or bool(mask.any()) for mask in free]
     masks = tuple(mask if paints else None for mask, paints in zip(masks, painting, strict=True))
     return replace(given, style_masks=masks), (painting or [True]) * (len(given.styles) // (len(masks) or 1))
 

@@ -101,7 +101,10 @@ def plan(options: argparse.Namespace) -> Job:
             raise
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
     film = plan_film(options, settings, flags)
-    contents, outputs = ((), film_outputs(options.output)) if film else pictures(options)
+    if film:
+        contents, outputs = (), film_outputs(options.output, film, options.overwrite)
+    else:
+        contents, outputs = pictures(options)
     given = frozenset(flags if options.recipe else FIELDS)
     return Job(options, contents, outputs, settings, vgg16, running, network, instead_of, given, saved, film)
 
@@ -145,11 +148,25 @@ def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, 
     return Film(clip, video.store(options.output, settings.coloring == "content"), masks)
 
 
-def film_outputs(output: Path) -> tuple[Path, ...]:
-    """The file that a film is written to, or nothing if it is written as images."""
+def film_outputs(output: Path, film: Film, overwrite: bool) -> tuple[Path, ...]:
+    """The file that a film is written to, or nothing if it is written as images.
+
+    Raises SettingsError for images that cannot be written, or would replace what is there.
+    """
+    paths.check_folder("output", film.store.folder)
     if output.suffix.lower() in video.FORMATS and not video.is_numbered(output):
         return (output,)
-    paths.check_folder("output", video.pattern(output).parent)
+    to = video.Store(video.pattern(output))
+    paths.check_folder("output", to.folder)
+    if to.pattern.suffix.lower() not in paths.FORMATS:
+        problem = f"{output} makes no images; let it end in one of {' '.join(paths.FORMATS)}"
+        raise SettingsError("output", problem)
+    old, read = {path.resolve() for path in to.files()}, {path.resolve() for path in film.clip.files}
+    if old & read:
+        raise SettingsError("output", f"{to.folder} has the frames of --content; give another name")
+    if to != film.store and old and not overwrite and film.store.recorded() is None:
+        problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
+        raise SettingsError("output", problem)
     return ()
 
 

@@ -399,7 +399,15 @@ class Store:
 
     def path(self, number: int) -> Path:
         """The file of a frame."""
-        return self.folder / (self.pattern.name % number)
+        return self.folder / NUMBER.sub(lambda found: found[0] % number, self.pattern.name, count=1)
+
+    def files(self) -> list[Path]:
+        """All files in the folder whose names are those of frames."""
+        if not self.folder.is_dir():
+            return []
+        name = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", self.pattern.name)
+        name = NUMBER.sub(r"\\d+", name, count=1)
+        return [path for path in self.folder.iterdir() if re.fullmatch(name, path.name)]
 
     def seed(self) -> int:
         """The seed of the stored frames, or a new seed."""
@@ -423,8 +431,7 @@ class Store:
         if found == tomllib.loads(tomli_w.dumps(record)):
             return
         self.folder.mkdir(exist_ok=True)
-        number = NUMBER.sub(r"\\d+", re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", self.pattern.name), count=1)
-        old = [path for path in self.folder.iterdir() if re.fullmatch(number, path.name)]
+        old = self.files()
         if old and not (overwrite and found is not None):
             what = "the frames of another run" if found is not None else "other pictures"
             advice = "--overwrite to begin anew" if found is not None else "or move them"

@@ -351,6 +351,10 @@ def test_bad_input_ends_in_one_line(film, tmp_path, clip):
         iio.imwrite(tmp_path / "sizes" / f"{i}.png", np.zeros((20, 20 + i, 3), np.uint8))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "000001.png").write_bytes(b"")
+    (tmp_path / "file-frames").write_text("")
+    (tmp_path / "own").mkdir()
+    iio.imwrite(tmp_path / "own" / "1.jpg", np.zeros((20, 21, 3), np.uint8))
+    own = (tmp_path / "own" / "1.jpg").read_bytes()
     for line, status, text in (
         ("--content text.mp4 --output a.mp4", 1, "text.mp4: is no film that can be read"),
         ("--content sound.mp4 --output a.mp4", 1, "sound.mp4: has no moving picture in it"),
@@ -359,6 +363,10 @@ def test_bad_input_ends_in_one_line(film, tmp_path, clip):
         ("--content x%d.png --output a.mp4", 2, "there is no file like x%d.png"),
         ("--content sizes --output b.mp4", 1, "2.png: has 22 x 20 pixels, the first 21 x 20"),
         ("--content clip.mp4 --output a.png", 1, "clip.mp4: is a video; name a video for --output as well"),
+        ("--content own/%d.jpg --output own/%d.jpg", 2, "own has the frames of --content"),
+        ("--content clip.mp4 --output own/%d.jpg", 2, "own has other pictures; give another name"),
+        ("--content clip.mp4 --output new/%d.xyz", 2, "new/%d.xyz makes no images; let it end in one of"),
+        ("--content clip.mp4 --output file.mp4", 2, "file-frames is a file, where a folder is wanted"),
         ("--content clip.mp4 --output a.avi", 2, "a.avi has the ending .avi; use one of .mp4 .m4v"),
         ("--content clip.mp4 --output taken", 2, "taken has other pictures"),
         ("--content clip.mp4 --output no/a.mp4", 2, "there is no folder no"),
@@ -373,6 +381,7 @@ def test_bad_input_ends_in_one_line(film, tmp_path, clip):
         result = film(line, check=status)
         assert text in result.stderr and len(result.stderr.splitlines()) == 1, (line, result.stderr)
     assert not (tmp_path / "a.mp4").exists() and not (tmp_path / "a-frames").exists()
+    assert (tmp_path / "own" / "1.jpg").read_bytes() == own
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):

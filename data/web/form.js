@@ -125,6 +125,11 @@ $("clear").onclick = () => {
   for (const [name, value] of [["style_weight", 0], ["tv_weight", 0], ["style_scales", 1]]) $(name).value = value;
   refresh();
 };
+const showing = heard.run;
+heard.run = event => {  // one picture is painted at a time
+  showing(event);
+  for (const id of ["paint", "from-here", "go-on"]) $(id).disabled = !$("run").hidden;
+};
 $("stop").onclick = () => send("stop");
 
 // What follows shows results.
