@@ -122,7 +122,8 @@ def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, 
         ending = options.output.suffix.lower()
         if ending in video.FORMATS.keys() - paths.FORMATS:
             raise SettingsError("content", f"must name one film, since {options.output} is one")
-        if [*map(video.is_video, options.content)] == [True] and ending not in paths.FORMATS:
+        is_video = len(options.content) == 1 and video.is_video(options.content[0])
+        if is_video and ending not in paths.FORMATS:
             paths.check_output("output", options.output, options.overwrite, video.FORMATS)
         of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
         for flag in (*of_films, *(flag for flag in ("frames", "frame_rate") if getattr(options, flag))):

@@ -344,11 +344,16 @@ def find_images(flag: str, path: Path) -> tuple[Path, ...]:
         return tuple(sorted(paths.expand(flag, [path]), key=_by_numbers))
     if "%" in str(path.parent) or not path.parent.is_dir():
         raise SettingsError(flag, f"there is no folder {path.parent}")
-    before, after = map(re.escape, NUMBER.split(path.name, maxsplit=1))
-    found = [file for file in path.parent.iterdir() if re.fullmatch(rf"{before}\d+{after}", file.name)]
+    found = _matching(path)
     if not found:
         raise SettingsError(flag, f"there is no file like {path}")
     return tuple(sorted(found, key=_by_numbers))
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """The files of its folder whose names are the pattern's, with any number in place of the %d."""
+    before, after = map(re.escape, NUMBER.split(pattern.name, maxsplit=1))
+    return [file for file in pattern.parent.iterdir() if re.fullmatch(rf"{before}\d+{after}", file.name)]
 
 
 def _by_numbers(path: Path) -> list:
@@ -403,11 +408,7 @@ class Store:
 
     def files(self) -> list[Path]:
         """All files in the folder whose names are those of frames."""
-        if not self.folder.is_dir():
-            return []
-        name = re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", self.pattern.name)
-        name = NUMBER.sub(r"\\d+", name, count=1)
-        return [path for path in self.folder.iterdir() if re.fullmatch(name, path.name)]
+        return _matching(self.pattern) if self.folder.is_dir() else []
 
     def seed(self) -> int:
         """The seed of the stored frames, or a new seed."""
