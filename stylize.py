@@ -17,6 +17,7 @@ here reads the command line or files, or prints; errors name settings by their f
 import contextlib
 import itertools
 import math
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -312,10 +313,10 @@ class StyleTerm:
             for target in self.targets:
                 if layer not in target.statistics:  # its guide is too small there, or it is not wanted
                     continue
-                of_both = statistics[layer], target.statistics[layer]
-                distance = self.distance(*of_both, target.factors[layer])
-                terms.append(target.shares[layer] * weight * distance)
-        return self.weight * sum(terms, tf.zeros([]))
+                scale = partial(operator.mul, self.weight * weight * target.shares[layer])
+                factors = tf.nest.map_structure(scale, target.factors[layer])
+                terms.append(self.distance(statistics[layer], target.statistics[layer], factors))
+        return losses.total(terms)
 
 
 @dataclass(frozen=True)
@@ -404,7 +405,7 @@ class Objective:
             for layer, weight in self.content_layers.items()
         ]
         found = {
-            "content": self.content_weight * sum(terms, tf.zeros([])),
+            "content": self.content_weight * losses.total(terms),
             "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction, part),
         }
         if warped is not None:
@@ -428,7 +429,7 @@ class Objective:
     def ordered(local: dict[str, tf.Tensor], compared: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """All terms in the order of Settings.losses, and their total."""
         terms = {"content": local["content"]} | compared | local
-        return terms | {"total": sum(terms.values())}
+        return terms | {"total": losses.total(list(terms.values()))}
 
 
 def build_objective(

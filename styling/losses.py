@@ -6,7 +6,7 @@ sums and divisors of other sources, and losses that are relative to their target
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from styling.quiet import tf
@@ -51,10 +51,11 @@ def content(
 
     weights: of the whole map's positions, [1, h, w, 1]; 1 each by default.
     """
-    difference = tf.math.squared_difference(features, target)
+    difference = features - target
     if weights is not None:
-        difference *= weights if part is None else part.window(weights, *features.shape[1:3])
-    return tf.reduce_sum(difference if part is None else part.core(difference)) / _size(features, part)
+        of_window = weights if part is None else part.window(weights, *features.shape[1:3])
+        difference *= tf.sqrt(of_window)  # the squares have the weights
+    return _sum_of_squares(difference if part is None else part.core(difference), 1 / _size(features, part))
 
 
 def relative_factor(mean_square: float) -> float:
@@ -74,9 +75,11 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # F is in the product twice, so one product with a symmetric matrix gives both gradients.
             both = (upstream + tf.transpose(upstream)) / size
-            return tf.nn.conv2d(features, both[None, None], strides=1, padding="SAME")
+            kernel = tf.reshape(both, [1, 1, *both.shape])
+            return tf.nn.conv2d(features, kernel, strides=1, padding="SAME")
 
-        return _correlation(features, features, size), gradient
+        flat = _flat(features)
+        return tf.matmul(flat, flat, transpose_a=True) / size, gradient
 
     return symmetric(features if part is None else part.core(features))
 
@@ -109,7 +112,7 @@ def guide_sizes(statistic: Callable[..., Any], guide: tf.Tensor) -> Any:
 
 def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
     """Mean squared difference of two Gram matrices (Gatys et al. 2015, eq. 4, as a mean), times a factor."""
-    return factor * tf.reduce_mean(tf.math.squared_difference(gram_matrix, target))
+    return _sum_of_squares(gram_matrix - target, factor / math.prod(gram_matrix.shape))
 
 
 def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> float:
@@ -141,9 +144,10 @@ def shifted_grams(
         (DOWN, d): (height - d) * width * channels for d in shifts if d < height
     }
 
-    def pair(features: tf.Tensor, axis: int, shift: int) -> Iterable[tf.Tensor]:
-        moved = _overlap(features, axis, shift)
-        return moved if part is None else map(part.core, moved)
+    def correlation(features: tf.Tensor, axis: int, shift: int) -> tf.Tensor:
+        pair = _overlap(features, axis, shift)
+        a, b = map(_flat, pair if part is None else map(part.core, pair))
+        return tf.matmul(a, b, transpose_a=True) / sizes[axis, shift]
 
     @tf.custom_gradient
     def correlate(features: tf.Tensor) -> tuple[list[tf.Tensor], Callable]:
@@ -151,7 +155,7 @@ def shifted_grams(
             scaled = {key: dG / sizes[key] for key, dG in zip(sizes, upstream, strict=True)}
             return sum((_moved_sum(features, axis, scaled, part) for axis in AXES), 0.0)
 
-        return [_correlation(*pair(features, *key), size) for key, size in sizes.items()], gradient
+        return [correlation(features, *key) for key in sizes], gradient
 
     return dict(zip(sizes, correlate(features), strict=True)) if sizes else {}
 
@@ -163,7 +167,7 @@ def shift(
 ) -> tf.Tensor:
     """Mean of style() over the shifts that both maps have, each with its factor; 0 if there is none."""
     parts = [style(grams[key], targets[key], factors[key]) for key in grams.keys() & targets.keys()]
-    return tf.add_n(parts) / len(parts) if parts else tf.zeros([])
+    return total(parts) / max(len(parts), 1)
 
 
 def sorted_values(features: tf.Tensor) -> tf.Tensor:
@@ -187,7 +191,7 @@ def histogram(values: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.T
     """Mean squared difference of a feature map and the same map matched to a style's histogram (Risser,
     Wilmot, Barnes 2017), times a factor. The matched map is constant in the gradient. Both are
     sorted_values(), [C, h * w], since exact matching pairs the k-th smallest value with the k-th smallest."""
-    return factor * tf.reduce_mean(tf.math.squared_difference(values, target))
+    return _sum_of_squares(values - target, factor / math.prod(values.shape))
 
 
 def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
@@ -205,8 +209,8 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
             differences = _differences(x, axis)
             counted = differences if part is None else part.core(differences)
             divisor = {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
-            terms.append(tf.reduce_sum(tf.square(counted)) / divisor)
-    return tf.add_n(terms) if terms else tf.zeros([])
+            terms.append(_sum_of_squares(counted, 1 / divisor))
+    return total(terms)
 
 
 def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
@@ -216,9 +220,20 @@ def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Par
     total_variation(); means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
     """
     size = _size(x, part)
-    squares = warped[..., 3:] * tf.math.squared_difference(x, warped[..., :3])
-    counted = squares if part is None else part.core(squares)
-    return tf.reduce_sum(counted) / {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
+    difference = tf.sqrt(warped[..., 3:]) * (x - warped[..., :3])
+    counted = difference if part is None else part.core(difference)
+    divisor = {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
+    return _sum_of_squares(counted, 1 / divisor)
+
+
+def total(terms: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The sum of scalars, 0 if there are none."""
+    return tf.add_n(terms) if terms else tf.zeros([])
+
+
+def _sum_of_squares(x: tf.Tensor, factor: float) -> tf.Tensor:
+    """The sum of squares times a factor."""
+    return 2 * factor * tf.nn.l2_loss(x)  # half the sum; its gradient is a single product
 
 
 def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
@@ -280,7 +295,6 @@ def _moved_sum(
     )
 
 
-def _correlation(a: tf.Tensor, b: tf.Tensor, size: int) -> tf.Tensor:
-    channels = a.shape[-1]
-    flat_a, flat_b = (tf.reshape(part, [-1, channels]) for part in (a, b))  # (positions, C)
-    return tf.matmul(flat_a, flat_b, transpose_a=True) / size
+def _flat(features: tf.Tensor) -> tf.Tensor:
+    """[1, h, w, C] -> [h * w, C]."""
+    return tf.reshape(features, [-1, features.shape[-1]])
