@@ -11,7 +11,7 @@ import tempfile
 from multiprocessing.connection import Connection
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tensorflow", "scipy.optimize", "scipy.ndimage", "matplotlib.figure"])
+FORKS.set_forkserver_preload(["styling.sweeps.__main__", "neural_style", "stylize", "matplotlib.figure"])
 
 
 class Command:

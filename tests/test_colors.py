@@ -78,9 +78,8 @@ def test_only_what_the_weights_say_is_matched():
 def test_gray_images_and_flat_ones_work(network, coloring):
     gray, flat = images.to_gray(PHOTO), np.full((9, 9, 3), 77, np.float32)
     run = dataclasses.replace(FEW, colors=coloring)
-    for content in (PHOTO, gray, flat):
-        for style in (PAINTING, gray, flat):
-            assert np.isfinite(paint(content, [style], network, run)).all()
+    for content, style in ((PHOTO, gray), (PHOTO, flat), (flat, PAINTING), (flat, flat)):
+        assert np.isfinite(paint(content, [style], network, run)).all()
     if coloring not in ("style", "matched-histogram"):  # which looks at each channel by itself
         assert images.is_gray(paint(gray, [PAINTING], network, run))
 

@@ -123,12 +123,12 @@ def test_the_contents_weight_of_the_whole_is_that_of_a_white_mask(network):
     assert float(threefold["style"]) == pytest.approx(float(plain["style"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("erosion", [False, True])
-def test_by_tiles_it_is_the_same(network, erosion):
+@pytest.mark.parametrize("changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3)}])
+def test_by_tiles_it_is_the_same(network, changes):
     content, x = random_image(75, 130, 1), random_image(75, 130, 2)
     run = Settings(
-        shift_weight=90, shifts=(1, 3), mask_content_weights=(1, 3), mask_erosion=erosion,
-        style_layers=("relu1_1", "relu2_1", "relu3_1"), content_layers=("relu2_2",),
+        mask_content_weights=(1, 3), style_layers=("relu1_1", "relu2_1", "relu3_1"),
+        content_layers=("relu2_2",), **changes,
     )  # fmt: skip
     given = Images(
         content, (FIRST, SECOND), None, (ramp(0.9, 0.1), ramp(0.2, 0.4)), (TOP, None), ramp(0.8, 0.9)

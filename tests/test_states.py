@@ -43,7 +43,7 @@ def test_a_run_goes_on_from_any_iteration_to_the_same_bytes(network, run, tmp_pa
     images = random_image(33, 28, 1), [random_image(20, 31, 2)]
     unbroken = list(stylize(*images, network, run))
     path = tmp_path / "run.state"
-    for stop in (0, 4, 6, 9):
+    for stop in (0, 4, 9) if len(run.scales) == 1 else (4, 6):
         stopped = unbroken[stop]
         states.write(path, states.Saved({}, [], arrays=stopped.state.arrays()))
         state = State.from_arrays(states.read(path).arrays)

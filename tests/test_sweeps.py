@@ -250,8 +250,19 @@ def test_runs_are_found_again_under_other_labels_and_in_another_order(copied, he
     assert "simple, one" in page and "plain, one" not in page
 
 
-def test_a_new_row_computes_only_its_own_runs_and_shows_a_bar(copied, here):
+def read_to_the_end(terminal):
+    """All that is shown on a terminal, which is closed then."""
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while part := os.read(terminal, 4096):
+            shown += part
+    os.close(terminal)
+    return shown
+
+
+def test_a_new_row_computes_only_its_own_runs_and_shows_a_bar(copied, here, monkeypatch):
     """The terminal is one that nobody types at."""
+    monkeypatch.chdir(copied)
     before, table = times(copied / "out" / "runs"), table_of(copied / "out")
     write(copied, GRID + '\n[[rows]]\nlabel = "flat"\ncontent = "style2.png"\npreserve_colors = true\n')
     sheet = (copied / "out" / "sheet.png").read_bytes()
@@ -262,17 +273,12 @@ def test_a_new_row_computes_only_its_own_runs_and_shows_a_bar(copied, here):
 
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 120))
-    process = Command(main, copied, ["spec.toml", *OUT, *ONE, "--overwrite"], stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # which is how a terminal ends
-        while part := os.read(ours, 4096):
-            shown += part
-    os.close(ours)
-    stdout = process.stdout.read()
-    process.wait()
-    assert process.returncode == 0, shown
-    assert "2 runs to compute, 8 done" in stdout
+    with ThreadPoolExecutor() as executor, open(theirs, "w") as terminal, io.StringIO() as stdout:
+        reading = executor.submit(read_to_the_end, ours)
+        with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(stdout):
+            assert main(["spec.toml", *OUT, *ONE, "--overwrite"]) == 0
+        assert "2 runs to compute, 8 done" in stdout.getvalue()
+    shown = reading.result()
     assert b"9 of 10 runs" in shown and b"%" in shown and b"Traceback" not in shown
     after = times(copied / "out" / "runs")
     assert {path: after[path] for path in before} == before
@@ -512,11 +518,11 @@ def continue_to_the_end(folder, iterations):
 
 
 def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
-    write(folder, long_spec(1000))
+    write(folder, long_spec(500))
     process = begin(folder, *LONG)
     wait_for_states(folder, {})
     stop(process, folder, signal.SIGINT, 130, {})
-    continue_to_the_end(folder, 1000)
+    continue_to_the_end(folder, 500)
 
 
 @pytest.mark.slow
