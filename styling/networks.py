@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from styling.errors import DownloadError, SettingsError
@@ -102,6 +103,7 @@ def download(url: str = URL, sha256: str = SHA256, folder: Path | None = None) -
         ) from None
 
 
+@cache
 def data_folder() -> Path:
     """The folder of the files that ship with the program: in this checkout, or in the installed package."""
     checkout = Path(__file__).resolve().parent.parent / "data"

@@ -6,7 +6,6 @@ killed, for example because memory ran out, all the others end.
 """
 
 import contextlib
-import multiprocessing
 import signal
 import time
 from collections import deque
@@ -22,11 +21,9 @@ import vgg
 from styling.device import configure
 from styling.memory import free_memory
 from styling.process import silent_stderr
+from styling.sweeps.forks import PROCESSES
 from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
 
-# Processes are forks of one that has only loaded TensorFlow, so the five seconds to load it are spent once.
-FORKS = "forkserver" in multiprocessing.get_all_start_methods()
-PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 SECONDS_TO_STOP = 60
 PROCESS_BYTES = 600 * 2**20  # of TensorFlow itself
 
@@ -74,7 +71,6 @@ class Pool:
     """Processes that compute runs."""
 
     def __init__(self, setup: Setup, workers: int) -> None:
-        PROCESSES.set_forkserver_preload([__name__])
         self._setup = setup
         self._waiting: deque[Task] = deque()
         self._workers = [self._start() for _ in range(workers)]
