@@ -621,7 +621,7 @@ def test_a_large_image_is_read_as_small_as_is_enough_and_looks_the_same(tmp_path
     image.save(path, kind, quality=95, exif=exif)
     full = images.read(path)
     assert full.shape == (4608, 3840, 3)
-    for width, factor in ((120, 8), (121, 4), (480, 2), (481, 1)):
+    for width, factor in ((120, 8), (121, 4), (480, 2), (481, 1))[:: 1 if kind == "JPEG" else 3]:
         found = images.read(path, of_width(width))
         assert found.shape == (4608 // factor, 3840 // factor, 3) and found.dtype == np.float32
         if factor == 8:

@@ -123,7 +123,9 @@ def test_the_contents_weight_of_the_whole_is_that_of_a_white_mask(network):
     assert float(threefold["style"]) == pytest.approx(float(plain["style"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3)}])
+@pytest.mark.parametrize(
+    "changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3), "shift_layers": ("relu2_1",)}]
+)
 def test_by_tiles_it_is_the_same(network, changes):
     content, x = random_image(75, 130, 1), random_image(75, 130, 2)
     run = Settings(

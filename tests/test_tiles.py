@@ -23,18 +23,19 @@ from stylize import build_objective, stylize
 from vgg import Layer
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
+SHIFTS = {"shift_weight": 900, "shift_layers": ("relu1_1", "relu3_1", "relu4_1")}
 SLOW = ("fine layers", "coarse layers", "shifts alone", "sums", "no style", "max")  # variants of the others
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
     "fine layers": {"content_layers": ("relu1_2",), "style_layers": {"relu1_1": 1, "pool2": 3}},
     "coarse layers": {"content_layers": ("pool5", "conv3_2"), "style_layers": ("relu5_4", "pool1")},
-    "shifts": {"shift_weight": 900, "shifts": (1, 3, 17)},
+    "shifts": SHIFTS | {"shifts": (1, 3, 17)},
     "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
     "normalized": {"normalize": True, "tv_weight": 0},
     "edge": {"padding": "edge"},
     "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
-    "relative": RELATIVE | {"shift_weight": 900, "shifts": (1, 3), "content_weight_blend": 0.5},
+    "relative": RELATIVE | SHIFTS | {"shifts": (1, 3), "content_weight_blend": 0.5},
     "no style": {"style_weight": 0},
     "smoothness alone": {"content_weight": 0, "style_weight": 0},
 }
@@ -104,7 +105,9 @@ def test_a_low_rank_network_is_cut_as_the_network_that_it_stands_for(tmp_path):
     plain = tiles.tiling(bare_layers(VGG16[:4]), (600, 700), 32)
     content, style = random_image(75, 58, 1), random_image(60, 40, 2)
     x = network.preprocess(random_image(75, 58, 3))
-    run = Settings(style_layers=("conv1_2a", "relu2_2", "conv4_3b"), shift_weight=9)
+    run = Settings(
+        style_layers=("conv1_2a", "relu2_2", "conv4_3b"), shift_weight=9, shift_layers=("conv3_2a",)
+    )
     assert tiles.tiling(network.built(["pool4"]), (600, 700), 32).window == plain.window
     (whole, gradient), (tiled, tiled_gradient) = (
         evaluation(build_objective(content, [style], network, dataclasses.replace(run, tile=tile)))(x)
@@ -184,7 +187,14 @@ def test_one_trace_serves_all_tiles_of_a_run(network):
 
 
 @pytest.mark.usefixtures("tiny_scales")
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b", "normalized-gradient-descent"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adam",
+        "lbfgs",
+        *(pytest.param(o, marks=pytest.mark.slow) for o in ("lbfgs-b", "normalized-gradient-descent")),
+    ],
+)
 def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
     content, style = random_image(60, 90, 1), random_image(80, 50, 2)
     run = Settings(iterations=4, seed=3, scales=(0.5, 1), optimizer=optimizer, learning_rate=2)
