@@ -6,6 +6,7 @@ start from the content. Trust is 0 or 1 here, so the paper's long-term loss over
 loss to a single frame: each pixel of it comes from the nearest earlier frame that shows the pixel.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,7 +51,8 @@ def resolve(
     """
     colors = "style" if settings.coloring == "content" else settings.coloring
     settings = replace(settings, width=None, max_size=None, colors=colors, preserve_colors=False)
-    given, painting = without_empty_masks(given)
+    least = 1 / (min(settings.scales) ** 2 * math.prod(content.shape[:2]))
+    given, painting = without_empty_masks(given, least)
     if given.styles and not any(painting):
         return None
     if not all(painting):
@@ -65,11 +67,11 @@ def resolve(
     return runs.resolve(given, network, settings)
 
 
-def without_empty_masks(given: Images) -> tuple[Images, list[bool]]:
+def without_empty_masks(given: Images, least: float) -> tuple[Images, list[bool]]:
     """The images of a frame without masks that are empty in this frame, and for each style whether it paints.
 
-    A style does not paint if its mask is black outside the content mask. No style paints if the content mask
-    covers the whole frame.
+    A style does not paint if outside the content mask, its mask covers less than the share `least` of the
+    frame: of a pixel at the coarsest scale. No style paints if the content mask covers the whole frame.
     """
     kept, masks = given.content_mask, given.style_masks
     if kept is not None and not kept.any():
@@ -77,7 +79,7 @@ def without_empty_masks(given: Images) -> tuple[Images, list[bool]]:
     if kept is not None and (kept == 1).all():
         return given, [False] * len(given.styles)
     free = masks if kept is None else [m if m is None else m * (1 - resize(kept, *m.shape)) for m in masks]
-    painting = [mask is None or bool(mask.any()) for mask in free]
+    painting = [mask is None or bool(mask.mean() >= least) for mask in free]
     masks = tuple(mask if paints else None for mask, paints in zip(masks, painting, strict=True))
     return replace(given, style_masks=masks), (painting or [True]) * (len(given.styles) // (len(masks) or 1))
 

@@ -11,6 +11,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def plan(options: argparse.Namespace) -> Job:
         raise RecipeError(f"{source}: {error.name} {error.problem}") from None
     film = plan_film(options, settings, flags)
     if film:
-        contents, outputs = (), film_outputs(options.output, film, options.overwrite)
+        contents, outputs = (), film_outputs(options, film)
     else:
         contents, outputs = pictures(options)
     given = frozenset(flags if options.recipe else FIELDS)
@@ -149,26 +150,28 @@ def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, 
     return Film(clip, video.store(options.output, settings.coloring == "content"), masks)
 
 
-def film_outputs(output: Path, film: Film, overwrite: bool) -> tuple[Path, ...]:
+def film_outputs(options: argparse.Namespace, film: Film) -> tuple[Path, ...]:
     """The file that a film is written to, or nothing if it is written as images.
 
     Raises SettingsError for images that cannot be written, or would replace what is there.
     """
-    paths.check_folder("output", film.store.folder)
-    if output.suffix.lower() in video.FORMATS and not video.is_numbered(output):
-        return (output,)
-    to = video.Store(video.pattern(output))
-    paths.check_folder("output", to.folder)
-    if to.pattern.suffix.lower() not in paths.FORMATS:
+    output, store = options.output, film.store
+    is_file = output.suffix.lower() in video.FORMATS and not video.is_numbered(output)
+    to = store if is_file else video.Store(video.pattern(output))
+    for folder in (store.folder, to.folder):
+        paths.check_folder("output", folder)
+    if not is_file and to.pattern.suffix.lower() not in paths.FORMATS:
         problem = f"{output} makes no images; let it end in one of {' '.join(paths.FORMATS)}"
         raise SettingsError("output", problem)
-    old, read = {path.resolve() for path in to.files()}, {path.resolve() for path in film.clip.files}
-    if old & read:
-        raise SettingsError("output", f"{to.folder} has the frames of --content; give another name")
-    if to != film.store and old and not overwrite and film.store.recorded() is None:
+    named = (path for _, path in named_images(options))
+    read = chain(film.clip.files, *(clip.files for clip in film.masks.values()), named)
+    lost = set(map(Path.resolve, [*to.files(), *store.files()])) & set(map(Path.resolve, read))
+    if lost:
+        raise SettingsError("output", f"{min(lost)} is read as well, and would be lost; give another name")
+    if to != store and to.files() and not options.overwrite and store.recorded() is None:
         problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
         raise SettingsError("output", problem)
-    return ()
+    return (output,) if is_file else ()
 
 
 def pictures(options: argparse.Namespace) -> tuple[tuple[Path | None, ...], tuple[Path, ...]]:

@@ -62,11 +62,13 @@ FORMATS = {
 
 
 class Frame(NamedTuple):
-    """A frame of a clip: its number, its time in seconds, and its pixels."""
+    """A frame of a clip: its number, its time in seconds, its pixels over white, and their opacity, [H, W],
+    0..1, if some of it is transparent."""
 
     number: int
     seconds: Fraction
     pixels: np.ndarray
+    opacity: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ class Clip:
                     self.problem = f"cannot be read further ({error})"
                     return
                 opacity = rgba[..., 3:] / 255
-                yield Frame(number, seconds, rgba[..., :3] * opacity + 255 * (1 - opacity))
+                pixels = rgba[..., :3] * opacity + 255 * (1 - opacity)
+                yield Frame(number, seconds, pixels, None if (opacity == 1).all() else opacity[..., 0])
                 duration = image.info.get("duration") or USUAL_DURATION
                 seconds += Fraction(round(duration), 1000)
 
@@ -383,7 +386,7 @@ def masks(clip: Clip) -> Iterator[np.ndarray]:
             number += 1
     else:
         for frame in clip.frames():
-            yield images.to_mask(frame.pixels)
+            yield images.to_mask(frame.pixels) if frame.opacity is None else frame.opacity
             number += 1
     raise ImageError(f"{clip.name}: has no mask for frame {number}")
 

@@ -386,7 +386,8 @@ def test_bad_input_ends_in_one_line(film, tmp_path, clip):
         ("--content x%d.png --output a.mp4", 2, "there is no file like x%d.png"),
         ("--content sizes --output b.mp4", 1, "2.png: has 22 x 20 pixels, the first 21 x 20"),
         ("--content clip.mp4 --output a.png", 1, "clip.mp4: is a video; name a video for --output as well"),
-        ("--content own/%d.jpg --output own/%d.jpg", 2, "own has the frames of --content"),
+        ("--content own/%d.jpg --output own/%d.jpg", 2, "1.jpg is read as well, and would be lost"),
+        ("--content clip.mp4 --output own/%d.jpg --overwrite --initial own/1.jpg", 2, "is read as well"),
         ("--content clip.mp4 --output own/%d.jpg", 2, "own has other pictures; give another name"),
         ("--content clip.mp4 --output new/%d.xyz", 2, "new/%d.xyz makes no images; let it end in one of"),
         ("--content clip.mp4 --output file.mp4", 2, "file-frames is a file, where a folder is wanted"),
@@ -456,6 +457,9 @@ def test_masks_that_move_are_those_of_their_frames(film, tmp_path, image_files):
         iio.imwrite(tmp_path / "in" / f"{number}.png", frame)
     rows = [(0, 8), (8, 16), (0, 0), (0, 24)]
     write_masks(tmp_path / "masks", rows)
+    speck = np.zeros((24, 40), np.uint8)
+    speck[9, 9] = 100
+    iio.imwrite(tmp_path / "masks" / "3.png", speck)  # as good as black
     write_masks(tmp_path / "few", rows[:2])
     write_masks(tmp_path / "still", 4 * [(0, 12)])
     line = "--content in/%d.png --mask-feather 0"
@@ -486,6 +490,20 @@ def test_masks_that_move_are_those_of_their_frames(film, tmp_path, image_files):
     assert "has no mask for frame 3" in result.stderr and len(frames_in(tmp_path / "short")) == 2
     result = film(f"{line} --style-masks no/%d.png --output none", check=2)
     assert "argument --style-masks: there is no folder no" in result.stderr
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_an_animated_mask_is_its_opacity_if_some_of_it_is_transparent(tmp_path, ending):
+    expected = np.zeros((2, 24, 40), np.float32)
+    expected[0, :9], expected[1, :, 7:] = 1, 1
+    clear = [np.stack([*3 * [0 * one], 255 * one], -1).astype(np.uint8) for one in expected]
+    drawn = [np.repeat(255 * one[..., None], 3, -1).astype(np.uint8) for one in expected]
+    for frames in (clear, drawn):
+        first, second = map(Image.fromarray, frames)
+        path = tmp_path / f"{first.mode}.{ending}"
+        first.save(path, save_all=True, append_images=[second], lossless=True)
+        found = itertools.islice(video.masks(video.Clip((path,), False)), 2)
+        np.testing.assert_array_equal(list(found), expected)
 
 
 def test_what_comes_from_where_another_style_paints_is_new():
