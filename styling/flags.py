@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from styling import __version__, networks, recipes, report
 from styling.checks import Layers
@@ -205,7 +205,21 @@ def new_parser(
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
     )
+    for kind, called in ((int, "a whole number"), (float, "a number")):
+        parser.register("type", kind, _reader(kind, called))
     return parser, {title: parser.add_argument_group(title) for title in titles}
+
+
+def _reader(kind: type, called: str) -> Callable[[str], Any]:
+    """Reads a number; argparse's own words for what is no number are "invalid int value"."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text} is not {called}") from None
+
+    return read
 
 
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:

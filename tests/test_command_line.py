@@ -153,6 +153,14 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
 
 
 @pytest.mark.parametrize(
+    ("flag", "value", "problem"),
+    [("--iterations", "1e3", "1e3 is not a whole number"), ("--style-weight", "3,5", "3,5 is not a number")],
+)
+def test_what_is_no_number_is_told_in_plain_words(refused, flag, value, problem):
+    assert refused(2, *GOOD, flag, value).endswith(f"error: argument {flag}: {problem}\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "word"),
     [
         ("--width 20 --max-size 20", "--max-size"),

@@ -19,6 +19,7 @@ async function send(path, body) {
     said = {error: "the program does not answer; is it still running?"};
   }
   if (said.error) complain(said.error);
+  mark(said.error ?? "");
   return said.error ? null : said;
 }
 
@@ -33,6 +34,14 @@ function values() {  // of the settings, by their names, as on the command line
   if (weights.length > 1) found.style_blend_weights = weights.join(" ");
   for (const input of own()) if (input.value.trim()) found[input.id] = input.value.trim();
   return found;
+}
+function mark(problem) {  // the field of the flag that an error names
+  const name = problem.match(/^argument --([\w-]+)/)?.[1].replaceAll("-", "_");
+  for (const field of $("form").elements) field.ariaInvalid = name && field.id == name ? "true" : null;
+  const field = $("form").elements[name];
+  if (!field) return;
+  if ($("more").contains(field)) $("more").open = true;
+  field.focus();
 }
 const form = () => ({
   content: chosen.content, styles: [...chosen.styles.keys()], recipe: $("recipe").value, values: values(),

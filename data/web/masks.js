@@ -17,7 +17,11 @@ async function sheet() {
   return sheets.get(key);
 }
 function layer({photo, layers}, name) {
-  return layers[name] ??= {canvas: sizedAs(photo), url: ""};
+  if (!layers[name]) {
+    layers[name] = {canvas: sizedAs(photo), url: ""};
+    layers[name].canvas.getContext("2d", {willReadFrequently: true});  // its pixels are read after each stroke
+  }
+  return layers[name];
 }
 function noted(one) {  // the layer, with its url as it is now
   const {data} = one.canvas.getContext("2d").getImageData(0, 0, one.canvas.width, one.canvas.height);
