@@ -208,8 +208,7 @@ def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = N
         if size:
             differences = _differences(x, axis)
             counted = differences if part is None else part.core(differences)
-            divisor = {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
-            terms.append(_sum_of_squares(counted, 1 / divisor))
+            terms.append(_sum_of_squares(counted, _factor(size, reduction)))
     return total(terms)
 
 
@@ -219,16 +218,19 @@ def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Par
     warped: [1, H, W, 4], the frame like x, then the trust in each pixel, 0..1. reduction: as for
     total_variation(); means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
     """
-    size = _size(x, part)
-    difference = tf.sqrt(warped[..., 3:]) * (x - warped[..., :3])
+    difference = tf.sqrt(warped[..., 3:]) * (x - warped[..., :3])  # the squares have the trust as a weight
     counted = difference if part is None else part.core(difference)
-    divisor = {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
-    return _sum_of_squares(counted, 1 / divisor)
+    return _sum_of_squares(counted, _factor(_size(x, part), reduction))
 
 
 def total(terms: Sequence[tf.Tensor]) -> tf.Tensor:
     """The sum of scalars, 0 if there are none."""
     return tf.add_n(terms) if terms else tf.zeros([])
+
+
+def _factor(size: int, reduction: str) -> float:
+    """The factor from a sum over `size` differences of pixels to a reduction."""
+    return 1 / {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
 
 
 def _sum_of_squares(x: tf.Tensor, factor: float) -> tf.Tensor:
