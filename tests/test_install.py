@@ -65,8 +65,7 @@ def test_a_wheel_has_what_ships(tmp_path):
         assert not [
             name for name in archive.namelist() if name.startswith(("tests", "training", "benchmarks"))
         ]
-    data, found, recipes, figures = find_from(tmp_path, tmp_path / "site")
-    assert found and data == tmp_path / "site" / "styling" / "data"
+    data = tmp_path / "site" / "styling" / "data"
     assert {path.name for path in data.iterdir()} == {
         *SHIPPED,
         "__init__.py",
@@ -76,4 +75,4 @@ def test_a_wheel_has_what_ships(tmp_path):
     }
     for folder, names in (("recipes", RECIPES), ("figures", FIGURES)):
         assert {path.name for path in (data / folder).iterdir()} == {f"{name}.toml" for name in names}
-    assert recipes == RECIPES and figures == FIGURES
+    assert find_from(tmp_path, tmp_path / "site") == (data, True, RECIPES, FIGURES)

@@ -108,7 +108,7 @@ def claiming(shape):
 def bomb():
     """A small file that unpacks to 200 MB."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("header.npy", bytes(200_000_000))
     return file.getvalue()
 
