@@ -257,7 +257,7 @@ def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_w
     "changes",
     [
         {"optimizer": "lbfgs", "content_reduction": "relative", "scales": (0.5, 1.0)},
-        {"tile": 128, "iterations": 4},
+        pytest.param({"tile": 128, "iterations": 4}, marks=pytest.mark.slow),
         {"normalize": True, "colors": "matched"},
     ],
     ids=lambda changes: next(iter(changes)),

@@ -517,6 +517,7 @@ def continue_to_the_end(folder, iterations):
     assert not saved_runs(folder)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_interrupted_and_loses_a_process_comes_to_the_same_pictures(folder):
     write(folder, long_spec(500))
     process = begin(folder, *LONG)

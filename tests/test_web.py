@@ -160,7 +160,7 @@ def is_painting(run, results):
     return run["status"] == "painting" and run.get("iteration", 0) >= 2
 
 
-@pytest.mark.parametrize("recipe", ["best", "gatys2015", "tseng2017"])
+@pytest.mark.parametrize("recipe", ["best", "gatys2015", pytest.param("tseng2017", marks=pytest.mark.slow)])
 def test_the_command_line_makes_the_same_picture(visitor, tmp_path, image_files, recipe):
     content, *styles = (visitor.upload(file)["key"] for file in image_files)
     values = {"iterations": "6", "max_size": "32", "style_blend_weights": "30 70", "colors": "content"}
@@ -195,14 +195,10 @@ def test_masks_are_the_command_lines_too(visitor, tmp_path, image_files):
     assert command_again(result, tmp_path / "again", [*image_files, *files]) == result["png"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize(
-    "values",
-    [
-        pytest.param({"scales": "1"}, marks=pytest.mark.slow),
-        pytest.param({"scales": "0.5 1"}, marks=pytest.mark.slow),
-        {"scales": "0.5 1", "scale_shares": "1 10000"},
-    ],
+    "values", [{"scales": "1"}, {"scales": "0.5 1"}, {"scales": "0.5 1", "scale_shares": "1 10000"}]
 )
 def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(visitor, tmp_path, image_files, values):
     content, style, _ = (visitor.upload(file)["key"] for file in image_files)
