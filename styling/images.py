@@ -440,9 +440,9 @@ def _to_mask(image: Image.Image, sizes: None) -> np.ndarray:
     return _without_noise(alpha)
 
 
-def to_mask(image: np.ndarray) -> np.ndarray:
-    """The luma of an image [H, W, 3] as a mask [H, W]."""
-    return _without_noise(image @ LUMA)
+def to_mask(image: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """The alpha, [H, W], 0..255, or without one the luma of an image [H, W, 3], as a mask [H, W]."""
+    return _without_noise(image @ LUMA if alpha is None else alpha)
 
 
 def _without_noise(levels: np.ndarray) -> np.ndarray:

@@ -165,10 +165,11 @@ def film_outputs(options: argparse.Namespace, film: Film) -> tuple[Path, ...]:
         raise SettingsError("output", problem)
     named = (path for _, path in named_images(options))
     read = chain(film.clip.files, *(clip.files for clip in film.masks.values()), named)
-    lost = set(map(Path.resolve, [*to.files(), *store.files()])) & set(map(Path.resolve, read))
+    old, painted = to.files(), [] if to == store else store.files()
+    lost = set(map(Path.resolve, [*old, *painted])) & set(map(Path.resolve, read))
     if lost:
         raise SettingsError("output", f"{min(lost)} is read as well, and would be lost; give another name")
-    if to != store and to.files() and not options.overwrite and store.recorded() is None:
+    if to != store and old and not options.overwrite and store.recorded() is None:
         problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
         raise SettingsError("output", problem)
     return (output,) if is_file else ()

@@ -62,13 +62,13 @@ FORMATS = {
 
 
 class Frame(NamedTuple):
-    """A frame of a clip: its number, its time in seconds, its pixels over white, and their opacity, [H, W],
-    0..1, if some of it is transparent."""
+    """A frame of a clip: its number, its time in seconds, its pixels over white, and its alpha, [H, W],
+    0..255, if some of it is transparent."""
 
     number: int
     seconds: Fraction
     pixels: np.ndarray
-    opacity: np.ndarray | None = None
+    alpha: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Clip:
                     return
                 opacity = rgba[..., 3:] / 255
                 pixels = rgba[..., :3] * opacity + 255 * (1 - opacity)
-                yield Frame(number, seconds, pixels, None if (opacity == 1).all() else opacity[..., 0])
+                yield Frame(number, seconds, pixels, None if (opacity == 1).all() else rgba[..., 3])
                 duration = image.info.get("duration") or USUAL_DURATION
                 seconds += Fraction(round(duration), 1000)
 
@@ -386,7 +386,7 @@ def masks(clip: Clip) -> Iterator[np.ndarray]:
             number += 1
     else:
         for frame in clip.frames():
-            yield images.to_mask(frame.pixels) if frame.opacity is None else frame.opacity
+            yield images.to_mask(frame.pixels, frame.alpha)
             number += 1
     raise ImageError(f"{clip.name}: has no mask for frame {number}")
 

@@ -24,15 +24,8 @@ from vgg import Layer
 
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 SHIFTS = {"shift_weight": 900, "shift_layers": ("relu1_1", "relu3_1", "relu4_1")}
-SLOW = (
-    "edge",
-    "fine layers",
-    "coarse layers",
-    "shifts alone",
-    "sums",
-    "no style",
-    "max",
-)  # variants of the others
+# Variants of the others.
+SLOW = ("edge", "fine layers", "coarse layers", "shifts alone", "sums", "no style", "max")
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},

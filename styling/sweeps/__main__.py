@@ -22,7 +22,7 @@ from styling import checks, flags, jobs, paths, recipes, report
 from styling.errors import RecipeError, SettingsError
 from styling.files import check_writable, write_whole
 from styling.process import loading_tensorflow, run_command, uninterrupted
-from styling.sweeps import forks, specs
+from styling.sweeps import specs
 from styling.sweeps.specs import Cell, Layer, Spec
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def sweep(options: argparse.Namespace) -> int:
     asked = cells[0].run.running
     with loading_tensorflow():
         if not (options.cluster or options.dry_run):
+            from styling.sweeps import forks
+
             forks.load()
         from styling.device import configure
         from styling.sweeps import planning
