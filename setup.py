@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
@@ -16,7 +16,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     py_modules=["neural_style", "stylize", "vgg"],
-    packages=["styling", "styling.sweeps", "styling.web", "styling.data"],
+    packages=[*find_packages(include=["styling", "styling.*"]), "styling.data"],
     package_dir={"styling.data": "data"},
     package_data={
         "styling.data": [
@@ -49,6 +49,7 @@ setup(
         "test": [
             "av>=18.1",
             "hypothesis>=6.100",
+            "import-linter>=2.0",
             "matplotlib>=3.9",
             "opencv-python-headless>=5.0",
             "pillow-heif>=1.0",

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from styling import foreign, matconvnet, winograd
-from styling.errors import MemoryLimitError, NetworkError
-from styling.files import cache_folder, write_whole
-from styling.quiet import tf
+from styling.network import foreign, matconvnet, winograd
+from styling.system.errors import MemoryLimitError, NetworkError
+from styling.system.files import cache_folder, write_whole
+from styling.system.quiet import tf
 
 CACHE_FORMAT = 3
 # If reading a file takes more memory than these allow for its size, or more time, it is damaged.

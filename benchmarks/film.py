@@ -28,7 +28,7 @@ class Scene:
     """The clip: frame(t) gives a frame, and motion(t) where each pixel was in the frame before."""
 
     def __init__(self, width: int, height: int) -> None:
-        from styling import images
+        from styling.pictures import images
 
         self.size = height, width
         self.behind = images.read(ROOT / "data" / "harbour.jpg")
@@ -101,8 +101,9 @@ def paint(
 ) -> tuple[list[np.ndarray], list[float]]:
     """Paint the frames; returns the pictures, and the seconds that each took."""
     import stylize
-    from styling import films, runs
-    from styling.images import Images
+    from styling.films import frames as films
+    from styling.pictures.images import Images
+    from styling.run import runs
 
     pictures, seconds, kept = [], [], {}
     before = deque(maxlen=max(settings.frames_back))
@@ -122,7 +123,7 @@ def paint(
 def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[float]:
     """The style loss of each picture, in the network `judge`."""
     import stylize
-    from styling import images
+    from styling.pictures import images
     from styling.settings import Settings, style_size
 
     layers = dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 1.0)
@@ -137,7 +138,7 @@ def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[f
 
 def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
     """The mean squared difference of each picture to the one before it, warped by the true motion."""
-    from styling import flow
+    from styling.films import flow
 
     found = []
     for t in range(1, len(pictures)):
@@ -148,7 +149,7 @@ def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
 
 def main() -> None:
     """Paint the clip in both ways, write the pictures, and print the measurements."""
-    from styling.device import configure
+    from styling.system.device import configure
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="a folder for the pictures")
@@ -161,7 +162,8 @@ def main() -> None:
     options = parser.parse_args()
     configure("cpu", None, deterministic=True)
     import vgg
-    from styling import images, networks
+    from styling.network import networks
+    from styling.pictures import images
     from styling.settings import Settings
 
     network = vgg.load(networks.find(options.network))

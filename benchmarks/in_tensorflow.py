@@ -15,10 +15,10 @@ from objective import CONTENT, SETTINGS, STYLE, Step, read, total_loss
 
 import stylize
 import vgg
-from styling.device import configure
-from styling.evaluation import evaluation
-from styling.images import Images
-from styling.runs import resolve
+from styling.objective.evaluation import evaluation
+from styling.pictures.images import Images
+from styling.run.runs import resolve
+from styling.system.device import configure
 
 
 class Ours:

@@ -43,8 +43,9 @@ import tomli_w
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from styling import networks, recipes
-from styling.errors import StyleError
+from styling.network import networks
+from styling.settings import recipes
+from styling.system.errors import StyleError
 
 HERE = Path(__file__).resolve().parent
 SECTIONS = ("step", "memory", "start", "profile", "tiles", "yardstick")

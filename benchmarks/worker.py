@@ -109,8 +109,8 @@ def profile(network: str, width: int, height: int, rounds: int) -> Answers:
     """
     import stylize
     import vgg
-    from styling.device import configure
     from styling.settings import Settings
+    from styling.system.device import configure
 
     configure("cpu")
     loaded = vgg.load(network)
@@ -148,7 +148,7 @@ def partial_steps(objective: Any, x: "tf.Tensor") -> dict[str, Callable[[], obje
     """Functions that run parts of a step, by name."""
     import tensorflow as tf
 
-    from styling.evaluation import evaluation
+    from styling.objective.evaluation import evaluation
 
     names = objective.layers
 
@@ -229,9 +229,9 @@ def evaluations(network: str, width: int, height: int, tile: int, count: int) ->
     """
     import stylize
     import vgg
-    from styling.device import configure
-    from styling.errors import MemoryLimitError
     from styling.settings import Settings
+    from styling.system.device import configure
+    from styling.system.errors import MemoryLimitError
 
     configure("cpu")
     loaded = vgg.load(network)
@@ -284,8 +284,8 @@ class Run:
 
     def __init__(self, network: str, content: str, style: str) -> None:
         import vgg
-        from styling import images
-        from styling.device import configure
+        from styling.pictures import images
+        from styling.system.device import configure
 
         configure("cpu")
         self.network = vgg.load(network)
@@ -293,7 +293,7 @@ class Run:
 
     def settings(self, recipe: str, width: int, seed: int) -> "Settings":
         """A recipe's settings for this network."""
-        from styling import recipes
+        from styling.settings import recipes
 
         found = recipes.read(recipe)
         settings, _ = recipes.combine(found, {"width": width, "seed": seed})
@@ -381,8 +381,8 @@ def run_to(loss: float, run: Run, settings: "Settings") -> dict[str, Any]:
     import tensorflow as tf
 
     import stylize
-    from styling import runs
-    from styling.images import Images
+    from styling.pictures.images import Images
+    from styling.run import runs
 
     content, style = run.images
     exactly = runs.resolve(Images(content, (style,)), run.network, replace(settings, precision="float32"))

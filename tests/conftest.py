@@ -37,8 +37,8 @@ def random_image(height, width, seed):
 @pytest.fixture(scope="session", autouse=True)
 def device():
     """TensorFlow, set up as in the program, before any test computes something."""
-    from styling.device import configure
-    from styling.jobs import cores
+    from styling.command.jobs import cores
+    from styling.system.device import configure
 
     return configure("cpu", cores())
 
@@ -96,9 +96,9 @@ def network(network_file):
 @pytest.fixture
 def tiny_scales(monkeypatch):
     """Allow coarse scales of any size, so that a tiny picture has more than one scale."""
-    from styling import runs
+    from styling.run import sizes
 
-    monkeypatch.setattr(runs, "LEAST_SIDE", 1)
+    monkeypatch.setattr(sizes, "LEAST_SIDE", 1)
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,13 @@ from PIL import Image
 
 import stylize as method
 import vgg
-from styling import images, optimizers, runs
-from styling.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
-from styling.evaluation import evaluation
-from styling.images import Images
+from styling import optimizers
+from styling.objective.evaluation import evaluation
+from styling.pictures import images
+from styling.pictures.images import Images
+from styling.run import runs
 from styling.settings import STYLE_LAYERS, Settings
+from styling.system.errors import DivergedError, ImageError, MemoryLimitError, NetworkError, SettingsError
 from stylize import build_objective, stylize
 
 FEW = {"style_layers": ("relu1_1",), "content_layers": ("relu1_1",)}  # which are built fast

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, low_rank_layers, network_of, tiny_layers, write_mat
 
 import vgg
-from styling import files, networks
-from styling.errors import DownloadError, NetworkError, SettingsError
+from styling.network import networks
+from styling.system import files
+from styling.system.errors import DownloadError, NetworkError, SettingsError
 
 
 @pytest.mark.parametrize("layout", ["old", "new"])

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from styling import checks, flags, jobs, paths, recipes, report
-from styling.errors import RecipeError, SettingsError
-from styling.files import check_writable, write_whole
-from styling.process import loading_tensorflow, run_command, uninterrupted
+from styling.command import flags, jobs
+from styling.settings import checks, recipes
 from styling.sweeps import specs
 from styling.sweeps.specs import Cell, Layer, Spec
+from styling.system import filenames, terminal
+from styling.system.errors import RecipeError, SettingsError
+from styling.system.files import check_writable, write_whole
+from styling.system.process import loading_tensorflow, run_command, uninterrupted
 
 if TYPE_CHECKING:
     from styling.sweeps.cluster import Cluster
@@ -108,8 +110,8 @@ def sweep(options: argparse.Namespace) -> int:
             from styling.sweeps import forks
 
             forks.load()
-        from styling.device import configure
         from styling.sweeps import planning
+        from styling.system.device import configure
 
         device = configure(asked.device)
     plan = planning.make_plan(cells, options.output)
@@ -118,7 +120,7 @@ def sweep(options: argparse.Namespace) -> int:
         check_unused(options.output, before)
     if not options.quiet:
         for remark in plan.remarks:
-            report.print_line(remark)
+            terminal.print_line(remark)
     if options.cluster:
         from styling.sweeps import cluster
 
@@ -128,7 +130,7 @@ def sweep(options: argparse.Namespace) -> int:
     workers, threads = choose_workers(options, asked.threads or used_before, plan, device)
     if options.dry_run:
         for line in listing(plan, workers, threads):
-            report.print_line(line)
+            terminal.print_line(line)
         return 0
     return compute(options, spec, plan, device, workers, threads)
 
@@ -144,7 +146,7 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
             if flag == "content" and len(own) > 1:
                 raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
             for path in own:
-                paths.check_input(flag, path)
+                filenames.check_input(flag, path)
             found = {os.path.abspath(path): path for path in own}  # no spec uses such names
             given |= found
             named[flag] = tuple(found)
@@ -160,7 +162,7 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
             )
     cells = specs.cells(spec, layer, specs.find_images(names, spec, given, options.images))
     if "network" in layer.names:
-        paths.check_input("network", cells[0].run.network)
+        filenames.check_input("network", cells[0].run.network)
     return spec, cells
 
 
@@ -169,13 +171,13 @@ def read_pair(pair: str) -> tuple[str, Path]:
     name, equals, file = pair.partition("=")
     if not (name and equals and file):
         raise SettingsError("image", f"{pair} is not NAME=FILE, as in photo.jpg=pictures/mine.jpg")
-    paths.check_input("image", Path(file))
+    filenames.check_input("image", Path(file))
     return name, Path(file)
 
 
 def check_folder(folder: Path) -> None:
     """Raise SettingsError unless a sweep can be written there."""
-    paths.check_folder("output", folder)
+    filenames.check_folder("output", folder)
     try:
         check_writable(folder / "sweep.toml" if folder.exists() else folder)
     except OSError as error:

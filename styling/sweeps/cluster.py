@@ -17,12 +17,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 import vgg
-from styling.device import configure
-from styling.errors import SettingsError
-from styling.memory import GIB
-from styling.process import explain, silent_stderr
+from styling.run.memory import GIB
 from styling.sweeps.pool import PROCESS_BYTES, Setup
 from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
+from styling.system.device import configure
+from styling.system.errors import SettingsError
+from styling.system.process import explain, silent_stderr
 
 Refs = dict[str, ray.ObjectRef]
 SECONDS_TO_CONNECT = 10

@@ -13,13 +13,17 @@ from typing import Protocol
 
 from tqdm import tqdm
 
-from styling import images, recipes, report, states
-from styling.process import explain
+from styling.command import report
+from styling.pictures import images
+from styling.run import states
+from styling.settings import recipes
 from styling.sweeps import page, results, sheet
 from styling.sweeps.planning import Plan
 from styling.sweeps.results import Entry, Result
 from styling.sweeps.specs import Spec
 from styling.sweeps.tasks import Advanced, Checkpoint, Event, Failed, Finished, Task, WorkerLost
+from styling.system import terminal
+from styling.system.process import explain
 
 MOST_ATTEMPTS = 3  # at a run whose workers are lost
 SECONDS_BETWEEN_PAGES = 5
@@ -176,7 +180,7 @@ class Display:
 
     def print(self, line: str) -> None:
         """Print a line on stdout, unless quiet."""
-        report.print_line(line, self._quiet)
+        terminal.print_line(line, self._quiet)
 
     def warn(self, line: str) -> None:
         """Print a line on stderr."""

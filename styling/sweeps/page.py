@@ -13,12 +13,11 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from styling.errors import flag_of
-from styling.files import write_whole
-from styling.networks import data_folder
 from styling.sweeps import sheet
 from styling.sweeps.results import Entry, picture, settings_of
 from styling.sweeps.specs import Spec
+from styling.system.errors import flag_of
+from styling.system.files import data_folder, write_whole
 
 THUMBNAIL_SIDE = 128
 

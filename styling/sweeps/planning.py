@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 
 import vgg
-from styling import images, networks, recipes, states
-from styling.errors import NetworkError, StateError, StyleError, of_network
-from styling.images import MASKS, Images
-from styling.process import explain, silent_stderr
-from styling.runs import memory_needed, resolve
-from styling.settings import Settings
+from styling.network import networks
+from styling.pictures import images
+from styling.pictures.images import MASKS, Images
+from styling.run import states
+from styling.run.runs import memory_needed, resolve
+from styling.settings import Settings, recipes
 from styling.sweeps import results, specs
 from styling.sweeps.results import Result
 from styling.sweeps.specs import Cell
 from styling.sweeps.tasks import Task
+from styling.system.errors import NetworkError, StateError, StyleError, of_network
+from styling.system.process import explain, silent_stderr
 
 
 @dataclass(frozen=True)

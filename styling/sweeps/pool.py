@@ -18,11 +18,11 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 
 import vgg
-from styling.device import configure
-from styling.memory import free_memory
-from styling.process import silent_stderr
+from styling.run.memory import free_memory
 from styling.sweeps.forks import PROCESSES
 from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
+from styling.system.device import configure
+from styling.system.process import silent_stderr
 
 SECONDS_TO_STOP = 60
 PROCESS_BYTES = 600 * 2**20  # of TensorFlow itself

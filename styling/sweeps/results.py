@@ -23,9 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from styling import networks, recipes
-from styling.files import write_whole
+from styling.network import networks
+from styling.settings import recipes
 from styling.sweeps.specs import IMAGES, Cell
+from styling.system.files import write_whole
 
 MOST_BYTES = 80  # of the labels in the name of a file
 DIGITS = 10  # of a digest

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from styling import images
-from styling.errors import ImageError
-from styling.files import write_whole
+from styling.pictures import images
 from styling.sweeps.results import Entry, picture
 from styling.sweeps.specs import IMAGES, Spec
+from styling.system.errors import ImageError
+from styling.system.files import write_whole
 
 SIDE, LEAST_SIDE = 320, 24  # of a picture, at most, in pixels; smaller pictures are not resized
 MOST_PIXELS = 60_000_000  # of a sheet, about; if there are very many pictures, they are smaller

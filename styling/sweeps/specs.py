@@ -31,13 +31,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from pathlib import Path
 
-from styling import jobs, recipes
-from styling.errors import RecipeError, SettingsError, SpecError
-from styling.flags import WHITE
-from styling.images import FLAGS as IMAGES
-from styling.images import LISTS, MASKS
-from styling.networks import data_folder
-from styling.settings import Running, Settings
+from styling.command import jobs
+from styling.command.flags import WHITE
+from styling.pictures.images import FLAGS as IMAGES
+from styling.pictures.images import LISTS, MASKS
+from styling.settings import Running, Settings, recipes
+from styling.system.errors import RecipeError, SettingsError, SpecError
+from styling.system.files import data_folder
 
 AXES = ("pages", "rows", "columns")
 TEXTS, TABLES = ("title", "description", "recipe"), ("settings", "published")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import stylize
-from styling import states
-from styling.errors import StyleError
-from styling.images import Images
-from styling.memory import gradients_forgotten
-from styling.process import explain
-from styling.recorder import Recorder
-from styling.runs import resolve
+from styling.pictures.images import Images
+from styling.run import states
+from styling.run.memory import gradients_forgotten
+from styling.run.recorder import Recorder
+from styling.run.runs import resolve
 from styling.settings import Settings
 from styling.sweeps.results import Result
+from styling.system.errors import StyleError
+from styling.system.process import explain
 
 if TYPE_CHECKING:
     from vgg import Network

@@ -16,12 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styling import flags, networks, paths, report
-from styling.errors import SettingsError, StyleError
-from styling.jobs import cores
-from styling.process import loading_tensorflow, run_command
+from styling.command import flags
+from styling.command.jobs import cores
+from styling.live import address
+from styling.network import networks
 from styling.settings import FIELDS, Running
-from styling.web import address
+from styling.system import filenames, terminal
+from styling.system.errors import SettingsError, StyleError
+from styling.system.process import loading_tensorflow, run_command
 
 if TYPE_CHECKING:
     from styling.web.painter import Painter
@@ -62,7 +64,7 @@ def serve(options: argparse.Namespace) -> int:
         raise StyleError("the page needs starlette and uvicorn: pip install starlette uvicorn")
     running = Running(**flags.settings_of(options))
     path = networks.find(running.network)
-    paths.check_input("network", path)
+    filenames.check_input("network", path)
     is_here = options.host in address.LOOPBACK
     if options.public and is_here:
         raise SettingsError("public", "goes together with --host; give both")
@@ -71,10 +73,10 @@ def serve(options: argparse.Namespace) -> int:
         password = os.environ.get(PASSWORD) or secrets.token_urlsafe(9)
     listening = address.bind("port", options.host, options.port)
     port = listening.getsockname()[1]
-    say = partial(report.print_line, quiet=options.quiet)
+    say = partial(terminal.print_line, quiet=options.quiet)
     say(f"loading {path}")
     painter = load(path, running)
-    from styling.web import http
+    from styling.live import http
     from styling.web.page import Page
     from styling.web.sessions import Sessions
 
@@ -83,7 +85,7 @@ def serve(options: argparse.Namespace) -> int:
         url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
         say(f"the page is at {url} until Ctrl-C")
         if password and not os.environ.get(PASSWORD):
-            report.print_line(f"its password is {password}, with any name")
+            terminal.print_line(f"its password is {password}, with any name")
         if is_here and not options.no_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
@@ -97,7 +99,7 @@ def load(path: Path, running: Running) -> "Painter":
     """Set TensorFlow up, load the network, and return the painter."""
     with loading_tensorflow():
         import vgg
-        from styling.device import configure
+        from styling.system.device import configure
 
         threads = running.threads or cores()
         # Deterministic, since every run here has a seed.

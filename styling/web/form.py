@@ -5,11 +5,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from styling import recipes
-from styling.errors import NetworkError, SettingsError, StyleError, flag_of
-from styling.flags import build_parser, shown
-from styling.jobs import Job, plan
-from styling.settings import FIELDS, Settings
+from styling.command.flags import build_parser, shown
+from styling.command.jobs import Job, plan
+from styling.settings import FIELDS, Settings, recipes
+from styling.system.errors import NetworkError, SettingsError, StyleError, flag_of
+from styling.web.requests import NO_FORM
 
 if TYPE_CHECKING:
     from styling.web.sessions import Picture
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
 OTHER_NAMES = ("preserve_colors",)  # other names of settings that have a control
 MOST_CHARACTERS = 2000  # of a value
-NO_FORM = "this is no form of the page; load it again"
 
 
 def fields() -> dict[str, list[dict[str, object]]]:

@@ -17,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from styling import networks
-from styling.errors import StyleError
+from styling.live import http
+from styling.network import networks
+from styling.system.errors import StyleError
 from styling.web import form as forms
-from styling.web import http
+from styling.web import requests
 from styling.web.painter import Painter, Task
 from styling.web.sessions import MOST_BYTES, SENT, Session, Sessions
 
@@ -123,7 +124,7 @@ class Page:
         kind = query.get("kind") if query.get("kind") in SENT else SENT[0]
         async with self._uploads:
             try:
-                data = await asyncio.wait_for(http.body(request, MOST_BYTES), UPLOAD_SECONDS)
+                data = await asyncio.wait_for(requests.body(request, MOST_BYTES), UPLOAD_SECONDS)
             except TimeoutError:
                 raise StyleError("the image took too long to arrive; make it smaller first") from None
             key = await run_in_threadpool(session.upload, data, query.get("name", ""), kind)
@@ -132,7 +133,7 @@ class Page:
     async def paint(self, request: Request) -> Response:
         """Paint a picture from a form."""
         session = self._session(request)
-        form = await http.form_of(request)
+        form = await requests.form_of(request)
         words = [*forms.words(form, session.pictures), f"--save-state={session.state}"]
         await self._put(session, form, words)
         return JSONResponse({})

@@ -8,23 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import neural_style
 import stylize
-from styling import images, networks, recipes, report, states
-from styling.errors import DivergedError, StyleError
-from styling.jobs import Job, named_images
-from styling.memory import gradients_forgotten
-from styling.process import explain
-from styling.recorder import Recorder
-from styling.settings import Running, Settings
+from styling.command import painting, report
+from styling.command.jobs import Job, named_images
+from styling.live.view import POINTS, View, jpeg
+from styling.network import networks
+from styling.pictures import images
+from styling.run import states
+from styling.run.memory import gradients_forgotten
+from styling.run.recorder import Recorder
+from styling.settings import Running, Settings, recipes
+from styling.system.errors import DivergedError, StyleError
+from styling.system.process import explain
 from styling.web import form as forms
 from styling.web.sessions import Result, Session
-from styling.web.view import POINTS, View, jpeg
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from styling.progress import Progress
+    from styling.run.progress import Progress
     from vgg import Network
 
 MOST_WAITING = 8
@@ -110,8 +112,8 @@ class Painter:
     def _paint(self, task: Task) -> None:
         """Paint a picture, and add it to its session's results."""
         task.status, job = "starting", task.job
-        named = neural_style.read_images(job)
-        run, record, line = neural_style.prepare(job, named, self._running, self.network)
+        named = painting.read_images(job)
+        run, record, line = painting.prepare(job, named, self._running, self.network)
         task.line = task.session.in_words(line)
         state = states.State.from_arrays(record.arrays) if record.arrays else None
         iterations = run.settings.iterations

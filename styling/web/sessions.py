@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from styling import images
-from styling.errors import ImageError, StyleError
-from styling.networks import data_folder
-from styling.process import explain
-from styling.web.view import jpeg
+from styling.live.view import jpeg
+from styling.pictures import images
+from styling.system.errors import ImageError, StyleError
+from styling.system.files import data_folder
+from styling.system.process import explain
 
 if TYPE_CHECKING:
     from styling.web.painter import Task

@@ -1,0 +1,385 @@
+"""The flags of the command line: their names, help texts and values.
+
+They are the flags of Athalye's neural-style (2015), which people know, and some more. The flags of settings
+are made from styling/settings.py.
+
+    python -m styling.command.flags > docs/flags.md
+"""
+
+import argparse
+import difflib
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import MISSING, Field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from styling import __version__
+from styling.network import networks
+from styling.settings import FIELDS, recipes
+from styling.settings.checks import Layers
+from styling.system import terminal
+from styling.system.errors import SettingsError, flag_of
+from styling.system.files import data_folder
+
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors and web pages make of hyphens
+GROUPS = (
+    "images and files",
+    "recipes",
+    "stopping and going on",
+    "sizes",
+    "what is minimised",
+    "how it is minimised",
+    "video",
+    "running",
+)
+WHITE = "white.png"  # in data/
+LIVE_PORT = 8189
+# The types of lists, whose words may also be separated by commas, and the type of each word.
+LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in one line, and suggestions for misspelt flags."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and a one-line error, without the usage before it."""
+        hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
+
+    def parse_args(self, words: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
+        """Parse the command line. Unknown flags are reported first, since they cause other errors."""
+        words = sys.argv[1:] if words is None else list(words)
+        for word in words:
+            self._check_word(word)
+        return super().parse_args(words, namespace)
+
+    def _check_word(self, word: str) -> None:
+        flag = word.partition("=")[0]
+        name = flag.lstrip(DASHES + "-")
+        if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
+        if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            self.error(f"argument {flag}: there is no such flag; {hint}")
+
+
+class Words(argparse.Action):
+    """A list of words separated by spaces or commas; a flag that is given twice adds to the list."""
+
+    def __init__(self, *, kind: Callable[[str], object], **keywords: object) -> None:
+        super().__init__(nargs="+", **keywords)
+        self.kind = kind
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Add the words to the list."""
+        words = [word for value in values for word in value.split(",") if word]
+        found = []
+        for word in words:
+            try:
+                found.append(self.kind(word))
+            except ValueError:
+                raise argparse.ArgumentError(self, f"{word!r} is not a number") from None
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *found))
+
+
+class Download(argparse.Action):
+    """--download: fetch the published network and exit, whatever else is on the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        """Exit with status 0 once the network is there; raises DownloadError."""
+        print(f"the published network is at {networks.download()}")
+        parser.exit()
+
+
+class ListShipped(argparse.Action):
+    """List the files that ship in a folder of data/, one line each, and exit."""
+
+    def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: object) -> None:
+        super().__init__(nargs=0, **keywords)
+        self.folder, self.describe = folder, describe
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        """Exit with status 0 after a line for each."""
+        for name in recipes.shipped(self.folder):
+            terminal.print_line(f"{name:24}{self.describe(name)}")
+        parser.exit()
+
+
+def build_parser() -> Parser:
+    """The flags of neural-style."""
+    usage = "%(prog)s --content IMAGE --styles IMAGE [...] --output IMAGE [--recipe NAME] [flags]"
+    parser, groups = new_parser(
+        "neural-style", usage, "Paint a photograph in the style of one or several paintings."
+    )
+    add_images(groups)
+    add_output(groups["images and files"])
+    add_settings(groups)
+    add_download(groups["images and files"])
+    add_checkpoints(groups["images and files"])
+    add_recipe(groups)
+    add_recipe_files(groups["recipes"])
+    add_resuming(groups["stopping and going on"])
+    add_film(groups["video"])
+    add_watching(groups["running"])
+    add_common(groups)
+    return parser
+
+
+def add_output(group: argparse._ArgumentGroup) -> None:
+    """The flags for the output."""
+    output_help = (
+        "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as mp4, "
+        "mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png"
+    )
+    group.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=output_help)
+    add_switch(group, "--overwrite", "replace files that exist")
+
+
+def add_download(group: argparse._ArgumentGroup) -> None:
+    """The flag that fetches the published network."""
+    text = "fetch vgg19, the published network (550 MB), and exit"
+    group.add_argument("--download", action=Download, nargs=0, help=text)
+
+
+def add_checkpoints(group: argparse._ArgumentGroup) -> None:
+    """The flag for checkpoints: pictures that are written during a run."""
+    checkpoint_help = (
+        "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; goes "
+        "with --checkpoint-iterations"
+    )
+    group.add_argument("--checkpoint-output", metavar="FORMAT", default=None, help=checkpoint_help)
+
+
+def add_recipe_files(group: argparse._ArgumentGroup) -> None:
+    """The flags that list recipes and write them."""
+    group.add_argument(
+        "--list-recipes",
+        action=ListShipped,
+        folder="recipes",
+        describe=lambda name: recipes.read(name).description,
+        help="say what each recipe is, and exit",
+    )
+    save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
+    group.add_argument("--save-recipe", type=Path, metavar="FILE", default=None, help=save_help)
+
+
+def add_resuming(group: argparse._ArgumentGroup) -> None:
+    """The flags to save a run and to go on with it."""
+    save_help = (
+        "save the state of the run in this file, for --resume: each minute, at its end, and when stopped "
+        "(default: the file of --resume)"
+    )
+    group.add_argument("--save-state", type=Path, metavar="FILE", default=None, help=save_help)
+    add_save_iterations(group)
+    resume_help = "continue the run in this file; the picture is the same as if it had not stopped"
+    group.add_argument("--resume", type=Path, metavar="FILE", default=None, help=resume_help)
+
+
+def add_watching(group: argparse._ArgumentGroup) -> None:
+    """The flags that show the progress of a run."""
+    add_switch(group, "--progress-write", "write the losses to NAME-progress.txt")
+    add_switch(group, "--progress-plot", "draw the losses in NAME-progress.png")
+    live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
+    group.add_argument(
+        "--live", type=int, nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help
+    )
+
+
+def new_parser(
+    prog: str, usage: str, description: str, titles: Sequence[str] = GROUPS
+) -> tuple[Parser, dict[str, argparse._ArgumentGroup]]:
+    """A parser and its groups of flags by title. Flags of settings have no default, since Settings has it."""
+    parser = Parser(
+        prog=prog,
+        usage=usage,
+        description=description,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
+    )
+    for kind, called in ((int, "a whole number"), (float, "a number")):
+        parser.register("type", kind, _reader(kind, called))
+    return parser, {title: parser.add_argument_group(title) for title in titles}
+
+
+def _reader(kind: type, called: str) -> Callable[[str], Any]:
+    """Reads a number; argparse's own words for what is no number are "invalid int value"."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text} is not {called}") from None
+
+    return read
+
+
+def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
+    """The flags for the images that a picture is made of."""
+    add = groups["images and files"].add_argument
+    content_help = (
+        "the photograph; several, or a folder, are painted one after the other; if --output is a film: a "
+        "film, or its frames as a folder or as in/%%04d.png"
+    )
+    add_files(groups["images and files"], "--content", content_help, "IMAGE")
+    add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
+    initial_help = "image to start from (default: noise)"
+    add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
+    masks_help = (
+        "where each style paints: white for yes, gray for partly, black for no; where none paints, the "
+    )
+    masks_help += "photograph stays; all for everywhere, or one mask for all styles"
+    add_files(groups["images and files"], "--style-masks", masks_help, "MASK", mask_file)
+    guides_help = "the part of each painting that its style is taken from, in white; all for all of it"
+    add_files(groups["images and files"], "--style-guides", guides_help, "MASK", mask_file)
+    keep_help = "in white, the part of the photograph that stays as it is"
+    add("--content-mask", type=Path, metavar="MASK", default=None, help=keep_help)
+
+
+def mask_file(word: str) -> Path:
+    """The file of a mask; `all` stands for a white mask."""
+    return data_folder() / WHITE if word == "all" else Path(word)
+
+
+def add_files(
+    group: argparse._ArgumentGroup, flag: str, text: str, metavar: str, kind: Callable[[str], Path] = Path
+) -> None:
+    """A flag for several files; a flag that is given twice adds to the list."""
+    group.add_argument(flag, type=kind, nargs="+", action="extend", default=[], metavar=metavar, help=text)
+
+
+def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
+    """The flag for a recipe."""
+    text = "settings of a published procedure, or of a .toml file; a flag replaces the recipe's value"
+    groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
+
+
+def add_save_iterations(group: argparse._ArgumentGroup) -> None:
+    """The flag for how often the state of a run is saved."""
+    text = "save the state every N iterations instead of each minute"
+    group.add_argument("--save-state-iterations", type=int, metavar="N", default=None, help=text)
+
+
+def add_film(group: argparse._ArgumentGroup) -> None:
+    """The flags for films that are not settings."""
+    span_help = "the frames to paint, counted from 1, for a try; either may be left out (default: all)"
+    group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
+    rate_help = "frames a second of numbered images (default: 25)"
+    group.add_argument("--frame-rate", type=float, metavar="F", default=None, help=rate_help)
+
+
+def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
+    """A flag that is off unless it is given."""
+    group.add_argument(flag, action="store_true", default=False, help=text)
+
+
+def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
+    """The flags that every program has, --help apart."""
+    add_switch(groups["running"], "--quiet", "print errors only")
+    groups["running"].add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
+    """The flags of all settings in these groups, but those in `without`."""
+    for name, field in FIELDS.items():
+        if field.metadata.get("group") in groups and name not in without:
+            add_setting(groups[field.metadata["group"]], field)
+
+
+def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
+    """The flag of a setting, made from its type and its entry."""
+    entry = field.metadata
+    flags = [entry["short"]] if entry["short"] else []
+    flags.append(flag_of(field.name))
+    default = entry["unset"] or shown(field.default)
+    text = entry["text"] + (f" (default: {default})" if default else "")
+    is_union = isinstance(field.type, types.UnionType)
+    kinds = [k for k in typing.get_args(field.type) if k is not types.NoneType] if is_union else [field.type]
+    if field.type == Layers | None:
+        group.add_argument(*flags, action=Words, kind=str, metavar="NAME[=WEIGHT]", help=text)
+    elif kinds[0] in LISTS:
+        group.add_argument(*flags, action=Words, kind=LISTS[kinds[0]], metavar=entry["metavar"], help=text)
+    elif kinds[0] is bool:
+        group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
+    else:
+        keywords = {"choices": entry["choices"], "metavar": entry["metavar"]}
+        group.add_argument(*flags, type=kinds[0], help=text, **keywords)
+
+
+def shown(default: object) -> str:
+    """A default as it is typed; empty for a switch, or if there is no default."""
+    if isinstance(default, bool) or default is None or default is MISSING:
+        return ""
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, object]:
+    """The settings that the command line gives. Raises SettingsError."""
+    flags = {name: value for name, value in vars(options).items() if name in FIELDS}
+    for name, value in flags.items():
+        if FIELDS[name].type == Layers | None:
+            flags[name] = read_layers(name, value)
+    return flags
+
+
+def read_layers(name: str, words: Sequence[str]) -> Layers:
+    """NAME ... as a tuple, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
+    pairs = [word.partition("=") for word in words]
+    if not any(equals for _, equals, _ in pairs):
+        return tuple(words)
+    weights = {}
+    for layer, equals, weight in pairs:
+        if not layer:
+            raise SettingsError(name, f"={weight} names no layer")
+        if not equals:
+            raise SettingsError(name, f"{layer} has no weight, while others have one; give all or none")
+        if layer in weights:
+            raise SettingsError(name, f"{layer} is named twice")
+        try:
+            weights[layer] = float(weight)
+        except ValueError:
+            raise SettingsError(name, f"{weight!r} in {layer}={weight} is not a number") from None
+    return weights
+
+
+def markdown(parser: Parser) -> str:
+    """The flags as tables, one for each group."""
+    lines = [f"# {parser.prog}", "", parser.description, ""]
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if action.option_strings]
+        if actions:
+            lines += [f"## {group.title.capitalize()}", "", "| flag | |", "| --- | --- |"]
+            lines += [f"| `{invocation(action)}` | {described(action)} |" for action in actions] + [""]
+    return "\n".join(lines)
+
+
+def invocation(action: argparse.Action) -> str:
+    """A flag with its value, as it is typed."""
+    flags = ", ".join(action.option_strings)
+    if action.nargs == 0:
+        return flags
+    value = action.metavar or "{" + ",".join(action.choices or ()) + "}"
+    if action.nargs == "?":
+        value = f"[{value}]"
+    return f"{flags} {value}{' ...' if action.nargs == '+' else ''}".replace("|", "\\|")
+
+
+def described(action: argparse.Action) -> str:
+    """A flag's help, as a cell of a table."""
+    return (action.help or "").replace("%%", "%").replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    print(markdown(build_parser()), end="")

@@ -1,0 +1,1 @@
+"""Clips, optical flow, frames, and writing films."""

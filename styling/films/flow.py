@@ -1,0 +1,80 @@
+"""Optical flow between two frames of a film: where each pixel came from, and where the flow can be trusted.
+
+Frames are float32 [H, W, 3], RGB 0..255. A flow is float32 [H, W, 2]: the distance from each pixel to its
+match in the other frame, in pixels to the right and down. The flow is OpenCV's DIS (Kroeger et al. 2016); the
+tests of trust are section 4 of Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016).
+"""
+
+import cv2
+import numpy as np
+
+from styling.pictures.images import to_bytes
+
+LEAST_SIDE = 16  # pixels that DIS needs; a smaller frame is treated as if nothing moved
+AROUND, MOST_DIFFERENCE, LEAST_DIFFERENCE = 5, 12.0, 3.0  # pixels; grey levels
+
+
+def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The flow from a frame to another of the same size. It is the same on every machine."""
+    if min(here.shape[:2]) < LEAST_SIDE:
+        return np.zeros((*here.shape[:2], 2), np.float32)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # DIS cuts a frame into one stripe for each thread, which changes the flow
+    try:
+        gray = [cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY) for frame in (here, there)]
+        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return dis.calc(*gray, None)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def warp(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """The `values` [H, W, ...] at the places where the flow points, by bicubic interpolation; beyond the
+    border, the pixel at the edge."""
+    height, width = flow.shape[:2]
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    places = columns + flow[..., 0], rows + flow[..., 1]
+    return cv2.remap(values, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def agreement(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where the backward flow leads back to the same pixel: bool [H, W]. Elsewhere the area is new, or one of
+    the flows is wrong."""
+    returned = warp(back, flow)
+    apart = np.sum((flow + returned) ** 2, axis=-1)
+    lengths = np.sum(flow**2, axis=-1) + np.sum(returned**2, axis=-1)
+    return apart <= 0.01 * lengths + 0.5
+
+
+def inside(flow: np.ndarray) -> np.ndarray:
+    """Where a flow points inside the other frame: bool [H, W]."""
+    height, width = flow.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    right, down = columns + flow[..., 0], rows + flow[..., 1]
+    return (right >= 0) & (right <= width - 1) & (down >= 0) & (down <= height - 1)
+
+
+def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where the pixels of a frame can be taken from another frame, bool [H, W]; elsewhere the area is new.
+
+    A pixel is known if the two flows agree and the colours are similar, or if the colours are nearly the
+    same. Ruder et al. test the flows only. But behind a moving object both flows can be wrong and still
+    agree, and the object would leave a trail. In a clear sky the flows hardly agree, yet any match is right.
+    """
+    difference = np.abs(here - warp(there, flow)).mean(axis=-1)
+    difference = cv2.blur(difference, (AROUND, AROUND))
+    agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
+    return inside(flow) & agree & (difference < MOST_DIFFERENCE)
+
+
+def boundaries(flow: np.ndarray) -> np.ndarray:
+    """Where a flow changes abruptly, as at the edge of a moving object: bool [H, W]."""
+    steps = [step for part in (0, 1) for step in _gradient(flow[..., part])]
+    return sum(step**2 for step in steps) > 0.01 * np.sum(flow**2, axis=-1) + 0.002
+
+
+def _gradient(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The change from pixel to pixel, down and sideways; 0 along a side that is one pixel long."""
+    return tuple(
+        np.gradient(values, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values) for axis in (0, 1)
+    )

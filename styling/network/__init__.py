@@ -1,0 +1,1 @@
+"""Where a network's file is found, and how its layers are computed."""

@@ -1,0 +1,185 @@
+"""Tiles: cut an image into windows, so that losses and gradient are the same as for the whole image.
+
+A Gram matrix is a sum over positions, so it can be summed over tiles, like every loss that counts each
+position once. A position's features depend only on pixels within half the network's receptive field. So a
+window is a tile, called its core, with a margin (halo) of that width around it. Deeper layers need a smaller
+margin, so windows are trimmed after each pooling. At the image's border, a window ends with the image, has
+the network's zero padding there, and extends further on the other side. So all windows have the same size,
+and one compiled function works for all of them.
+
+Cores begin on the grid of the last pooling, so that no position of a map belongs to two cores.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from styling.objective.losses import Part
+from styling.system.errors import StyleError
+from styling.system.quiet import tf
+
+if TYPE_CHECKING:
+    from vgg import Layer, Network
+
+START, BEGIN, END = range(3)  # a place: the window's start in the map; its core's start and end in the window
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How one side of an image, and of its maps after each pooling, is cut.
+
+    sides: the lengths of the image and of the maps. lengths: of the windows in them. places: for each tile,
+    the window's start in the map, and the core's start and end in the window, int32 [tiles, maps, 3].
+    """
+
+    sides: tuple[int, ...]
+    lengths: tuple[int, ...]
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How images of one size are cut for a network: rows, columns, and each layer's number of poolings."""
+
+    rows: Axis
+    columns: Axis
+    levels: dict[str, int]
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Each tile's place, int32 [tiles, 2, maps, 3], rows first."""
+        down, sideways = self.rows.places, self.columns.places
+        return np.stack([np.stack([row, column]) for row in down for column in sideways])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The images' (height, width) in pixels."""
+        return self.rows.sides[0], self.columns.sides[0]
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """A window's (height, width) in pixels; the image's size if there is only one tile."""
+        return self.rows.lengths[0], self.columns.lengths[0]
+
+    def cut(self, x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+        """A tile's window [1, h, w, 3] of an image [1, H, W, 3]."""
+        return self._slice(x, place[:, 0, START], 0)
+
+    def add(self, image: tf.Variable, window: tf.Tensor, place: tf.Tensor) -> None:
+        """Add a tile's window to an image in place."""
+        (top, left), (height, width) = place[:, 0, START], self.window
+        of_window = image[:, top : top + height, left : left + width]
+        of_window.assign(of_window + window)
+
+    def part(self, place: tf.Tensor, level: int = 0) -> Part:
+        """The part that counts in a tile's window, in the image (level 0) or after `level` poolings."""
+        rows, columns = place[0, level], place[1, level]
+        whole = self.rows.sides[level], self.columns.sides[level]
+        starts = rows[START], columns[START]
+        return Part(rows[BEGIN], rows[END], columns[BEGIN], columns[END], *whole, *starts)
+
+    def features(
+        self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], dict[str, Part]]:
+        """The named layers' outputs for a tile's window, and the part that counts in each."""
+
+        def trim(x: tf.Tensor, level: int) -> tf.Tensor:
+            return self._slice(x, place[:, level, START] - place[:, level - 1, START] // 2, level)
+
+        names = set(names)
+        parts = {name: self.part(place, self.levels[name]) for name in names}
+        return network.features(window, names, pooling, trim), parts
+
+    def _slice(self, x: tf.Tensor, start: tf.Tensor, level: int) -> tf.Tensor:
+        size = [1, self.rows.lengths[level], self.columns.lengths[level], x.shape[-1]]
+        return tf.slice(x, [0, start[0], start[1], 0], size)
+
+
+def tiling(
+    layers: "Sequence[Layer]", size: tuple[int, int], tile: int, reaches: Mapping[str, int] | None = None
+) -> Tiling:
+    """The tiling of images of a size, (height, width), into tiles of `tile` pixels a side, or a little more.
+
+    layers: those that are built, in order. tile: 0 for the image as one tile. reaches: by layer, how many
+    positions beyond the core a loss uses.
+    """
+    levels, level = {}, 0
+    for layer in layers:
+        level += layer.kind == "pool"
+        levels[layer.name] = level
+    margins = _margins(layers, reaches or {})
+    return Tiling(*(_axis(side, tile or side, margins) for side in size), levels)
+
+
+def _margins(layers: "Sequence[Layer]", reaches: Mapping[str, int]) -> list[int]:
+    """The margin that a window needs, in the image and after each pooling."""
+    margins, need = [], 0
+    for layer in reversed(layers):
+        need = max(need, reaches.get(layer.name, 0))
+        if layer.kind == "conv":
+            need += layer.kernel.shape[0] // 2
+        elif layer.kind == "pool":
+            margins.append(_even(need, bool(margins)))
+            need = 2 * margins[-1]
+    margins.append(_even(max(need, 1), bool(margins)))  # total variation uses the next pixel
+    return margins[::-1]
+
+
+def _even(margin: int, pooled: bool) -> int:
+    """The margin, rounded up to an even number if the map is pooled again, which halves it."""
+    return margin + margin % 2 if pooled else margin
+
+
+def _axis(side: int, tile: int, margins: Sequence[int]) -> Axis:
+    last = len(margins) - 1
+    grid = 2**last
+    core = -(-side // -(-side // tile) // grid) * grid  # similar tiles, rounded up to the grid
+    starts = np.arange(0, side, core)
+    ends = np.minimum(starts + core, side)
+    sides, lengths, places = [], [], []
+    for level, margin in enumerate(margins):
+        length = -(-core // 2**level) + 2 * margin
+        if level < last:
+            length += (side - length) % 2  # the last window ends with the map, and must start evenly
+        length = min(length, side)
+        first = np.clip(starts // 2**level - margin, 0, side - length)
+        places.append(np.stack([first, starts // 2**level - first, -(-ends // 2**level) - first], axis=-1))
+        sides.append(side)
+        lengths.append(length)
+        side = -(-side // 2)
+    return Axis(tuple(sides), tuple(lengths), np.stack(places, axis=1).astype(np.int32))
+
+
+class Stored(Sequence):
+    """Feature maps by layer, for each tile in turn, in a temporary file, since they would fill the memory.
+
+    Raises StyleError if the folder for temporary files is full.
+    """
+
+    def __init__(self, maps: Iterator[dict[str, tf.Tensor]]) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115, since it is read as long as this object exists
+        self._count, self._shapes = 0, {}
+        try:
+            for tile in maps:
+                self._shapes = {name: features.shape for name, features in tile.items()}
+                for features in tile.values():
+                    self._file.write(features.numpy())
+                self._count += 1
+            self._file.flush()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise StyleError(f"{folder}: {error.strerror}; set TMPDIR to a folder with more room") from None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        found = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
+        self._file.seek(i * sum(features.nbytes for features in found.values()))
+        for features in found.values():
+            self._file.readinto(features)
+        return found

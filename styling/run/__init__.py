@@ -1,0 +1,1 @@
+"""One run made definite: sizes and scales, memory, states, progress, recorder."""

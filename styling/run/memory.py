@@ -1,0 +1,157 @@
+"""Whether a run fits into memory: an estimate before it starts, and an explanation if memory runs out."""
+
+import bisect
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tensorflow.python.framework import ops
+
+from styling.objective.tiles import tiling
+from styling.optimizers import RECORDS
+from styling.system.errors import MemoryLimitError, StyleError
+from styling.system.limits import free_memory, total_memory
+from styling.system.quiet import tf
+
+if TYPE_CHECKING:
+    from vgg import Layer
+
+GIB = 2**30
+# The peak memory of a step: 1.6 times the outputs of all convolutions, 240 bytes a pixel, and a fixed amount.
+# Measured on the CPU with three widths of network at 0.2 to 0.5 megapixels; measurements vary by a quarter.
+ACTIVATIONS_HELD, BYTES_PER_PIXEL, START_BYTES = 1.6, 240, 80 * 2**20
+# A style's statistics need no gradient, so each layer's output is freed once the next one is made.
+STYLE_PART = 0.6
+# In addition to the tiles: for the picture, its optimiser state and temporary images; for a style.
+PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
+# For masks: a step holds one more copy of each layer's map for each region, multiplied by the guide. The run
+# holds the guides, and the masks from which they are made.
+GUIDED_BYTES, GUIDE_BYTES = 4, 2 * 4
+NO_GUIDES: Mapping[str, int] = MappingProxyType({})
+TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
+TILE = TILES[0]
+
+
+def choose_tile(
+    layers: "Sequence[Layer]",
+    size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    optimizer: str = "adam",
+    guided: Mapping[str, int] = NO_GUIDES,
+) -> int:
+    """The tile to use: 512 if images of these sizes, (height, width), evaluated whole, need more than half of
+    the machine's memory, else 0. Free memory is not considered, so that the choice is always the same."""
+    needs = [needed(layers, size, 0, optimizer, guided), *(needed(layers, style) for style in style_sizes)]
+    return TILE if max(needs) > total_memory() / 2 else 0
+
+
+def check_memory(
+    layers: "Sequence[Layer]",
+    size: tuple[int, int],
+    style_sizes: Sequence[tuple[int, int]],
+    optimizer: str = "adam",
+    tile: int = 0,
+    by_tiles: bool = True,
+    guided: Mapping[str, int] = NO_GUIDES,
+) -> None:
+    """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
+
+    layers: those that are built. tile: as in Settings. by_tiles: whether tiles can evaluate all terms.
+    guided: as for needed(), for the picture. The message says which width and which tiles would fit.
+    """
+    free = free_memory()
+    images = [("a result", size, "use --width {width} or less", (optimizer, guided))]
+    style_advice = "make its --style-scales smaller, for a width of {width} or less"
+    images += [(f"style {i}", style, style_advice, ()) for i, style in enumerate(style_sizes, 1)]
+    for what, (height, width), advice, held in images:
+        need = needed(layers, (height, width), tile, *held)
+        if need <= free:
+            continue
+        fits = bisect.bisect_right(
+            range(1, width),
+            free,
+            key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, *held),
+        )
+        advice = advice.format(width=max(fits, 1))
+        smaller = (other for other in TILES if by_tiles and (other < tile or not tile))
+        other = next((o for o in smaller if needed(layers, (height, width), o, *held) <= free), None)
+        raise MemoryLimitError(
+            f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
+            f"and {free / GIB:.1f} GiB are free: {advice}{f', or --tile {other}' if other else ''}"
+        )
+
+
+def needed(
+    layers: "Sequence[Layer]",
+    size: tuple[int, int],
+    tile: int = 0,
+    optimizer: str | None = None,
+    guided: Mapping[str, int] = NO_GUIDES,
+) -> float:
+    """Bytes that an image of this size, (height, width), needs: a picture with this optimiser, or a style.
+
+    guided: by layer, how often a step multiplies its map by a guide: once for each region and each term.
+    """
+    at_once = math.prod(tiling(layers, size, tile).window)
+    kept = RECORDS[optimizer].bytes_per_pixel if optimizer else 0
+    if at_once < math.prod(size):
+        kept += PICTURE_BYTES if optimizer else STYLE_BYTES
+    step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)
+    maps, guides = guided_values(layers, guided)
+    step, kept = step + GUIDED_BYTES * maps, kept + GUIDE_BYTES * guides
+    return START_BYTES + step * at_once + kept * math.prod(size)
+
+
+def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
+    """Memory that a step without masks needs for each pixel of the image, an estimate for the CPU."""
+    activations, share = 0.0, 1.0
+    for layer in layers:
+        if layer.kind == "conv":
+            activations += share * layer.bias.shape[0] * layer.dtype.size
+        elif layer.kind == "pool":
+            share /= 4
+    return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
+
+
+def guided_values(layers: "Sequence[Layer]", guided: Mapping[str, int]) -> tuple[float, float]:
+    """The number of values in guided maps, and in their guides, for each pixel of the image."""
+    maps, guides, share, channels = 0.0, 0.0, 1.0, 0
+    for layer in layers:
+        if layer.kind == "conv":
+            channels = layer.bias.shape[0]
+        elif layer.kind == "pool":
+            share /= 4
+        maps += guided.get(layer.name, 0) * share * channels
+        guides += guided.get(layer.name, 0) * share
+    return maps, guides
+
+
+@contextlib.contextmanager
+def device_errors(height: int, width: int) -> Iterator[None]:
+    """Turn TensorFlow's errors into one line: a MemoryLimitError with advice, or else a StyleError."""
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        raise MemoryLimitError(
+            f"memory ran out at {width} x {height} pixels: use --tile {TILE} or less, or a smaller --width"
+        ) from None
+    except tf.errors.OpError as error:
+        raise StyleError(f"TensorFlow failed: {error.message.splitlines()[0]}") from None
+
+
+@contextlib.contextmanager
+def gradients_forgotten() -> Iterator[None]:
+    """Make TensorFlow forget the gradients of a run, so that a process can make many runs.
+
+    TensorFlow keeps one for each tf.custom_gradient in a tf.function, with the whole function, until the
+    process ends: 2.5 MiB a run.
+    """
+    registry = getattr(ops.gradient_registry, "_registry", {})  # there is no public interface
+    before = set(registry)
+    try:
+        yield
+    finally:
+        for name in set(registry) - before:
+            del registry[name]

@@ -1,0 +1,74 @@
+"""The progress of a run, as stylize() yields it after each update."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from styling.run.sizes import Scale
+from styling.run.states import State
+from styling.system.errors import DivergedError
+from styling.system.quiet import tf
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run after `iteration` updates; nothing is copied from the device until it is asked for.
+
+    scales: all scales of the run; state.scale is the index of the current one.
+    """
+
+    state: State = field(repr=False)
+    scales: tuple[Scale, ...]
+    _losses: dict[str, tf.Tensor] = field(repr=False)
+    _to_image: Callable[[tf.Tensor], np.ndarray] = field(repr=False)
+
+    @property
+    def iteration(self) -> int:
+        """The updates made."""
+        return self.state.iteration
+
+    @property
+    def pixels_left(self) -> int:
+        """The pixels of all remaining updates, as Scale.pixels counts them."""
+        at = self.state.scale
+        here = sum(scale.iterations for scale in self.scales[: at + 1]) - self.iteration
+        later = sum(scale.pixels for scale in self.scales[at + 1 :])
+        return here * math.prod(self.scales[at].size) + later
+
+    @property
+    def share_done(self) -> float:
+        """The share of the run's work that is done, from 0 to 1, by pixels."""
+        return 1 - self.pixels_left / sum(scale.pixels for scale in self.scales)
+
+    def losses(self) -> dict[str, float]:
+        """The weighted losses at this point by name: content, style, tv, total, and others in use."""
+        return {name: float(loss) for name, loss in self._losses.items()}
+
+    def image(self) -> np.ndarray:
+        """The image at this point, float32 [H, W, 3], RGB 0..255."""
+        return self._to_image(self.state.x)
+
+    def result(self) -> np.ndarray:
+        """The result if the run ended here: the image with the lowest total loss among this one and those
+        compared before, float32 [H, W, 3], RGB 0..255. Raises DivergedError if no loss is finite."""
+        best, x = self.state.best
+        total = float(self._losses["total"])
+        if math.isfinite(total) and total <= best:
+            return self.image()
+        if math.isfinite(best):
+            return self._to_image(x)
+        raise self._diverged()
+
+    def fallback(self) -> tuple[float, tf.Tensor | None]:
+        """The better of this image and the fallback so far; DivergedError for a loss that is not finite."""
+        total = float(self._losses["total"])
+        if not math.isfinite(total):
+            raise self._diverged()
+        better = self.iteration and total < self.state.fallback[0]
+        return (total, self.state.x) if better else self.state.fallback
+
+    def _diverged(self) -> DivergedError:
+        lowest, x = self.state.fallback
+        return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)

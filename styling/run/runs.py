@@ -1,0 +1,117 @@
+"""A run, resolved: its images, its network, and settings that leave nothing open."""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from styling import optimizers
+from styling.objective import guides
+from styling.objective.targets import in_precision
+from styling.pictures import masks
+from styling.pictures.images import Images
+from styling.run import memory
+from styling.run.sizes import Scale, scales_of
+from styling.run.states import State
+from styling.settings import Settings
+from styling.system import device
+from styling.system.errors import ImageError, SettingsError, StateError
+from vgg import Layer, Network
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run, ready to be computed.
+
+    settings: with a tile and a precision. scales: in their order. layouts: which style paints where, at each
+    scale. remarks: lines for people about the masks.
+    """
+
+    images: Images
+    network: Network
+    settings: Settings
+    scales: tuple[Scale, ...]
+    layouts: tuple[masks.Layout, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in use, with their precision."""
+        return in_precision(self.network, self.settings).built(self.settings.layers())
+
+    @property
+    def guided(self) -> Counter[str]:
+        """By layer, how often a step multiplies its map by a guide."""
+        count = sum(region.mask is not None for region in self.layouts[-1].regions)
+        terms = [self.settings.layer_weights(term) for term in ("style", "shift")]
+        return Counter([layer for term in terms for layer in term] * count)
+
+
+def resolve(images: Images, network: Network, settings: Settings) -> Run:
+    """The run with these images, network and settings.
+
+    If the settings leave the precision or the tile open, they are chosen for this machine; the machine's load
+    does not change the choice. Raises SettingsError for settings that do not fit the images,
+    ImageError for an array that is no image or would be resized to nothing, and NetworkError for layers that
+    the network lacks.
+    """
+    for image in (images.content, *images.styles, images.initial):
+        if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
+            raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
+    scales = scales_of(images, settings)
+    if settings.precision == "fastest":
+        settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
+    images = masks.checked(images)
+    layouts = tuple(masks.layout(images, settings, scale.size, scale.styles) for scale in scales)
+    run = Run(images, network, settings, scales, layouts)
+    layers = run.layers  # raises NetworkError for layers that the network lacks
+    run = replace(run, remarks=guides.remarks(layouts, [scale.size for scale in scales], network, settings))
+    for scale in scales:
+        check_shifts(network, settings, scale.size)
+    if settings.tile is not None:
+        return run
+    full, tile = scales[-1], 0
+    if device.is_cpu() and not settings.histogram_weight:
+        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer, run.guided)
+    return replace(run, settings=replace(settings, tile=tile))
+
+
+def check_memory(run: Run) -> None:
+    """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
+    if device.is_cpu():
+        full, settings = run.scales[-1], run.settings
+        step = settings.optimizer, settings.tile, not settings.histogram_weight
+        memory.check_memory(run.layers, full.size, full.styles, *step, run.guided)
+
+
+def memory_needed(run: Run) -> float:
+    """An estimate of the bytes of memory that a run needs on the CPU."""
+    layers, full, settings = run.layers, run.scales[-1], run.settings
+    needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer, run.guided)]
+    needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
+    return max(needs)
+
+
+def check_state(state: State, run: Run) -> None:
+    """Raise StateError unless the state fits the run."""
+    scales, kinds = run.scales, optimizers.RECORDS[run.settings.optimizer].memory
+    ends = list(itertools.accumulate(scale.iterations for scale in scales))
+    if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= ends[state.scale]):
+        raise StateError("is of a run with other iterations")
+    image = (1, *scales[state.scale].size, 3)
+    shapes = {"image": image, "scalar": ()}
+    compared = [x for _, x in (state.best, state.fallback) if x is not None]
+    if (
+        [tuple(part.shape) for part in state.memory] != [shapes[kind] for kind in kinds]
+        or any(part.dtype not in ("float32", "int32") for part in state.memory)
+        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *compared))
+        or tuple(state.x.shape) != image
+    ):
+        raise StateError("is of a run with other sizes, or another optimizer")
+
+
+def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
+    """Raise SettingsError if every shift is too large for every layer of a picture of this size."""
+    layers = settings.layer_weights("shift")
+    shapes = network.shapes(*size, layers).values()
+    if layers and min(settings.shifts) >= max(max(height, width) for height, width, _ in shapes):
+        raise SettingsError("shifts", "are as large as every layer of --shift-layers; give smaller ones")

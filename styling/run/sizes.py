@@ -1,0 +1,58 @@
+"""The sizes of a run: its scales, from coarse to fine, and those of the styles at each."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from styling.pictures.images import Images
+from styling.settings import Settings, content_size, style_size
+from styling.system.errors import ImageError
+
+LEAST_SIDE = 192  # pixels of a coarse scale's longer side; smaller pictures keep nothing of the content
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A size at which the picture is made: its (height, width), those of the styles, and its iterations."""
+
+    size: tuple[int, int]
+    styles: tuple[tuple[int, int], ...]
+    iterations: int
+
+    @property
+    def pixels(self) -> int:
+        """The pixels of all its updates together; the time is proportional to them."""
+        return self.iterations * math.prod(self.size)
+
+
+def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
+    """The scales in their order, after a check that the needed images are there.
+
+    A longer side of less than LEAST_SIDE becomes LEAST_SIDE, or the result's longer side if that is less.
+    Scales of the same size become one scale with all their iterations.
+    """
+    settings.check_images(**images.counts)
+    height, width = content_size(*images.shape, settings)
+    least = min(LEAST_SIDE / max(height, width), 1)
+    scales = []
+    for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
+        high, wide = (round(side * max(factor, least)) for side in (height, width))
+        if high < 1 or wide < 1:
+            problem = f"the picture would be {wide} x {high} pixels"
+            raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
+        styles = _style_sizes(images.styles, settings, wide)
+        if scales and scales[-1].size == (high, wide):
+            iterations += scales.pop().iterations
+        scales.append(Scale((high, wide), styles, iterations))
+    return tuple(scales)
+
+
+def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tuple[int, int], ...]:
+    """The styles' (height, width) for a picture of this width."""
+    own = settings.scales_of_styles(len(styles))
+    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, own, strict=True)]
+    for i, size in enumerate(sizes, 1):
+        if 0 in size:
+            problem = f"style {i} would be {size[1]} x {size[0]} pixels"
+            raise ImageError(f"{problem}: make its --style-scales larger")
+    return tuple(sizes)

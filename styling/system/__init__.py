@@ -1,0 +1,1 @@
+"""What the machine gives: errors, files, terminal, process, memory, device."""

@@ -1,0 +1,23 @@
+"""Lines on the terminal."""
+
+import os
+import sys
+
+from tqdm import tqdm
+
+
+def print_line(line: str, quiet: bool = False) -> None:
+    """Print a line on stdout, above a bar; nothing if quiet, or if stdout was closed."""
+    if quiet or sys.stdout is None:
+        return
+    try:
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+    except OSError:
+        # A closed pipe or a full disk for these lines is no reason to give up the picture.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def complain(line: str) -> None:
+    """Print a line on stderr, with the program's name."""
+    print(f"neural-style: {line}", file=sys.stderr)

@@ -1,0 +1,517 @@
+"""Films: whole runs of short clips of every kind, going on after a stop, and bad input."""
+
+import itertools
+import signal
+import struct
+import sys
+import time
+from collections import deque
+from fractions import Fraction
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from conftest import random_image, run_in_process, words
+from PIL import Image
+from processes import Command
+
+av = pytest.importorskip("av", reason="films need av")
+cv2 = pytest.importorskip("cv2", reason="films need opencv-python-headless")
+
+import stylize  # noqa: E402
+from neural_style import main  # noqa: E402
+from styling.films import flow, video  # noqa: E402
+from styling.films import frames as films  # noqa: E402
+from styling.pictures import images  # noqa: E402
+from styling.settings import Settings  # noqa: E402
+
+RATE = Fraction(30000, 1001)
+HEIGHT, WIDTH = 38, 50
+
+
+def scene(count, height=HEIGHT, width=WIDTH, seed=1):
+    """Frames of a camera that moves sideways over blobs, uint8."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (8, 12 + count // 4, 3)).astype(np.float32)
+    large = np.clip(cv2.resize(coarse, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC), 0, 255)
+    return [large[:height, 2 * i : 2 * i + width].astype(np.uint8) for i in range(count)]
+
+
+def write_video(path, frames, times=None, sound=True, codec="libx264"):
+    """Frames as a video, at these ticks of the rate, with a tone."""
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream(codec, rate=RATE)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv444p" if codec == "libx264" else "yuv420p"  # whose sides may be odd
+        if sound:
+            tone = output.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=48000)
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts, frame.time_base = (times or range(len(frames)))[i], 1 / RATE
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+        for k in range(int(48 * len(frames) / RATE) if sound else 0):
+            wave = 0.3 * np.sin(2 * np.pi * 440 * (np.arange(1000) + 1000 * k) / 48000)
+            samples = np.tile(wave.astype(np.float32), (2, 1))
+            frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+            frame.rate, frame.pts, frame.time_base = 48000, 1000 * k, Fraction(1, 48000)
+            output.mux(tone.encode(frame))
+        if sound:
+            output.mux(tone.encode(None))
+    return path
+
+
+def read_video(path):
+    """The frames' pixels and times, the average rate, and the sound's samples."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate
+        frames = [(frame.to_ndarray(format="rgb24"), frame.time) for frame in container.decode(stream)]
+    with av.open(str(path)) as container:
+        samples = [f.to_ndarray()[0] for f in container.decode(audio=0)] if container.streams.audio else []
+    return *map(list, zip(*frames, strict=True)), rate, samples
+
+
+@pytest.fixture
+def film(neural_style, network_file, image_files):
+    """Runs the command line with the tiny network and a painting."""
+
+    def run(line, *more, check=0):
+        files = ["--styles", image_files[1], "--network", network_file]
+        fixed = "" if "--iterations" in line else "--iterations 4"
+        return neural_style(*words(f"{line} {fixed} --seed 1"), *files, *more, check=check)
+
+    return run
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4", scene(4))
+
+
+def frames_in(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory, network_file, image_files):
+    """The folder of a clip, painted as out.mp4, and its painted frames."""
+    folder = tmp_path_factory.mktemp("painted")
+    write_video(folder / "clip.mp4", scene(4))
+    line = "--content clip.mp4 --output out.mp4 --width 33 --iterations 4 --seed 1"
+    files = ["--styles", image_files[1], "--network", network_file]
+    run = run_in_process(main, folder, [*words(line), *files])
+    assert run.returncode == 0, run.stderr
+    return folder, [iio.imread(path) for path in sorted((folder / "out-frames").glob("*.png"))]
+
+
+@pytest.fixture
+def as_film(film, tmp_path, painted):
+    """Makes a film of the painted frames, in a file with an ending."""
+
+    def make(ending):
+        for name in ("clip.mp4", "out-frames"):
+            (tmp_path / name).symlink_to(painted[0] / name)
+        film(f"--content clip.mp4 --output out.{ending} --width 33")
+        return tmp_path / f"out.{ending}"
+
+    return make
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mov", "mkv", "webm"])
+def test_a_video_becomes_a_video_with_its_times_and_its_sound(as_film, painted, ending):
+    pictures, times, rate, samples = read_video(as_film(ending))
+    _, kept = painted
+    assert len(pictures) == len(kept) == 4 and kept[0].shape == (25, 33, 3)
+    assert pictures[0].shape == (26, 34, 3)  # the sides are even
+    assert abs(rate - RATE) < 0.5 and times == pytest.approx([i / RATE for i in range(4)], abs=2e-3)
+    for picture, frame in zip(pictures, kept, strict=True):  # colours are coarser in a video, luma is not
+        gray, wanted = (p.astype(np.float32) @ images.LUMA for p in (picture[:25, :33], frame))
+        assert np.abs(gray - wanted).mean() < 6
+    assert np.abs(np.concatenate(samples)).max() > 0.2
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_a_video_becomes_a_moving_picture(as_film, painted, ending):
+    with Image.open(as_film(ending)) as image:
+        assert (image.n_frames, image.size, image.info["loop"]) == (4, (33, 25), 0)
+        total = 0
+        for i, frame in enumerate(painted[1]):
+            image.seek(i)
+            assert np.abs(np.asarray(image.convert("RGB")) - frame.astype(np.float32)).mean() < 14
+            total += image.info["duration"]
+    assert total == pytest.approx(4000 / RATE, abs=12)
+
+
+def test_frames_become_frames_in_a_folder_or_by_a_pattern(film, tmp_path, clip):
+    for folder in ("in", "numbered"):
+        (tmp_path / folder).mkdir()
+    film("--content clip.mp4 --output painted")
+    film("--content clip.mp4 --output numbered/%03d.png")
+    found = frames_in(tmp_path / "painted")
+    assert list(found) == [f"{i:06}.png" for i in range(1, 5)]
+    assert list(frames_in(tmp_path / "numbered").values()) == list(found.values())
+    for i, pixels in zip((9, 10, 11, 100), scene(4), strict=True):
+        iio.imwrite(tmp_path / "in" / f"f{i}.png", pixels)
+    film("--content in/f%d.png --output again --frame-rate 12")
+    film("--content in --output film.mp4 --frame-rate 12")
+    again = frames_in(tmp_path / "again")
+    assert frames_in(tmp_path / "film-frames") == again and len(again) == 4
+    _, times, rate, _ = read_video(tmp_path / "film.mp4")
+    assert rate == 12 and times == pytest.approx([i / 12 for i in range(4)], abs=1e-6)
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png"])
+def test_moving_pictures_are_films_where_the_output_is_one(film, tmp_path, ending):
+    first, *others = map(Image.fromarray, scene(3))
+    path = tmp_path / f"in.{ending}"
+    first.save(path, save_all=True, append_images=others, duration=[40, 120, 80], loop=0, lossless=True)
+    film(f"--content in.{ending} --output out.mkv")
+    _, times, _, _ = read_video(tmp_path / "out.mkv")
+    assert times == pytest.approx([0, 0.04, 0.16], abs=1e-3)
+    film(f"--content in.{ending} --output out.png")  # and its first frame where that is a picture
+    assert iio.imread(tmp_path / "out.png").shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_folder_without_a_film_as_output_is_a_batch_of_photographs(film, tmp_path):
+    (tmp_path / "in").mkdir()
+    for i, pixels in enumerate(scene(2)):
+        iio.imwrite(tmp_path / "in" / f"{i}.png", pixels)
+    film("--content in --output painted --max-size 20")
+    assert sorted(path.name for path in (tmp_path / "painted").iterdir()) == ["0.png", "1.png"]
+
+
+def test_uneven_times_and_a_part_of_a_clip_with_its_part_of_the_sound(film, tmp_path):
+    write_video(tmp_path / "clip.mkv", scene(30, height=20, width=20), times=[*range(0, 56, 2), 80, 81])
+    film("--content clip.mkv --output out.mkv --frames 27:29 --iterations 1")
+    _, times, _, samples = read_video(tmp_path / "out.mkv")
+    assert times == pytest.approx([0, 2 / RATE, 28 / RATE], abs=2e-3)
+    assert sorted(frames_in(tmp_path / "out-frames")) == [f"0000{i}.png" for i in (27, 28, 29)]
+    assert not samples or sum(map(len, samples)) < 48000
+
+
+def test_a_clip_filmed_upright_is_painted_upright(film, tmp_path, clip):
+    data = bytearray(clip.read_bytes())
+    matrix = data.find(b"tkhd") + 4 + 4 + 20 + 16  # of its version 0
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, 65536, 0, -65536, 0, 0, HEIGHT << 16, 0, 1 << 30)
+    (tmp_path / "turned.mp4").write_bytes(data)
+    plain, turned = (
+        next(video.Clip((tmp_path / name,), False).frames()).pixels for name in ("clip.mp4", "turned.mp4")
+    )
+    assert np.array_equal(turned, np.rot90(plain, -1))  # by a quarter, clockwise
+    film("--content turned.mp4 --output out --frames :1")
+    assert iio.imread(tmp_path / "out" / "000001.png").shape == (WIDTH, HEIGHT, 3)
+
+
+def test_one_frame_is_a_film(film, tmp_path):
+    write_video(tmp_path / "one.mp4", scene(1))
+    film("--content one.mp4 --output out.mp4")
+    assert len(read_video(tmp_path / "out.mp4")[0]) == 1
+
+
+def test_colours_are_kept_in_what_is_shown(film, tmp_path, clip):
+    film("--content clip.mp4 --output out --preserve-colors")
+    for i, content in enumerate(read_video(clip)[0], 1):
+        shown = iio.imread(tmp_path / "out" / f"{i:06}.png").astype(np.float32)
+        kept = images.read(tmp_path / "out-frames" / f"{i:06}.png")
+        expected = images.to_bytes(images.keep_colors(kept, content.astype(np.float32)))
+        assert np.abs(shown - expected).max() <= 1
+
+
+def test_frames_go_on_from_those_before_until_a_cut(network, image_files):
+    first, second = (scene(2)[i].astype(np.float32) for i in (0, 1))
+    other = scene(1, seed=2)[0].astype(np.float32)
+    before = [films.Frame(first, random_image(HEIGHT, WIDTH, 3))]
+    given = images.Images(styles=(images.read(image_files[1]),))
+    settings = Settings(iterations=40, width=33, scales=(0.5, 1.0), initial_noiseblend=0.5)
+    fresh, after, cut = (
+        films.resolve(frame, given, frames, network, settings)
+        for frame, frames in ((first, []), (second, before), (other, before))
+    )
+    assert fresh.images.warped is cut.images.warped is None
+    assert sum(scale.iterations for scale in fresh.scales) == sum(s.iterations for s in cut.scales) == 40
+    assert sum(scale.iterations for scale in after.scales) == 8 and after.scales[-1].size == (HEIGHT, WIDTH)
+    pixels, shown, trust = after.images.warped
+    assert trust.mean() > 0.6 and set(np.unique(trust)) <= {0, 1}
+    motion = flow.between(second, first)
+    sure = trust > 0
+    np.testing.assert_allclose(
+        pixels[sure], np.clip(flow.warp(before[0].picture, motion), 0, 255)[sure], atol=1e-3
+    )
+    known = flow.known(second, first, motion, flow.between(first, second))
+    assert not known.all() and np.array_equal(shown, known)
+
+
+def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_was(network, image_files):
+    first, second = (frame.astype(np.float32) for frame in scene(80, 40, 224)[:2])
+    before = [films.Frame(first, random_image(40, 224, 3))]
+    given = images.Images(styles=(images.read(image_files[1]),))
+    settings = Settings(iterations=40, scales=(0.5, 1.0), tv_weight=0)
+    run = films.resolve(second, given, before, network, settings)
+    start = next(p for p in stylize.follow(run) if p.state.scale == 1).state
+    pixels, shown, _ = run.images.warped
+    x = start.x[0].numpy() + network.mean_pixel
+    assert start.iteration == 4 and 0 < (~shown).mean() < 0.3
+    np.testing.assert_allclose(x[shown], pixels[shown], atol=1e-3)
+    assert np.abs(x - second)[~shown].mean() > 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "lbfgs", "content_reduction": "relative", "scales": (0.5, 1.0)},
+        pytest.param({"tile": 128, "iterations": 4}, marks=pytest.mark.slow),
+        {"normalize": True, "colors": "matched"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_frames_have_in_common_changes_none_of_them(network, image_files, changes):
+    given = images.Images(styles=(images.read(image_files[1]),))
+    settings = Settings(**{"seed": 1, "iterations": 12} | changes)
+    before, kept = [], {}
+    for frame in scene(80, 40, 224)[:3]:
+        run = films.resolve(frame.astype(np.float32), given, before, network, settings)
+        common = deque(stylize.follow(run, kept=kept), maxlen=1).pop().result()
+        if before:
+            alone = deque(stylize.follow(run), maxlen=1).pop().result()
+            np.testing.assert_allclose(alone, common, atol=1e-3)
+        before.append(films.Frame(frame.astype(np.float32), common))
+
+
+def test_another_scene_is_a_cut_and_the_same_moved_is_none():
+    here, moved = (cv2.resize(scene(3)[i], (160, 96)).astype(np.float32) for i in (0, 2))
+    other = cv2.resize(scene(1, seed=2)[0], (160, 96)).astype(np.float32)
+    for content, is_cut in (
+        (moved, False),
+        (here, False),
+        (other, True),
+        (255 - here, True),
+        (0 * here, True),
+    ):
+        assert (films.predict(content, [films.Frame(here, here)], (1,)) is None) == is_cut
+
+
+def test_a_frame_further_back_fills_in_what_the_last_one_hides():
+    """A bar stands before the scene in the last frame, and not in those around it."""
+    still = cv2.resize(scene(1)[0], (160, 96)).astype(np.float32)
+    hidden = still.copy()
+    hidden[:, 60:90] = random_image(96, 30, 5)
+    before = [films.Frame(still, np.full_like(still, 50)), films.Frame(hidden, np.full_like(still, 200))]
+    near, both = (films.predict(still, before, back) for back in ((1,), (1, 2)))
+    assert near.trust[20:70, 65:85].mean() < 0.3 and both.trust[20:70, 65:85].mean() > 0.9
+    assert np.abs(both.pixels[20:70, 5:40] - 200).max() < 1  # the nearest comes first
+    assert (np.abs(both.pixels[20:70, 70:80] - 50) < 1).mean() > 0.7
+
+
+def test_a_film_goes_on_where_it_stopped_to_the_same_frames(film, tmp_path, clip):
+    film("--content clip.mp4 --output whole.mp4 --preserve-colors")
+    whole = frames_in(tmp_path / "whole-frames")
+    (tmp_path / "whole-frames").rename(tmp_path / "part-frames")
+    for name in ("000003.png", "000004.png"):
+        (tmp_path / "part-frames" / name).unlink()
+    film("--content clip.mp4 --output part.mp4 --preserve-colors")
+    assert frames_in(tmp_path / "part-frames") == whole
+    first = read_video(tmp_path / "part.mp4")[0]
+    assert all(map(np.array_equal, first, read_video(tmp_path / "whole.mp4")[0]))
+
+    result = film("--content clip.mp4 --output part.mp4 --content-weight 9 --overwrite")
+    assert frames_in(tmp_path / "part-frames") != whole and "4 frames" in result.stdout
+    (tmp_path / "part.mp4").unlink()
+    result = film("--content clip.mp4 --output part.mp4 --content-weight 8", check=2)
+    assert "part-frames has the frames of another run" in result.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, image_files, number):
+    write_video(tmp_path / "clip.mp4", scene(6))
+    line = "--content clip.mp4 --iterations 60"
+    film(f"{line} --output whole.mp4")
+    files = ["--styles", image_files[1], "--network", network_file]
+    process = Command(main, tmp_path, [*words(f"{line} --seed 1 --output out.mp4"), *files])
+    second = tmp_path / "out-frames" / "000002.png"
+    end = time.monotonic() + 100
+    while not second.exists() and process.returncode is None and time.monotonic() < end:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, stderr = process.finish(143 if number == signal.SIGTERM else -number)
+    kept = frames_in(tmp_path / "out-frames")
+    assert 2 <= len(kept) < 6 and not (tmp_path / "out.mp4").exists()
+    if number == signal.SIGTERM:
+        assert stderr.strip().endswith("frames are in out-frames, and the same command goes on from there")
+    film(f"{line} --output out.mp4")
+    assert frames_in(tmp_path / "out-frames") == frames_in(tmp_path / "whole-frames")
+
+
+def test_frames_are_kept_where_one_cannot_be_written(film, tmp_path, clip):
+    film("--content clip.mp4 --output whole")
+    film("--content clip.mp4 --output out --frames :2")
+    (tmp_path / "out" / "000003.png").symlink_to("gone/000003.png")
+    result = film("--content clip.mp4 --output out", check=1)
+    found = "000003.png: No such file or directory; 2 frames are in out, and the same command goes on"
+    assert found in result.stderr and len(result.stderr.splitlines()) == 1
+    (tmp_path / "out" / "000003.png").unlink()
+    film("--content clip.mp4 --output out")
+    assert frames_in(tmp_path / "out") == frames_in(tmp_path / "whole")
+
+
+def test_a_truncated_clip_is_painted_as_far_as_it_goes(film, tmp_path):
+    data = write_video(tmp_path / "clip.mkv", scene(40, height=20, width=20)).read_bytes()
+    (tmp_path / "half.mkv").write_bytes(data[: len(data) // 2])
+    result = film("--content half.mkv --output out.mkv --iterations 1")
+    count = len(frames_in(tmp_path / "out-frames"))
+    assert 5 < count < 38 and f"half.mkv: ends after {count} of its" in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and len(read_video(tmp_path / "out.mkv")[0]) == count
+
+
+def test_bad_input_ends_in_one_line(film, tmp_path, clip):
+    (tmp_path / "text.mp4").write_text("no film")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as output:
+        tone = output.add_stream("aac", rate=48000)
+        silence = av.AudioFrame.from_ndarray(np.zeros((2, 1000), np.float32), format="fltp", layout="stereo")
+        silence.rate = 48000
+        output.mux(tone.encode(silence))
+        output.mux(tone.encode(None))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "sizes").mkdir()
+    for i in (1, 2):
+        iio.imwrite(tmp_path / "sizes" / f"{i}.png", np.zeros((20, 20 + i, 3), np.uint8))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "000001.png").write_bytes(b"")
+    (tmp_path / "file-frames").write_text("")
+    (tmp_path / "own").mkdir()
+    iio.imwrite(tmp_path / "own" / "1.jpg", np.zeros((20, 21, 3), np.uint8))
+    own = (tmp_path / "own" / "1.jpg").read_bytes()
+    for line, status, text in (
+        ("--content text.mp4 --output a.mp4", 1, "text.mp4: is no film that can be read"),
+        ("--content sound.mp4 --output a.mp4", 1, "sound.mp4: has no moving picture in it"),
+        ("--content empty --output a.mp4", 2, "empty is a folder without images"),
+        ("--content in/%d.png --output a.mp4", 2, "there is no folder in"),
+        ("--content x%d.png --output a.mp4", 2, "there is no file like x%d.png"),
+        ("--content sizes --output b.mp4", 1, "2.png: has 22 x 20 pixels, the first 21 x 20"),
+        ("--content clip.mp4 --output a.png", 1, "clip.mp4: is a video; name a video for --output as well"),
+        ("--content own/%d.jpg --output own/%d.jpg", 2, "1.jpg is read as well, and would be lost"),
+        ("--content clip.mp4 --output own/%d.jpg --overwrite --initial own/1.jpg", 2, "is read as well"),
+        ("--content clip.mp4 --output own/%d.jpg", 2, "own has other pictures; give another name"),
+        ("--content clip.mp4 --output new/%d.xyz", 2, "new/%d.xyz makes no images; let it end in one of"),
+        ("--content clip.mp4 --output file.mp4", 2, "file-frames is a file, where a folder is wanted"),
+        ("--content clip.mp4 --output a.avi", 2, "a.avi has the ending .avi; use one of .mp4 .m4v"),
+        ("--content clip.mp4 --output taken", 2, "taken has other pictures"),
+        ("--content clip.mp4 --output no/a.mp4", 2, "there is no folder no"),
+        ("--content clip.mp4 --output clip.mp4", 2, "would be lost"),
+        ("--content clip.mp4 --output a.mp4 --frames 9:", 1, "has only 4 frames"),
+        ("--content clip.mp4 --output a.mp4 --frames 3:2", 2, "--frames: '3:2' is no A:B"),
+        ("--content clip.mp4 --output a.mp4 --frame-rate 9", 2, "--frame-rate: is for numbered images"),
+        ("--content clip.mp4 --output a.mp4 --save-state s", 2, "--save-state: goes with one picture only"),
+        ("--content clip.mp4 clip.mp4 --output a.mp4", 2, "must name one film"),
+        ("--content taken/000001.png --output a.png --temporal-weight 2", 2, "goes with a film only"),
+    ):
+        result = film(line, check=status)
+        assert text in result.stderr and len(result.stderr.splitlines()) == 1, (line, result.stderr)
+    assert not (tmp_path / "a.mp4").exists() and not (tmp_path / "a-frames").exists()
+    assert (tmp_path / "own" / "1.jpg").read_bytes() == own
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """Frames are handed on one by one: the second is asked for before the third is read."""
+    for i, pixels in enumerate(scene(3), 1):
+        iio.imwrite(tmp_path / f"{i}.png", pixels)
+    files = tuple(tmp_path / f"{i}.png" for i in range(1, 4))
+    frames = video.Clip(files, True).frames()
+    assert [frame.number for frame in itertools.islice(frames, 2)] == [1, 2]
+    files[2].unlink()
+    with pytest.raises(OSError, match=r"3\.png"):
+        next(frames)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "webm", "gif"])
+def test_colours_come_back_as_they_were_written(tmp_path, ending):
+    colors = np.repeat([[200, 40, 40], [40, 200, 40], [40, 40, 200], [120, 130, 110]], 32, axis=0)
+    pixels = np.broadcast_to(colors, (64, 128, 3)).astype(np.float32)
+    images.write(tmp_path / "in.png", pixels)
+    images.write(tmp_path / "000001.png", pixels)
+    clip = video.Clip((tmp_path / "in.png",), True)
+    store = video.Store(tmp_path / video.NAMES)
+    path = video.write(tmp_path / f"out.{ending}", clip, store, Settings(), overwrite=False)
+    found = next(video.Clip((path,), False).frames()).pixels
+    assert np.abs(found - pixels)[:, 8::16].max() < 5
+
+
+@pytest.mark.parametrize(("module", "package"), [("cv2", "opencv-python-headless"), ("av", "av")])
+def test_a_library_that_is_missing_is_named(film, clip, monkeypatch, module, package):
+    monkeypatch.setitem(sys.modules, module, None)
+    result = film("--content clip.mp4 --output out.mp4", check=2)
+    assert f"is a film, which needs {package}: pip install {package}" in result.stderr
+
+
+def write_masks(folder, boxes):
+    """Masks of 24 x 40 pixels in a folder, white from a row to another."""
+    folder.mkdir()
+    for number, (first, last) in enumerate(boxes, 1):
+        mask = np.zeros((24, 40), np.uint8)
+        mask[first:last] = 255
+        iio.imwrite(folder / f"{number}.png", mask)
+    return folder
+
+
+def test_masks_that_move_are_those_of_their_frames(film, tmp_path, image_files):
+    frames = scene(4, 24, 40)
+    (tmp_path / "in").mkdir()
+    for number, frame in enumerate(frames, 1):
+        iio.imwrite(tmp_path / "in" / f"{number}.png", frame)
+    rows = [(0, 8), (8, 16), (0, 0), (0, 24)]
+    write_masks(tmp_path / "masks", rows)
+    speck = np.zeros((24, 40), np.uint8)
+    speck[9, 9] = 100
+    iio.imwrite(tmp_path / "masks" / "3.png", speck)  # as good as black
+    write_masks(tmp_path / "few", rows[:2])
+    write_masks(tmp_path / "still", 4 * [(0, 12)])
+    line = "--content in/%d.png --mask-feather 0"
+    film(f"{line} --style-masks masks/%d.png --output painted")
+    for number, (first, last) in enumerate(rows, 1):
+        same = (iio.imread(tmp_path / "painted" / f"{number:06}.png") == frames[number - 1]).all(-1)
+        assert same[:first].all() and same[last:].all()
+        assert same[first:last].sum() <= 20 * (last - first)  # of 40 a row
+    # As a film, and for what stays.
+    moving = [
+        np.repeat(iio.imread(path)[..., None], 3, -1) for path in sorted((tmp_path / "masks").iterdir())
+    ]
+    write_video(tmp_path / "masks.mkv", moving, sound=False)
+    film(f"{line} --content-mask masks.mkv --output kept --frames 1:2")
+    for number, (first, last) in enumerate(rows[:2], 1):
+        same = (iio.imread(tmp_path / "kept" / f"{number:06}.png") == frames[number - 1]).all(-1)
+        assert same[first:last].all() and not same.all()
+    # Those that are alike in every frame paint what one still does.
+    film(f"{line} --style-masks still --output all --frames :2")
+    film(f"{line} --style-masks still/1.png --output one --frames :2")
+    assert frames_in(tmp_path / "all") == frames_in(tmp_path / "one")
+    # Of three styles, one has no place in a frame.
+    places = [f"{tmp_path}/{name}" for name in ("masks", "still", "still")]
+    several = ["--styles", *2 * [image_files[1]], "--style-masks", *places]
+    film(f"{line} --output three --frames 2:3", *several)
+    assert len(frames_in(tmp_path / "three")) == 2
+    result = film(f"{line} --style-masks few --output short", check=1)
+    assert "has no mask for frame 3" in result.stderr and len(frames_in(tmp_path / "short")) == 2
+    result = film(f"{line} --style-masks no/%d.png --output none", check=2)
+    assert "argument --style-masks: there is no folder no" in result.stderr
+
+
+@pytest.mark.parametrize("ending", ["png", "webp"])
+def test_an_animated_mask_is_its_opacity_if_some_of_it_is_transparent(tmp_path, ending):
+    expected = np.zeros((2, 24, 40), np.float32)
+    expected[0, :9], expected[1, :, 7:] = 1, 1
+    clear = [np.stack([*3 * [0 * one], 255 * one], -1).astype(np.uint8) for one in expected]
+    drawn = [np.repeat(255 * one[..., None], 3, -1).astype(np.uint8) for one in expected]
+    for frames in (clear, drawn):
+        first, second = map(Image.fromarray, frames)
+        path = tmp_path / f"{first.mode}.{ending}"
+        first.save(path, save_all=True, append_images=[second], lossless=True)
+        found = itertools.islice(video.masks(video.Clip((path,), False)), 2)
+        np.testing.assert_array_equal(list(found), expected)
+
+
+def test_what_comes_from_where_another_style_paints_is_new():
+    frame = cv2.resize(scene(1)[0], (160, 96)).astype(np.float32)
+    left, right = np.zeros((2, 96, 160, 1), np.float32)
+    left[:, :80], right[:, 80:] = 1, 1
+    for masks, shown in ((left, 1), (right, 0), (None, 1)):
+        warped = films.predict(frame, [films.Frame(frame, frame, left)], (1,), masks)
+        assert (warped is not None and warped.shown.mean() > 0.9) == shown

@@ -1,0 +1,207 @@
+"""The loss terms alone, values and gradients, against the float64 model in reference.py."""
+
+import math
+
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from styling.objective import losses
+
+AXES = {"sideways": losses.SIDEWAYS, "down": losses.DOWN}
+few = settings(deadline=None, max_examples=25)
+sides = st.integers(1, 7)
+sizes = st.tuples(sides, sides)
+seeds = st.integers(0, 2**32 - 1)
+some_shifts = st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True)
+
+
+def feature_map(size, channels, seed):
+    """A map [h, w, C] as a ReLU leaves it: half of it 0, so that there are ties."""
+    return np.maximum(np.random.default_rng(seed).normal(size=(*size, channels)), 0)
+
+
+def tensor(F):
+    return tf.constant(F[None], tf.float32)
+
+
+def value_and_gradient(loss, F):
+    x = tensor(F)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(x)
+    gradient = tape.gradient(value, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return float(value), gradient.numpy()[0]
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * max(np.abs(expected).max(), 1e-3))
+
+
+@few
+@given(sizes, st.integers(1, 5), seeds, st.randoms(use_true_random=False))
+def test_a_gram_matrix_forgets_positions(size, channels, seed, random):
+    F = feature_map(size, channels, seed)
+    order = random.sample(range(math.prod(size)), math.prod(size))
+    shuffled = F.reshape(-1, channels)[order].reshape(F.shape)
+    a, b = losses.gram(tensor(F)), losses.gram(tensor(shuffled))
+    np.testing.assert_allclose(a, b, atol=1e-5)
+    np.testing.assert_allclose(a, reference.gram(F), atol=1e-5)
+
+
+# Shifted Gram matrices.
+
+
+def ones(grams):
+    return dict.fromkeys(grams, 1.0)
+
+
+@few
+@given(sizes, st.integers(1, 4), some_shifts, seeds)
+def test_shifted_grams_are_the_reference_models(size, channels, shifts, seed):
+    F = feature_map(size, channels, seed)
+    found = losses.shifted_grams(tensor(F), tuple(shifts))
+    expected = {(AXES[axis], d): G for (axis, d), G in reference.shifted_grams(F, shifts).items()}
+    assert found.keys() == expected.keys()
+    for key, G in expected.items():
+        assert_close(found[key], G)
+
+
+@few
+@given(sizes, sizes, st.integers(1, 4), some_shifts, seeds)
+def test_the_shift_loss_and_its_gradient_are_the_reference_models(size, style_size, channels, shifts, seed):
+    F, S = feature_map(size, channels, seed), feature_map(style_size, channels, seed + 1)
+    target = losses.shifted_grams(tensor(S), tuple(shifts))
+    value, gradient = value_and_gradient(
+        lambda x: losses.shift(losses.shifted_grams(x, tuple(shifts)), target, ones(target)), F
+    )
+    assert_close(value, reference.shift_loss(F, S, shifts))
+    assert_close(gradient, reference.shift_gradient(F, S, shifts))
+
+
+@pytest.mark.parametrize("key", [("sideways", 2), ("down", 3)])
+def test_the_gradient_of_a_single_entry_goes_to_its_two_channels(key):
+    # The loss looks at whole matrices; one entry G[a, b] alone shows a gradient that is transposed.
+    F = feature_map((5, 6), 3, 1)
+    axis, d = key
+    value, gradient = value_and_gradient(lambda x: losses.shifted_grams(x, (1, 2, 3))[AXES[axis], d][0, 2], F)
+    assert_close(value, reference.shifted_grams(F, [d])[key][0, 2])
+    step = np.zeros_like(F)
+    for place in np.ndindex(*F.shape):
+        step[place] = 1e-6
+        higher, lower = (reference.shifted_grams(G, [d])[key][0, 2] for G in (F + step, F - step))
+        assert gradient[place] == pytest.approx((higher - lower) / 2e-6, abs=1e-5), place
+        step[place] = 0
+    assert np.abs(gradient[..., 0]).max() > 0 and np.abs(gradient[..., 1]).max() == 0
+
+
+def test_a_map_too_small_for_every_shift_costs_nothing_and_pulls_nowhere():
+    F, S = feature_map((2, 2), 3, 1), feature_map((9, 9), 3, 2)
+    target = losses.shifted_grams(tensor(S), (2, 4))
+    assert len(target) == 4
+    value, gradient = value_and_gradient(
+        lambda x: losses.shift(losses.shifted_grams(x, (2, 4)), target, ones(target)), F
+    )
+    assert value == 0 and not gradient.any()
+
+
+def test_the_gradient_is_the_same_in_a_graph():
+    F, S = feature_map((6, 7), 4, 1), feature_map((5, 9), 4, 2)
+    target = losses.shifted_grams(tensor(S), (1, 5, 6))
+
+    @tf.function
+    def in_a_graph(x):
+        return losses.shift(losses.shifted_grams(x, (1, 5, 6)), target, ones(target))
+
+    value, gradient = value_and_gradient(in_a_graph, F)
+    assert_close(value, reference.shift_loss(F, S, [1, 5, 6]))
+    assert_close(gradient, reference.shift_gradient(F, S, [1, 5, 6]))
+
+
+# Histograms.
+
+
+@few
+@given(sizes, sizes, st.integers(1, 4), seeds)
+def test_the_histogram_loss_and_its_gradient_are_the_reference_models(size, style_size, channels, seed):
+    F, S = feature_map(size, channels, seed), feature_map(style_size, channels, seed + 1)
+    target = losses.quantiles(losses.sorted_values(tensor(S)), math.prod(size))
+    value, gradient = value_and_gradient(
+        lambda x: losses.histogram(losses.sorted_values(x), target), F.astype(np.float32)
+    )
+    assert_close(value, reference.histogram_loss(F, S))
+    assert_close(gradient, reference.histogram_gradient(F, S))  # which holds the matched map constant
+
+
+@few
+@given(sides, st.integers(1, 40), st.integers(1, 40), seeds)
+def test_quantiles_are_in_order_between_the_ends_and_numpys(channels, values, count, seed):
+    ranked = np.sort(np.random.default_rng(seed).normal(size=(channels, values)).astype(np.float32))
+    found = losses.quantiles(tf.constant(ranked), count).numpy()
+    places = np.linspace(0, values - 1, count)
+    expected = [np.interp(places, np.arange(values), channel) for channel in ranked]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert (np.diff(found) >= -1e-6).all()
+    assert np.array_equal(found[:, 0], ranked[:, 0])
+    assert count == 1 or np.array_equal(found[:, -1], ranked[:, -1])
+
+
+@few
+@given(sizes, st.integers(1, 3), seeds)
+def test_a_map_of_the_same_values_in_other_places_has_no_histogram_loss(size, channels, seed):
+    F = feature_map(size, channels, seed)
+    shuffled = np.random.default_rng(seed).permuted(F.reshape(-1, channels), axis=0).reshape(F.shape)
+    found, target = (losses.sorted_values(tensor(G)) for G in (F, shuffled))
+    assert losses.histogram(found, target) == 0
+
+
+# Reductions and divisors.
+
+
+@few
+@given(sizes, st.integers(1, 5), seeds)
+def test_gram_factors_make_other_sources_normalisations(size, channels, seed):
+    F, S = feature_map(size, channels, seed), feature_map(size, channels, seed + 1)
+    positions = math.prod(size)
+    G, A = (np.einsum("hwi,hwj->ij", part, part) for part in (F, S))
+    found = float(losses.style(*(losses.gram(tensor(part)) for part in (F, S))))
+    for divisor, scale in (("size", positions * channels), ("positions", positions), ("none", 1)):
+        for reduction, reduce in (("mean", np.mean), ("sum", np.sum)):
+            factor = losses.gram_factor((*size, channels), divisor, reduction)
+            expected = reduce((G / scale - A / scale) ** 2)
+            assert factor * found == pytest.approx(expected, rel=1e-3), (divisor, reduction)
+
+
+@few
+@given(sizes, st.integers(1, 5), seeds)
+def test_total_variation_is_a_mean_or_a_sum_or_relative_to_the_range(size, channels, seed):
+    F = feature_map(size, channels, seed)
+    vertical, horizontal = reference.differences(F)
+    reductions = {"mean": np.mean, "sum": np.sum, "relative": lambda squares: np.mean(squares) / 255**2}
+    for name, reduce in reductions.items():
+        variation = losses.total_variation(tensor(F), name)
+        expected = sum(reduce(part**2) for part in (vertical, horizontal) if part.size)
+        assert float(variation) == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_single_pixel_has_no_variation(reduction):
+    assert losses.total_variation(tf.ones([1, 1, 1, 3]), reduction) == 0
+    pair = tf.constant([[[[0.0, 0, 0]], [[3.0, 3, 3]]]])
+    assert losses.total_variation(pair, reduction) == {"mean": 9, "sum": 27}[reduction]
+
+
+@few
+@given(sizes, seeds)
+def test_the_temporal_loss_is_the_models_with_its_gradient(size, seed):
+    rng = np.random.default_rng(seed)
+    x, before, trust = rng.normal(size=(*size, 3)), rng.normal(size=(*size, 3)), rng.uniform(size=size)
+    target = tensor(np.concatenate([before, trust[..., None]], -1))
+    expected, expected_gradient = reference.temporal(x, before, trust)
+    for name, factor in {"mean": 1, "sum": x.size, "relative": 1 / 255**2}.items():
+        found, gradient = value_and_gradient(lambda F, name=name: losses.temporal(F, target, name), x)
+        assert found == pytest.approx(factor * expected, rel=1e-4, abs=1e-9)
+        np.testing.assert_allclose(gradient, factor * expected_gradient, rtol=1e-4, atol=1e-7 * factor)

@@ -1,0 +1,363 @@
+"""Masks and guides: where styles paint, against the float64 model, by tiles, and by what must not change."""
+
+import dataclasses
+import itertools
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+from conftest import random_image, run_sweep, words
+from networks import tiny_layers
+
+from styling.objective import losses
+from styling.objective.evaluation import evaluation
+from styling.pictures import images, masks
+from styling.pictures.images import Images
+from styling.run import runs
+from styling.settings import Settings
+from styling.system.errors import ImageError, SettingsError
+from stylize import build_objective, paint, resized, stylize
+
+SIZE = 40, 56
+CONTENT, FIRST, SECOND, OTHER = (random_image(40, 56, seed) for seed in range(1, 5))
+X = random_image(40, 56, 9)
+
+
+def ramp(start, end, size=SIZE):
+    """A mask that rises from left to right, from 0 at `start` to 1 at `end`, of a width of 1."""
+    across = np.clip((np.linspace(0, 1, size[1]) - start) / (end - start), 0, 1)
+    return np.tile(across.astype(np.float32), (size[0], 1))
+
+
+LEFT = np.zeros(SIZE, np.float32)
+LEFT[:, :28] = 1
+RIGHT = 1 - LEFT
+TOP = np.zeros(SIZE, np.float32)
+TOP[:24] = 1
+
+
+def objective_of(network, settings, given):
+    run = runs.resolve(given, network, settings)
+    (scale,) = run.scales
+    own = resized(run.images, scale)
+    layout = masks.layout(run.images, run.settings, scale)
+    return build_objective(own.content, own.styles, network, run.settings, scale.size, layout)
+
+
+def model(x, run, parts, styles, guides):
+    """The terms style and shift. parts: by style, the mask [H, W] that is its share of the picture."""
+    layers = tiny_layers()
+    of_x = reference.features(layers, x, "avg")
+    style = shift = 0
+    for part, painting, guide in zip(parts, styles, guides, strict=True):
+        of_style = reference.features(layers, painting - reference_mean(), "avg")
+        here, there = reference.shrunk(part, layers), reference.shrunk(guide, layers)
+        for layer, weight in run.layer_weights("style").items():
+            G, A = (
+                reference.guided_gram(of_x[layer], here[layer]),
+                reference.guided_gram(of_style[layer], there[layer]),
+            )
+            style += run.style_weight * part.mean() * weight * np.mean((G - A) ** 2)
+        for layer, weight in run.layer_weights("shift").items():
+            pairs = [
+                (reference.shifted_grams(F[layer] * T, run.shifts), reference.shifted_grams(T, run.shifts))
+                for F, T in (
+                    (of_x, np.sqrt(here[layer])[..., None]),
+                    (of_style, np.sqrt(there[layer])[..., None]),
+                )
+            ]
+            (Gs, n), (As, m) = pairs
+            both = [np.mean((Gs[key] / n[key] - As[key] / m[key]) ** 2) for key in Gs]
+            shift += run.shift_weight * part.mean() * weight * np.mean(both)
+    return style, shift
+
+
+def reference_mean():
+    from networks import MEAN_PIXEL
+
+    return MEAN_PIXEL.astype(float)
+
+
+def test_losses_and_gradient_are_those_of_the_model(network):
+    layers = ("relu1_1", "relu2_1", "relu3_1")
+    run = Settings(
+        content_weight=0, tv_weight=0, style_layers=layers, shift_weight=300, shift_layers=layers[:2],
+        shifts=(1, 3), style_blend_weights=(3, 1),
+    )  # fmt: skip
+    a, b, guide = ramp(0.7, 0.3), ramp(0.4, 0.8), ramp(0.2, 0.6)
+    given = Images(CONTENT, (FIRST, SECOND), None, (a, b), (None, guide))
+    found, gradient = evaluation(objective_of(network, run, given))(network.preprocess(X))
+    painted, blend = np.minimum(a + b, 1), 0.75 * a + 0.25 * b
+    parts = [painted * share * mask / np.where(blend > 0, blend, 1) for share, mask in ((0.75, a), (0.25, b))]
+    assert sum(parts) == pytest.approx(painted, abs=1e-6)
+    of = run, [part.astype(float) for part in parts], (FIRST, SECOND), (np.ones(SIZE), guide.astype(float))
+    x = X - reference_mean()
+    style, shift = model(x, *of)
+    assert float(found["style"]) == pytest.approx(style, rel=1e-4)
+    assert float(found["shift"]) == pytest.approx(shift, rel=1e-4)
+    direction = np.random.default_rng(5).normal(size=X.shape) * (painted[..., None] > 0)
+    step = 1e-4
+    slope = (sum(model(x + step * direction, *of)) - sum(model(x - step * direction, *of))) / (2 * step)
+    assert float(np.sum(gradient.numpy()[0] * direction)) == pytest.approx(slope, rel=1e-3)
+
+
+def test_the_contents_weight_differs_by_region(network):
+    run = Settings(style_weight=1, content_layers=("relu3_1",), mask_content_weights=(0.25, 2))
+    given = Images(CONTENT, (FIRST, SECOND), None, (ramp(0.7, 0.3), ramp(0.3, 0.7)))
+    loss = objective_of(network, run, given)(network.preprocess(X))["content"]
+    layers = tiny_layers()
+    of_x, of_content = (
+        reference.features(layers, image - reference_mean(), "avg")["relu3_1"] for image in (X, CONTENT)
+    )
+    weights = reference.shrunk(0.25 * ramp(0.7, 0.3) + 2.0 * ramp(0.3, 0.7), layers)["relu3_1"][..., None]
+    assert float(loss) == pytest.approx(5 * np.mean(weights * (of_x - of_content) ** 2), rel=1e-4)
+
+
+def test_the_contents_weight_of_the_whole_is_that_of_a_white_mask(network):
+    white = np.ones((2, 2), np.float32)
+    run = Settings(content_layers=("relu2_1",), mask_content_weights=(3,))
+    x = network.preprocess(X)
+    threefold = objective_of(network, run, Images(CONTENT, (FIRST,), None, (white,)))(x)
+    plain = build_objective(CONTENT, [FIRST], network, Settings(content_layers=("relu2_1",)))(x)
+    assert float(threefold["content"]) == pytest.approx(3 * float(plain["content"]), rel=1e-5)
+    assert float(threefold["style"]) == pytest.approx(float(plain["style"]), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3), "shift_layers": ("relu2_1",)}]
+)
+def test_by_tiles_it_is_the_same(network, changes):
+    content, x = random_image(75, 130, 1), random_image(75, 130, 2)
+    run = Settings(
+        mask_content_weights=(1, 3), style_layers=("relu1_1", "relu2_1", "relu3_1"),
+        content_layers=("relu2_2",), **changes,
+    )  # fmt: skip
+    given = Images(
+        content, (FIRST, SECOND), None, (ramp(0.9, 0.1), ramp(0.2, 0.4)), (TOP, None), ramp(0.8, 0.9)
+    )
+    (whole, gradient), (tiled, tiled_gradient) = (
+        evaluation(objective_of(network, dataclasses.replace(run, tile=tile), given))(network.preprocess(x))
+        for tile in (0, 32)
+    )
+    for name, loss in whole.items():
+        assert float(tiled[name]) == pytest.approx(float(loss), rel=1e-4), name
+    assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
+    assert np.abs(gradient).max() > 0
+
+
+FEW = Settings(iterations=3, seed=1, style_layers=("relu1_1", "relu2_1"), content_layers=("relu2_1",))
+
+
+def test_a_white_mask_changes_nothing_and_one_mask_is_for_all(network):
+    of = CONTENT, [FIRST, SECOND], network, FEW
+    white = np.ones((7, 5), np.float32)
+    plain = paint(*of)
+    assert np.array_equal(plain, paint(*of, style_masks=[white], style_guides=[None, white]))
+    assert np.array_equal(plain, paint(*of, style_masks=[None, white]))
+    masked = paint(*of, style_masks=[LEFT])
+    assert np.array_equal(masked, paint(*of, style_masks=[LEFT, LEFT]))
+    assert not np.array_equal(masked, plain)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+def test_the_picture_stays_the_photograph_where_nothing_paints(network, optimizer):
+    run = dataclasses.replace(FEW, optimizer=optimizer, mask_feather=0)
+    picture = paint(CONTENT, [FIRST], network, run, style_masks=[LEFT], content_mask=TOP)
+    stays = (LEFT == 0) | (TOP == 1)
+    assert np.array_equal(picture[stays], CONTENT[stays])
+    assert np.abs(picture - CONTENT)[~stays].mean() > 20
+
+
+def test_the_seam_fades_within_its_width_and_only_in_what_is_painted():
+    seam = masks.feathered(np.ones(SIZE, np.float32) - RIGHT, 0.2)  # 11 pixels
+    assert (seam[:, 28:] == 0).all()
+    assert (seam[:, :16] == 1).all()
+    assert (np.diff(seam[0]) <= 0).all()
+    assert np.diff(seam[0, 17:29]).min() > -0.2
+
+
+def test_what_is_eroded_knows_nothing_of_the_other_region(network):
+    run = dataclasses.replace(FEW, content_weight=0, tv_weight=0, mask_erosion=True)
+    with_first, with_other = (
+        paint(CONTENT, [style, SECOND], network, run, style_masks=[LEFT, RIGHT]) for style in (FIRST, OTHER)
+    )
+    assert np.array_equal(with_first[:, 28:], with_other[:, 28:])
+    assert not np.array_equal(with_first[:, :28], with_other[:, :28])
+
+
+def test_a_style_pulls_only_as_far_as_its_layers_see(network):
+    given = Images(CONTENT, (FIRST, SECOND), None, (LEFT, RIGHT))
+    pulls = [
+        evaluation(objective_of(network, FEW, dataclasses.replace(given, styles=styles)))(
+            network.preprocess(X)
+        )[1]
+        for styles in ((FIRST, SECOND), (OTHER, SECOND))
+    ]
+    different = (pulls[0] != pulls[1]).numpy().any(axis=(0, 1, 3))
+    assert different[:28].all()
+    assert different[28:34].any()
+    assert not different[36:].any()  # relu2_1 sees 5 pixels to a side
+
+
+def test_regions_of_one_style_are_together_the_whole():
+    rng = np.random.default_rng(1)
+    features = tf.constant(rng.normal(size=(1, 9, 12, 4)), tf.float32)
+    parts = rng.uniform(size=(9, 12)).astype(np.float32)
+    found = 0
+    for part in (parts, 1 - parts):
+        guide = tf.sqrt(part[None, ..., None])
+        sizes = losses.guide_sizes(losses.gram, guide)
+        found += part.mean() * losses.guided(losses.gram, features, guide, sizes)
+    np.testing.assert_allclose(found, losses.gram(features), rtol=1e-4, atol=1e-6)
+
+
+def test_two_regions_of_one_style_are_painted_as_none_but_at_the_border(network):
+    pattern = random_image(32, 32, 1)
+    x = network.preprocess(np.tile(pattern, (3, 8, 1)))  # both halves are alike
+    left = np.zeros(x.shape[1:3], np.float32)
+    left[:, :128] = 1
+    run = Settings(style_layers=("relu1_1", "relu2_1"), content_weight=0, tv_weight=0, tile=0)
+    content, styles = np.tile(pattern, (3, 8, 1)), (FIRST, FIRST)
+    plain, split = (
+        evaluation(objective_of(network, run, Images(content, styles, None, of)))(x)[1].numpy()
+        for of in ((), (left, 1 - left))
+    )
+    assert np.abs(split - plain).max() < 0.02 * np.abs(plain).max()
+
+
+def test_a_small_region_is_painted_as_strongly_as_a_large_one(network):
+    x, (small, large) = (
+        network.preprocess(np.tile(random_image(16, 16, 1), (6, 8, 1))),
+        np.zeros((2, 96, 128)),
+    )
+    small[:, :16], large[:, :112] = 1, 1
+    run = Settings(style_layers=("relu1_1",), content_weight=0, tv_weight=0, tile=0)
+    pulls = [
+        evaluation(objective_of(network, run, Images(random_image(96, 128, 2), (FIRST,), None, (mask,))))(x)[
+            1
+        ]
+        for mask in (small.astype(np.float32), large.astype(np.float32))
+    ]
+    of_small, of_large = (np.abs(pull[:, :, 4:12]).mean() for pull in pulls)
+    assert of_small == pytest.approx(of_large, rel=0.1)
+
+
+def test_a_region_that_is_too_small_for_a_layer_does_without_it(network):
+    dot = np.zeros(SIZE, np.float32)
+    dot[8:14, 8:14] = 1
+    run = runs.resolve(Images(CONTENT, (FIRST,), None, (dot,)), network, Settings())
+    assert run.remarks == ("the mask of style 1 is too small for relu4_1, relu5_1, which does without it",)
+    speck = np.zeros(SIZE, np.float32)
+    speck[0, 0] = 1
+    with pytest.raises(ImageError, match="the mask of style 1 is too small for every layer at 56 x 40"):
+        runs.resolve(Images(CONTENT, (FIRST,), None, (speck,)), network, Settings(mask_erosion=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "flag"),
+    [
+        ({"style_masks": 3}, {}, "style_masks"),
+        ({"style_guides": 3}, {}, "style_guides"),
+        ({"style_masks": 1, "content": False}, {"content_weight": 0}, "style_masks"),
+        ({}, {"mask_content_weights": (1, 2)}, "mask_content_weights"),
+        ({"style_masks": 2}, {"mask_content_weights": (1, 2, 3)}, "mask_content_weights"),
+        ({}, {"mask_erosion": True}, "mask_erosion"),
+        ({"content_mask": True}, {"histogram_weight": 1}, "histogram_weight"),
+    ],
+)
+def test_what_does_not_go_together(given, changes, flag):
+    with pytest.raises(SettingsError) as caught:
+        Settings(**changes).check_images(**{"content": True, "styles": 2, "initial": False} | given)
+    assert caught.value.name == flag
+
+
+# Files and the command line.
+
+
+def test_masks_are_read_by_opacity_else_by_luma(tmp_path):
+    levels = np.array([[0, 3, 128, 252, 255]], np.uint8)
+    expected = [[0, 0, 128 / 255, 1, 1]]
+    iio.imwrite(tmp_path / "gray.png", levels)
+    iio.imwrite(tmp_path / "color.png", np.stack([levels] * 3, axis=-1))
+    black = np.zeros_like(levels)
+    iio.imwrite(tmp_path / "alpha.png", np.stack([black, black, black, levels], axis=-1))
+    iio.imwrite(tmp_path / "opaque.png", np.stack([levels, levels, levels, black + 255], axis=-1))
+    for name in ("gray", "color", "alpha", "opaque"):
+        assert images.read_mask(tmp_path / f"{name}.png") == pytest.approx(np.array(expected), abs=1e-6), name
+    iio.imwrite(tmp_path / "black.png", black)
+    with pytest.raises(ImageError, match=r"black.png: is a mask with nothing in it"):
+        images.read_mask(tmp_path / "black.png")
+
+
+@pytest.fixture
+def folder(tmp_path, network_file, image_files):
+    """The test's folder: three images, a network, and masks of the left half and the right."""
+    for path in (*image_files, network_file):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for name, mask in (("left", LEFT), ("right", RIGHT), ("black", 0 * LEFT)):
+        iio.imwrite(tmp_path / f"{name}.png", (mask * 255).astype(np.uint8))
+    return tmp_path
+
+
+GOOD = words("--content content.png --styles style1.png style2.png --network tiny.mat --quiet --seed 1")
+MASKED = [*GOOD, *words("--style-masks left.png right.png --style-guides all left.png")]
+
+
+def test_a_run_with_masks_goes_on_to_the_same_bytes_and_not_with_another_mask(neural_style, folder):
+    neural_style(*MASKED, *words("--output whole.png --iterations 6"), check=0)
+    neural_style(*MASKED, *words("--output half.png --iterations 3 --save-state run.npz"), check=0)
+    go_on = words("--resume run.npz --output rest.png --iterations 6 --quiet --network tiny.mat")
+    neural_style(*go_on, check=0)
+    assert (folder / "rest.png").read_bytes() == (folder / "whole.png").read_bytes()
+    (folder / "left.png").write_bytes((folder / "right.png").read_bytes())
+    result = neural_style(*go_on, "--overwrite", check=1)
+    assert "left.png: is not the image that --style-masks had" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "line"),
+    [
+        ("--style-masks left.png right.png all", 2, "--style-masks: 3 of them given for 2 style images"),
+        ("--style-masks gone.png", 2, "--style-masks: gone.png"),
+        ("--style-masks black.png", 1, "black.png: is a mask with nothing in it"),
+        ("--content-mask style1.png --histogram-weight 1", 2, "--histogram-weight: does not go with masks"),
+    ],
+)
+def test_a_wrong_mask_ends_in_a_line(neural_style, folder, more, status, line):
+    result = neural_style(*GOOD, *words(f"--output out.png --iterations 1 {more}"), check=status)
+    assert line in result.stderr and result.stderr.count("\n") == 1
+    assert not (folder / "out.png").exists()
+
+
+def test_a_sweep_over_masks(folder, neural_style):
+    spec = """
+        content = "content.png"
+        styles = ["style1.png", "style2.png"]
+        settings = { network = "tiny.mat", iterations = 2 }
+        [[columns]]
+        label = "halves"
+        style_masks = ["left.png", "right.png"]
+        [[columns]]
+        label = "over all"
+        style_masks = ["left.png", "all"]
+    """
+    (folder / "spec.toml").write_text(spec)
+    run_sweep(folder, *words("spec.toml --output sweep --workers 1 --quiet"))
+    pictures = [iio.imread(path) for path in sorted((folder / "sweep" / "runs").glob("*.png"))]
+    assert len(pictures) == 2
+    for a, b in itertools.combinations(pictures, 2):
+        assert not np.array_equal(a, b)
+    alone = words("--style-masks left.png right.png --iterations 2 --output alone.png")
+    neural_style(*GOOD, *alone, check=0)
+    assert any(np.array_equal(iio.imread(folder / "alone.png"), picture) for picture in pictures)
+
+
+def test_every_scale_and_colour_goes_with_masks(network):
+    run = dataclasses.replace(FEW, iterations=4, scales=(0.5, 1), optimizer="lbfgs", width=200)
+    for coloring in ("content", "matched", "matched-histogram", "luminance"):
+        of = CONTENT, [FIRST], network, dataclasses.replace(run, colors=coloring)
+        *_, last = stylize(*of, style_masks=[LEFT], style_guides=[TOP])
+        right = images.resize(CONTENT, 142, 200)[:, 104:]
+        assert np.array_equal(last.result()[:, 104:], right), coloring

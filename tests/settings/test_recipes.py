@@ -1,0 +1,594 @@
+"""Recipes: what ships against its sources, what a file may say, and runs that are saved and repeated."""
+
+import dataclasses
+import hashlib
+import re
+import tomllib
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import reference
+import sources
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_mat
+from processes import Command, make_all
+
+import vgg
+from neural_style import build_parser, output_names, plan
+from styling.network import networks
+from styling.network.networks import FILES
+from styling.settings import Running, Settings, recipes
+from styling.settings.checks import VGG_LAYERS
+from styling.system.errors import NetworkError, RecipeError, SettingsError
+from stylize import build_objective
+
+NAMES = tuple(recipes.shipped())
+CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}
+
+
+def combined(name, **flags):
+    return recipes.combine(recipes.read(name), flags)
+
+
+# What ships, against the sources.
+
+
+def plain(run):
+    """Of sources that write the terms as they are here."""
+    terms = ("content", "style", "tv", "shift", "histogram")
+    return {term: getattr(run, f"{term}_weight") for term in terms}
+
+
+def by_ratio(run):
+    """Of Gatys et al., with 1/2 before the sum over the content and 1/4 before the mean over the style."""
+    return {"content": 2 * run.content_weight, "style": 4 * run.style_weight}
+
+
+def by_layer(run):
+    """Of those whose layers have a weight each, as CS231n, whose source leaves the content's layer open."""
+    content = {name: run.content_weight * share for name, share in run.layer_weights("content").items()}
+    style = {name: run.style_weight * weight for name, weight in run.layer_weights("style").items()}
+    return {"content": content, "style": style, "tv": run.tv_weight}
+
+
+STATEMENTS = {
+    "athalye2015": (sources.athalye2015, plain),
+    "best": (sources.relative, by_layer),
+    "gatys2015": (sources.gatys2015, by_ratio),
+    "gatys2016": (sources.gatys2016, by_ratio),
+    "yuan2018": (sources.yuan2018, plain),
+    "prisma2017": (sources.prisma2017, plain),
+    "cs231n-style": (sources.cs231n_transfer, by_layer),
+    "cs231n-inversion": (sources.cs231n_inversion, by_layer),
+    "cs231n-texture": (sources.cs231n_synthesis, by_layer),
+    "tseng2017": (sources.tseng2017, plain),
+    "tseng2017-plain": (sources.tseng2017_plain, plain),
+}
+# What the sources say of the procedure and of its weights, where they say it.
+STATED = {
+    "athalye2015": {
+        "network": "vgg19", "optimizer": "adam", "learning_rate": 10, "beta1": 0.9, "beta2": 0.999,
+        "eps": 1e-8, "iterations": 1000, "clip": False, "content_weight": 5, "style_weight": 500,
+        "tv_weight": 100,
+    },
+    "best": {"network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "initial_noiseblend": 0,
+             "precision": "fastest"},
+    "gatys2015": {"network": "vgg19", "pooling": "avg", "tv_weight": 0},
+    "gatys2016": {
+        "network": "vgg19", "pooling": "avg", "normalize": True, "optimizer": "lbfgs-b", "tv_weight": 0,
+    },
+    "yuan2018": {
+        "network": "vgg19", "content_weight": 1e3, "style_weight": 1e-2, "tv_weight": 0, "optimizer": "adam",
+        "learning_rate": 10, "iterations": 1000, "clip": True, "best_of_all": True, "print_iterations": 100,
+        "progress_grid": True, "initial_noiseblend": 0,
+    },
+    "prisma2017": {
+        "network": "vgg16", "content_weight": 1.5, "style_weight": 10, "noise": "uniform", "clip": True,
+        "optimizer": "normalized-gradient-descent", "learning_rate": 10, "eps": 1e-8, "iterations": 120,
+        "tv_weight": 0,
+    },
+    "cs231n-style": {"network": "vgg19"},
+    "cs231n-inversion": {"network": "vgg19", "style_weight": 0},
+    "cs231n-texture": {"network": "vgg19", "content_weight": 0},
+    "tseng2017": {
+        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
+        "initial_noiseblend": 0,
+    },
+    "tseng2017-plain": {
+        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
+        "initial_noiseblend": 0,
+    },
+}  # fmt: skip
+FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inversion", "cs231n-texture")
+
+
+def test_every_recipe_that_ships_is_looked_at_here():
+    assert set(NAMES) == set(STATEMENTS) == set(STATED)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_objective_is_the_one_that_the_source_states(name):
+    run, running = combined(name)
+    layers = tiny_layers(CONVOLUTIONS[running.network])
+    network = network_of(layers)
+    rng = np.random.default_rng(5)
+    x, content, style = rng.uniform(0, 255, (3, 36, 44, 3)).astype(np.float32)
+    found = build_objective(content, [style], network, run)(network.preprocess(x))
+
+    x, content, style = (image.astype(np.float64) - MEAN_PIXEL for image in (x, content, style))
+    if run.normalize:
+        layers = reference.normalized(layers, [content, style], run.pooling)
+    maps = [reference.features(layers, image, run.pooling) for image in (x, content, style)]
+    statement, weights = STATEMENTS[name]
+    expected = statement(*maps, x, weights(run))
+    assert {term: float(loss) for term, loss in found.items()} == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_the_procedure_is_the_one_that_the_source_states(name):
+    run, running = combined(name)
+    found = dataclasses.asdict(running) | dataclasses.asdict(run)
+    assert {key: found[key] for key in STATED[name]} == STATED[name]
+    assert run.noiseblend(False) == (1 if name in FROM_NOISE else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratios"), [("gatys2015", sources.GATYS2015_RATIOS), ("gatys2016", sources.GATYS2016_RATIOS)]
+)
+def test_the_ratio_of_content_and_style_is_one_of_the_articles(name, ratios):
+    weights = by_ratio(combined(name)[0])
+    assert any(weights["content"] / weights["style"] == pytest.approx(ratio) for ratio in ratios.values())
+
+
+def test_tsengs_two_recipes_differ_in_the_extra_terms_alone():
+    extra, without = (combined(name)[0] for name in ("tseng2017", "tseng2017-plain"))
+    assert extra.losses == ("content", "style", "shift", "histogram", "tv", "total")
+    same = dataclasses.replace(
+        extra, shift_weight=0, histogram_weight=0, shifts=without.shifts, histogram_layers=None
+    )
+    assert same == without
+
+
+def test_athalyes_recipe_is_what_the_program_does_by_itself():
+    assert combined("athalye2015")[0] == Settings()
+
+
+# Runs on the command line.
+
+
+def wide(name):
+    """A recipe's flags for images of 40 x 30 pixels, and the (height, width) of the picture."""
+    if name == "cs231n-texture":
+        return ["--styles", "style1.png", "--width", "21", "--height", "26"], (26, 21)
+    styles = [] if name == "cs231n-inversion" else ["--styles", "style1.png"]
+    return ["--content", "content.png", *styles, "--width", "24"], (18, 24)
+
+
+def write_recipe(folder, text, name="own.toml"):
+    (folder / name).write_text(text)
+    return name
+
+
+def fill(folder, image_files):
+    """Put images, and tiny networks under the published networks' names, into a folder."""
+    for path in image_files:
+        (folder / path.name).write_bytes(path.read_bytes())
+    for name, convolutions in CONVOLUTIONS.items():
+        write_mat(folder / FILES[name], tiny_layers(convolutions))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, image_files):
+    return fill(tmp_path, image_files)
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory, image_files):
+    """A folder in which these command lines were run, and what each printed, the exit status last.
+
+    They share a process, and its cache of the networks.
+    """
+    folder = fill(tmp_path_factory.mktemp("painted"), image_files)
+    write_recipe(folder, 'style_layers = ["relu1_1", "relu3_4"]', "deep.toml")
+    few, images = "--iterations 2 --seed 1", "--content content.png --styles style1.png --width 24"
+    lines = {
+        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in NAMES
+    } | {
+        "deep": f"--recipe deep.toml --network vgg16 {images} --output deep.png {few}",
+        "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
+        "--iterations 5000 --output early.png",
+    }
+    process = Command(make_all, folder, lines.values(), {"XDG_CACHE_HOME": str(folder / "cache")})
+    *parts, rest = re.split(r"(?<=^> \d\n)", process.finish()[0], flags=re.MULTILINE)
+    assert rest == ""
+    return folder, dict(zip(lines, map(str.splitlines, parts), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_paints(painted, name):
+    folder, printed = painted
+    assert printed[name][-1] == "> 0"
+    network = FILES[combined(name)[1].network]
+    assert re.fullmatch(rf"painting with {network}(; in bfloat16.*)?", printed[name][0])
+    picture = iio.imread(folder / f"{name}.png")
+    assert picture.shape == (*wide(name)[1], 3) and picture.std() > 0
+    if name == "yuan2018":
+        assert iio.imread(folder / f"{name}-progress-grid.png").shape[1] >= 5 * 24
+
+
+def test_layers_that_the_network_lacks_are_named_in_its_line(painted):
+    _, printed = painted
+    assert FILES["vgg16"] in printed["deep"][0] and printed["deep"][0].endswith(
+        "without relu3_4, which it lacks"
+    )
+    assert printed["deep"][-1] == "> 0"
+
+
+def test_a_run_that_ends_early_says_so(painted):
+    folder, printed = painted
+    *_, line, status = printed["early"]
+    assert status == "> 0"
+    ending = r" after (\d+) iterations, as lbfgs-b finds no lower, in \d+ s; wrote early.png$"
+    iterations = re.search(ending, line).group(1)
+    assert 0 < int(iterations) < 5000
+    assert np.ptp(iio.imread(folder / "early.png"), axis=(0, 1)).max() <= 1
+
+
+def test_a_saved_run_is_repeated_exactly_and_only_with_its_network(neural_style, folder):
+    flags = ["--content", "content.png", "--styles", "style1.png", "--width", "24"]
+    recipe = ["--recipe", "cs231n-style", "--iterations", "3", "--initial-noiseblend", "0.5"]
+    neural_style(*flags, *recipe, "--save-recipe", "run.toml", "--output", "one.png", check=0)
+    table = tomllib.loads((folder / "run.toml").read_text())
+    network = folder / FILES["vgg19"]
+    assert table["network"] == str(network.resolve()) and table["device"] in ("cpu", "gpu:0")
+    assert table["network_sha256"] == hashlib.sha256(network.read_bytes()).hexdigest()
+    assert type(table["seed"]) is int and type(table["threads"]) is int
+    saved, _ = combined(str(folder / "run.toml"))
+    expected, _ = combined("cs231n-style", iterations=3, initial_noiseblend=0.5, width=24)
+    assert saved == dataclasses.replace(expected, seed=table["seed"], tile=0)
+
+    repeat = ["--content", "content.png", "--styles", "style1.png", "--recipe", "run.toml"]
+    neural_style(*repeat, "--output", "two.png", check=0)
+    assert (folder / "two.png").read_bytes() == (folder / "one.png").read_bytes()
+
+    write_mat(network, tiny_layers(seed=5))
+    result = neural_style(*repeat, "--output", "three.png", check=1)
+    assert result.stderr.count("\n") == 1 and not (folder / "three.png").exists()
+    assert network.name in result.stderr and "run.toml" in result.stderr and "--network" in result.stderr
+
+
+# The command line's plan, which needs no network.
+
+
+def test_a_recipes_checkpoints_are_compared_without_being_written(planned, folder):
+    recipe = write_recipe(folder, "iterations = 3\ncheckpoint_iterations = 2")
+    job = planned(f"--recipe {recipe}")
+    assert job.settings.checkpoint_iterations == 2
+    assert [flag for flag, _ in output_names(job)] == ["output"]
+    with pytest.raises(SettingsError, match="goes together"):
+        list(output_names(planned("--checkpoint-iterations 2")))
+
+
+@pytest.fixture
+def planned(folder, monkeypatch):
+    """The plan that the program makes in the folder for these words, with content and style."""
+    monkeypatch.chdir(folder)
+
+    def make(text):
+        words = ["--content", "content.png", "--styles", "style1.png", "--output", "out.png", *text.split()]
+        return plan(build_parser().parse_args(words))
+
+    return make
+
+
+def test_flags_win_over_the_recipe_and_recipes_over_the_defaults(planned):
+    job = planned("--recipe yuan2018 --iterations 7 --content-weight 3 --no-clip --print-iterations 2")
+    assert (job.settings.iterations, job.settings.content_weight, job.settings.clip) == (7, 3, False)
+    assert job.settings.style_weight == 1e-2 and job.settings.best_of_all
+    assert job.running.print_iterations == 2 and job.running.progress_grid
+    assert not planned("--recipe yuan2018 --no-progress-grid --no-best-of-all").running.progress_grid
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "values"),
+    [
+        ("max_size = 99", "--width 20", {"width": 20, "max_size": None}),
+        ("width = 99", "--max-size 20", {"width": None, "max_size": 20}),
+        (
+            'content_layers = ["relu3_1"]',
+            "--content-weight-blend 0.25",
+            {"content_layers": None, "content_weight_blend": 0.25},
+        ),
+        (
+            "content_weight_blend = 0.5",
+            "--content-layers relu3_1",
+            {"content_layers": ("relu3_1",), "content_weight_blend": None},
+        ),
+        (
+            "style_layer_weight_exp = 2",
+            "--style-layers relu1_1=3",
+            {"style_layers": {"relu1_1": 3}, "style_layer_weight_exp": None},
+        ),
+        (
+            "style_layers = { relu1_1 = 3, relu2_1 = 1 }",
+            "--style-layer-weight-exp 2",
+            {"style_layers": ("relu1_1", "relu2_1"), "style_layer_weight_exp": 2},
+        ),
+        (
+            'optimizer = "lbfgs-b"\nevaluations = 5',
+            "--optimizer adam",
+            {"optimizer": "adam", "evaluations": None},
+        ),
+        (
+            "scales = [0.5, 1]\nscale_shares = [1, 2]",
+            "--scales 0.25 0.5 1",
+            {"scales": (0.25, 0.5, 1), "scale_shares": None},
+        ),
+        ("scales = [0.5, 1]", "--scale-shares 1 2", {"scales": (0.5, 1), "scale_shares": (1, 2)}),
+        ("seed = 4\nthreads = 1", "--seed 5 --threads 2", {"seed": 5, "threads": 2}),
+        ('network_sha256 = "0"', "--network vgg16", {"network": "vgg16", "network_sha256": None}),
+    ],
+)
+def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, flags, values):
+    job = planned(f"--recipe {write_recipe(folder, recipe)} {flags}")
+    found = dataclasses.asdict(job.running) | dataclasses.asdict(job.settings)
+    assert {name: found[name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "flags", "weights"),
+    [(VGG19, "", (1, 2, 3)), (VGG16, "--style-weight 9", (1, 9, 30))],
+)
+def test_the_weights_for_a_vgg16_are_for_any_file_of_its_layout(
+    neural_style, folder, convolutions, flags, weights
+):
+    own = "content_weight = 1\nstyle_weight = 2\ntv_weight = 3\n[vgg16]\nstyle_weight = 20\ntv_weight = 30"
+    recipe = write_recipe(folder, own)
+    write_mat(folder / "own.mat", tiny_layers(convolutions))
+    images = "--content content.png --styles style1.png --output out.png"
+    run = f"--recipe {recipe} --network own.mat --iterations 1 --save-recipe run.toml {flags} {images}"
+    neural_style(*run.split(), check=0)
+    saved = tomllib.loads((folder / "run.toml").read_text())
+    assert tuple(saved[f"{term}_weight"] for term in ("content", "style", "tv")) == weights
+
+
+def test_a_flag_at_odds_with_the_weights_for_a_vgg16_is_found_before_any_network_is_read(planned, folder):
+    recipe = write_recipe(folder, "[vgg16]\nhistogram_weight = 1")
+    assert planned(f"--recipe {recipe} --tile 0")
+    with pytest.raises(SettingsError, match="tile"):
+        planned(f"--recipe {recipe} --tile 64")
+
+
+def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder):
+    job = planned("--recipe prisma2017")
+    assert job.network.name == FILES["vgg16"] and job.instead_of is None
+    (folder / FILES["vgg16"]).unlink()
+    job = planned("--recipe prisma2017")
+    assert job.network.name == FILES["vgg19"] and job.instead_of == "vgg16"
+    (folder / FILES["vgg19"]).unlink()
+    job = planned("--recipe prisma2017")
+    assert job.network.name == FILES["small"] and job.instead_of == "vgg16"
+    line = networks.describe(job.network, job.instead_of, ["relu5_3"])
+    assert line.startswith(f"the recipe is for vgg16, which is not here: painting with {FILES['small']}")
+    assert "relu5_3" in line and "--download" in line and "\n" not in line
+    assert planned("--recipe prisma2017 --network small").instead_of is None
+    write_mat(folder / FILES["vgg16"], tiny_layers(VGG16))
+    job = planned("--recipe best")
+    assert job.network.name == FILES["vgg16"] and job.instead_of == "vgg19"
+    (folder / FILES["vgg16"]).unlink()
+    with pytest.raises(SettingsError, match="vgg16 is not here"):
+        planned("--recipe prisma2017 --network vgg16")
+
+
+# What the command line says no to.
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "parts"),
+    [
+        ("--recipe yuan2017", 2, ["--recipe", "yuan2017", "yuan2018"]),
+        ("--recipe missing.toml", 2, ["--recipe", "missing.toml"]),
+        ("--recipe bad.toml", 1, ["bad.toml", "style_wieght", "style_weight"]),
+        ("--recipe pair.toml", 1, ["pair.toml", "max_size"]),
+        ("--recipe lost.toml", 1, ["lost.toml", "lost.mat", "--network"]),
+        ("--recipe tall.toml", 1, ["tall.toml", "height"]),
+        ("--shift-weight 1 --shifts 900 --recipe fine.toml", 2, ["--shifts", "smaller"]),
+        ("--recipe gatys2015 --save-recipe run.txt", 2, ["--save-recipe", "run.txt", ".toml"]),
+        ("--save-recipe bad.toml", 2, ["--save-recipe", "bad.toml", "--overwrite"]),
+        ("--recipe fine.toml --save-recipe fine.toml --overwrite", 2, ["--save-recipe", "fine.toml"]),
+        ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs-b"]),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_in_a_line(neural_style, folder, flags, status, parts):
+    write_recipe(folder, "style_wieght = 3", "bad.toml")
+    write_recipe(folder, "width = 30\nmax_size = 30", "pair.toml")
+    write_recipe(folder, "iterations = 3", "fine.toml")
+    write_recipe(folder, 'network = "lost.mat"', "lost.toml")
+    write_recipe(folder, "width = 30\nheight = 30", "tall.toml")
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    needed = ["--content", "content.png", "--styles", "style1.png", "--output", "out.png"]
+    result = neural_style(*needed, *flags.split(), check=status)
+    assert result.stdout == "" and result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+    for part in parts:
+        assert part in result.stderr
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_list_recipes_has_a_line_for_each(neural_style):
+    lines = neural_style("--list-recipes", check=0).stdout.splitlines()
+    assert sorted(line.split()[0] for line in lines) == sorted(NAMES)
+    assert all(len(line.split()) > 3 and len(line) < 110 for line in lines)
+
+
+# Reading.
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("style_wieght = 3", ["style_wieght", "style_weight"]),
+        ("[vgg16]\ncontent_wait = 3", ["content_wait", "content_weight"]),
+        ("[vgg16.vgg16]\niterations = 3", ["vgg16"]),
+        ("[vgg16]\niterations = 3", ["iterations", "[vgg16]", "style_weight"]),
+        ("vgg16 = 3", ["vgg16", "[vgg16]"]),
+        ("iterations = 1.0", ["iterations", "whole number"]),
+        ("iterations = true", ["iterations", "whole number"]),
+        ("iterations = 0", ["iterations", "at least 1"]),
+        ("iterations = 1_000_000_000_000_000_000_000", ["iterations"]),
+        ("clip = 1", ["clip", "true or false"]),
+        ('style_weight = "500"', ["style_weight", "number"]),
+        ("style_weight = -1", ["style_weight", "at least 0"]),
+        ("style_weight = nan", ["style_weight"]),
+        ("style_weight = inf", ["style_weight"]),
+        ("style_weight = 1979-05-27", ["style_weight", "number"]),
+        ("style_weight = false", ["style_weight", "number"]),
+        ("shifts = [1, 2.5]", ["shifts", "whole numbers"]),
+        ("shifts = 3", ["shifts", "whole numbers"]),
+        ("shifts = []", ["shifts"]),
+        ("style_layers = [1]", ["style_layers", "names"]),
+        ('style_layers = "relu1_1"', ["style_layers", "names"]),
+        ("style_layers = []", ["style_layers"]),
+        ('style_layers = { relu1_1 = "a" }', ["style_layers", "numbers"]),
+        ("style_layers = { relu1_1 = -1 }", ["style_layers"]),
+        ('style_scales = ["1"]', ["style_scales", "numbers"]),
+        ("pooling = 3", ["pooling", "text"]),
+        ('pooling = "median"', ["pooling", "median"]),
+        ('device = "tpu"', ["device", "tpu"]),
+        ("threads = 0", ["threads"]),
+        ("description = 3", ["description", "text"]),
+        ("width = 3\nmax_size = 3", ["max_size"]),
+        ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
+        ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
+        ("iterations =", ["TOML"]),
+        ("iterations = 3\niterations = 4", ["TOML"]),
+        ("style_weight = " + 10000 * "9", ["TOML"]),
+        ("shifts = " + 20000 * "[", ["TOML"]),
+        (b"\xff\xfe", ["TOML"]),
+        (b"# " + bytes(2**21), ["too large"]),
+        ("# " + 2**21 * "x", ["too large"]),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
+)
+def test_a_file_that_is_no_recipe_is_refused_by_its_name_and_key(tmp_path, text, parts):
+    path = tmp_path / "own.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(RecipeError) as error:
+        recipes.read(str(path))
+    for part in (f"{path}: ", *parts):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_an_empty_file_is_a_recipe_of_the_defaults(tmp_path):
+    (tmp_path / "own.toml").write_text("")
+    assert combined(str(tmp_path / "own.toml")) == (Settings(), Running())
+
+
+def test_whole_numbers_will_do_for_numbers(tmp_path):
+    (tmp_path / "own.toml").write_text(
+        "style_weight = 3\nstyle_scales = [1, 2]\nstyle_layers = { relu1_1 = 2 }"
+    )
+    run, _ = combined(str(tmp_path / "own.toml"))
+    assert (run.style_weight, run.style_scales, run.style_layers) == (3.0, (1.0, 2.0), {"relu1_1": 2.0})
+    assert all(type(n) is float for n in (run.style_weight, *run.style_scales, run.style_layers["relu1_1"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("gatys", "gatys201"), ("cs231n-textur", "cs231n-texture"), ("Yuan2018", "yuan2018"), ("zzz", "--list")],
+)
+def test_a_name_that_is_no_recipes_is_answered_with_the_nearest(name, near):
+    with pytest.raises(SettingsError, match=f"no {name}; .*{near}") as error:
+        recipes.read(name)
+    assert error.value.name == "recipe"
+
+
+# Writing.
+
+names = st.sampled_from(VGG_LAYERS)
+numbers = st.floats(1e-30, 1e30)
+layers = st.none() | st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
+weighted = layers | st.dictionaries(names, numbers, min_size=1, max_size=3)
+RUNS = st.fixed_dictionaries(
+    {},
+    optional={
+        "iterations": st.integers(1, 2**63 - 1),
+        "content_weight": numbers | st.integers(0, 2**31),
+        "eps": numbers,
+        "seed": st.none() | st.integers(0, 2**63 - 1),
+        "best_of_all": st.booleans(),
+        "content_layers": weighted,
+        "style_layers": weighted,
+        "shift_layers": weighted,
+        "histogram_layers": weighted,
+        "shifts": st.lists(st.integers(1, 2**40), min_size=1, max_size=4, unique=True).map(tuple),
+        "style_scales": st.none() | st.lists(numbers, min_size=1, max_size=3).map(tuple),
+        "gram_divisor": st.sampled_from(["size", "positions", "none"]),
+        "max_size": st.none() | st.integers(1, 10**6),
+    },
+)
+WAYS = st.fixed_dictionaries(
+    {},
+    optional={
+        "network": st.none() | names,
+        "device": st.sampled_from([None, "cpu", "gpu:3"]),
+        "threads": st.none() | st.integers(1, 1024),
+        "progress_grid": st.booleans(),
+    },
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(RUNS, WAYS)
+def test_what_is_written_is_read_as_the_same(tmp_path, run, way):
+    run, running = Settings(**run), Running(**way)
+    path = tmp_path / "run.toml"
+    recipes.write(path, recipes.to_table(run, running))
+    assert combined(str(path)) == (run, running)
+    assert recipes.read(str(path)).description
+
+
+# Layers that the network lacks.
+
+
+def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their_weights():
+    run = Settings(
+        content_weight_blend=0.25,
+        style_layer_weight_exp=2,
+        shift_weight=1,
+        histogram_weight=1,
+        histogram_layers={"relu1_1": 3, "relu5_1": 4},
+    )
+    there = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}
+    kept, gone = recipes.for_network(run, {}, there, ())
+    assert gone == ["relu5_2", "relu5_1"]
+    for term, lost in (("content", "relu5_2"), ("style", "relu5_1"), ("shift", "relu5_1")):
+        before = run.layer_weights(term)
+        assert before.pop(lost) > 0
+        assert kept.layer_weights(term) == before
+    assert kept.layer_weights("histogram") == {"relu1_1": 3}
+    assert kept.layers() <= there
+
+
+def test_where_nothing_is_missing_nothing_changes():
+    run = Settings(style_layer_weight_exp=2, histogram_weight=1)
+    assert recipes.for_network(run, {}, run.layers(), ()) == (run, [])
+
+
+def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
+    run = Settings(content_layers=("conv1_1a",), style_layers=("relu1_1", "conv1_1b"))
+    kept, gone = recipes.for_network(run, {}, {"relu1_1"}, ("content_layers", "style_layers"))
+    assert (kept, gone) == (run, [])
+    with pytest.raises(NetworkError, match="conv1_1a, conv1_1b"):
+        vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), kept.layers())
+
+
+def test_a_term_that_would_lose_every_layer_is_refused():
+    with pytest.raises(NetworkError, match="content layers, relu4_2"):
+        recipes.for_network(Settings(), {}, {"relu1_1"}, ())
+    kept, _ = recipes.for_network(Settings(content_weight=0), {}, {"relu1_1"}, ())
+    assert kept.layer_weights("style") == {"relu1_1": 0.2}

@@ -1,0 +1,284 @@
+"""The rules of the settings: ranges, contradictions, layer weights, shares and sizes."""
+
+import itertools
+import math
+
+import pytest
+import reference
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import VGG16, network_of, tiny_layers
+
+from styling.settings import STYLE_LAYERS, Running, Settings, content_size, style_size
+from styling.system.errors import SettingsError
+
+A, B, C, D = "relu1_2", "relu2_2", "relu3_2", "relu3_3"  # none of them a default
+WRONG = [
+    ("iterations", {"iterations": 0}),
+    ("iterations", {"iterations": 1.5}),
+    ("iterations", {"iterations": math.inf}),
+    ("width", {"width": math.nan}),
+    ("seed", {"seed": 1.5}),
+    ("learning_rate", {"learning_rate": "1"}),
+    ("style_layers", {"style_layers": "relu1_1"}),
+    ("checkpoint_iterations", {"checkpoint_iterations": -1}),
+    ("width", {"width": 0}),
+    ("max_size", {"max_size": 100, "width": 100}),
+    ("learning_rate", {"learning_rate": 0}),
+    ("learning_rate", {"learning_rate": math.nan}),
+    ("learning_rate", {"learning_rate": math.inf}),
+    ("eps", {"eps": 0}),
+    ("eps", {"eps": 1e-50}),  # which is 0 in 32 bits, as the next two are 1 and infinite
+    ("beta1", {"beta1": 1 - 1e-10}),
+    ("style_scales", {"style_scales": (1e39,)}),
+    ("beta1", {"beta1": 1}),
+    ("beta2", {"beta2": -0.1}),
+    ("content_weight", {"content_weight": -1}),
+    ("tv_weight", {"tv_weight": math.inf}),
+    ("style_weight", {"content_weight": 0, "style_weight": 0, "tv_weight": 0}),
+    ("content_weight_blend", {"content_weight_blend": 1.1}),
+    ("initial_noiseblend", {"initial_noiseblend": -0.1}),
+    ("style_layer_weight_exp", {"style_layer_weight_exp": -1}),
+    ("style_scales", {"style_scales": (1, 0)}),
+    ("style_structure", {"style_structure": ("fine", "rough")}),
+    ("scales", {"scales": ()}),
+    ("scales", {"scales": (0.5,)}),
+    ("scales", {"scales": (0.5, 2)}),
+    ("scales", {"scales": (1, 0.5)}),
+    ("scales", {"scales": (0.5, 0.25, 1)}),
+    ("scales", {"scales": (0.5, 0.5, 1)}),
+    ("scales", {"scales": (0, 1)}),
+    ("scales", {"scales": (-0.5, 1)}),
+    ("scales", {"scales": (math.nan, 1)}),
+    ("scales", {"scales": (1e-50, 1)}),
+    ("scale_shares", {"scale_shares": (1, 2)}),
+    ("scale_shares", {"scale_shares": (1,), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (0, 0), "scales": (0.5, 1)}),
+    ("scale_shares", {"scale_shares": (2, -1), "scales": (0.5, 1)}),
+    ("style_blend_weights", {"style_blend_weights": (1, -1)}),
+    ("style_blend_weights", {"style_blend_weights": (0, 0)}),
+    ("style_blend_weights", {"style_blend_weights": (1, math.nan)}),
+    ("seed", {"seed": -1}),
+    ("pooling", {"pooling": "mean"}),
+    ("padding", {"padding": "reflect"}),
+    ("precision", {"precision": "float16"}),
+    ("content_layers", {"content_layers": ()}),
+    ("content_layers", {"content_layers": {"relu4_2": 0}}),
+    ("content_layers", {"content_layers": {"relu4_2": -1, "relu5_2": 2}}),
+    ("content_layers", {"content_layers": {"relu4_2": 1}, "content_weight_blend": 0.5}),
+    ("style_layers", {"style_layers": ("relu1_1", "relu1_1")}),
+    ("style_layers", {"style_layers": {"relu1_1": 1}, "style_layer_weight_exp": 2}),
+    ("shift_weight", {"shift_weight": -1}),
+    ("histogram_weight", {"histogram_weight": math.nan}),
+    ("shift_layers", {"shift_layers": ("relu1_1", "relu1_1")}),
+    ("shift_layers", {"shift_layers": {}}),
+    ("histogram_layers", {"histogram_layers": {"relu1_1": math.inf}}),
+    ("histogram_layers", {"histogram_layers": "relu1_1"}),
+    ("shifts", {"shifts": ()}),
+    ("shifts", {"shifts": (1, 0)}),
+    ("shifts", {"shifts": (2, 2)}),
+    ("shifts", {"shifts": (1.0,)}),
+    ("content_reduction", {"content_reduction": "max"}),
+    ("style_reduction", {"style_reduction": "none"}),
+    ("tv_reduction", {"tv_reduction": ""}),
+    ("gram_divisor", {"gram_divisor": "channels"}),
+    ("optimizer", {"optimizer": "normalized_gradient_descent"}),
+    ("noise", {"noise": "white"}),
+    ("evaluations", {"evaluations": 0, "optimizer": "lbfgs-b"}),
+    ("evaluations", {"evaluations": 20}),
+    ("height", {"height": 0, "width": 10}),
+    ("height", {"height": 10}),
+    ("height", {"height": 10, "max_size": 10}),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), WRONG, ids=[str(values) for _, values in WRONG])
+def test_a_wrong_setting_is_named(name, values):
+    with pytest.raises(SettingsError) as error:
+        Settings(**values)
+    assert error.value.name == name
+
+
+def test_a_recipe_is_settings_with_others_in_place_of_its_own():
+    best = Settings.from_recipe("best", width=512, iterations=7)
+    assert (best.width, best.iterations, best.optimizer) == (512, 7, "lbfgs")
+    assert best.style_reduction == "relative"
+    with pytest.raises(SettingsError, match="did you mean best"):
+        Settings.from_recipe("bset")
+
+
+def test_a_recipe_has_other_weights_for_vgg16_and_leaves_out_what_a_network_lacks():
+    stated = Settings.from_recipe("prisma2017")
+    vgg16 = network_of(tiny_layers(VGG16))
+    assert Settings.from_recipe("prisma2017", vgg16).content_weight == 1.5e11 != stated.content_weight
+    assert Settings.from_recipe("prisma2017", vgg16, content_weight=3).content_weight == 3
+    shallow = network_of(tiny_layers(VGG16)[:-5])  # up to relu5_1
+    fitting = Settings.from_recipe("prisma2017", shallow)
+    assert stated.layers() - fitting.layers() == {"relu5_2", "relu5_3"}
+
+
+def test_the_table_of_flags_is_current():
+    from styling.command.flags import build_parser, markdown
+
+    assert (ROOT / "docs" / "flags.md").read_text() == markdown(build_parser())
+
+
+def test_a_number_for_each_style():
+    settings = Settings(style_scales=(1, 2), style_blend_weights=(1, 3))
+    assert settings.scales_of_styles(2) == (1, 2) and settings.style_shares(2) == (0.25, 0.75)
+    for count in (0, 1, 3):
+        with pytest.raises(SettingsError, match="2 of them given for"):
+            settings.scales_of_styles(count)
+        with pytest.raises(SettingsError, match="2 of them given for"):
+            settings.style_shares(count)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threads", 0),
+        ("threads", 1025),
+        ("threads", True),
+        ("print_iterations", 0),
+        ("device", "tpu"),
+        ("device", "gpu:"),
+        ("device", "cpu\n"),
+    ],
+)
+def test_a_wrong_way_of_running_is_named(name, value):
+    with pytest.raises(SettingsError) as error:
+        Running(**{name: value})
+    assert error.value.name == name
+
+
+ALONE = {"content_weight": 0}
+NOTHING = {"content_weight": 0, "style_weight": 0}
+# Settings, whether there is a content, how many styles, whether there is an initial image; what is wrong.
+IMAGES = [
+    ({}, (True, 1, False), None),
+    ({}, (True, 3, True), None),
+    ({}, (False, 1, False), "content"),
+    ({}, (False, 1, True), "content"),  # its features are a target, whatever the start is
+    ({}, (True, 0, False), "styles"),
+    (ALONE, (False, 1, False), None),
+    (ALONE, (True, 1, False), None),
+    (ALONE, (False, 0, False), "styles"),
+    (ALONE | {"initial_noiseblend": 0.5}, (False, 1, False), "content"),
+    (ALONE | {"initial_noiseblend": 0.5}, (False, 1, True), None),
+    (ALONE | {"preserve_colors": True}, (False, 1, False), "preserve_colors"),
+    (ALONE | {"width": 5, "height": 5}, (False, 1, False), None),
+    (ALONE | {"width": 5, "height": 5}, (True, 1, False), "height"),
+    ({"style_weight": 0}, (True, 0, False), None),
+    ({"style_weight": 0, "shift_weight": 1}, (True, 0, False), "styles"),
+    ({"style_weight": 0, "histogram_weight": 1}, (True, 0, False), "styles"),
+    (NOTHING, (False, 0, True), "height"),
+    (NOTHING | {"width": 5}, (False, 0, False), "height"),
+    (NOTHING | {"width": 5, "height": 5}, (False, 0, False), None),
+    ({"style_scales": (1, 2)}, (True, 1, False), "style_scales"),
+    ({"style_structure": ("fine", "coarse")}, (True, 1, False), "style_structure"),
+    ({"style_blend_weights": (1,)}, (True, 2, False), "style_blend_weights"),
+]
+
+
+@pytest.mark.parametrize(("values", "given_images", "name"), IMAGES)
+def test_the_images_that_a_run_needs(values, given_images, name):
+    if name is None:
+        return Settings(**values).check_images(*given_images)
+    with pytest.raises(SettingsError) as error:
+        Settings(**values).check_images(*given_images)
+    assert error.value.name == name
+
+
+WEIGHTS = st.lists(st.just(0.0) | st.floats(1e-30, 1e30), min_size=1, max_size=9).filter(any)
+
+
+@given(WEIGHTS, st.floats(1e-3, 1e3))
+def test_shares_sum_to_1_and_do_not_depend_on_the_scale(weights, factor):
+    shares = Settings(style_blend_weights=tuple(weights)).style_shares(len(weights))
+    assert math.isclose(sum(shares), 1) and min(shares) >= 0
+    scaled = tuple(weight * factor for weight in weights)
+    again = Settings(style_blend_weights=scaled).style_shares(len(weights))
+    assert all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shares, again, strict=True))
+
+
+@given(st.integers(1, 10**6), WEIGHTS, st.floats(1e-3, 1e3))
+def test_the_iterations_are_shared_out_among_the_scales(iterations, shares, factor):
+    scales = tuple((k + 1) / len(shares) for k in range(len(shares)))
+    run = Settings(iterations=iterations, scales=scales, scale_shares=tuple(shares))
+    counts = run.iterations_by_scale()
+    assert sum(counts) == iterations and min(counts) >= 0 and all(type(count) is int for count in counts)
+    for count, share in zip(counts, reference.blend_weights(shares), strict=True):
+        assert abs(count - iterations * share) < 1.001
+        assert share or not count, "a scale without a share has no iterations"
+
+
+@given(st.integers(1, 10**6), st.integers(1, 9))
+def test_without_shares_the_scales_have_equal_ones(iterations, count):
+    scales = tuple((k + 1) / count for k in range(count))
+    counts = Settings(iterations=iterations, scales=scales).iterations_by_scale()
+    assert len(counts) == count and sum(counts) == iterations and max(counts) - min(counts) <= 1
+
+
+@given(st.floats(1e-3, 1e3), st.integers(1, 8))
+def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
+    names = tuple(f"relu{1 + k // 2}_{1 + k % 2}" for k in range(count))
+    weights = Settings(style_layers=names, style_layer_weight_exp=exponent).layer_weights("style")
+    assert math.isclose(sum(weights.values()), 1)
+    values = list(weights.values())
+    assert values == pytest.approx(reference.style_layer_weights(count, exponent))
+    assert all(math.isclose(b / a, exponent, rel_tol=1e-9) for a, b in itertools.pairwise(values))
+
+
+def test_layer_weights_by_the_rules():
+    assert Settings().layer_weights("content") == {"relu4_2": 1}
+    assert Settings(content_weight_blend=0.25).layer_weights("content") == {"relu4_2": 0.25, "relu5_2": 0.75}
+    assert Settings(content_weight_blend=0).layer_weights("content") == {"relu5_2": 1}
+    assert Settings(content_layers=(A, B)).layer_weights("content") == {A: 0.5, B: 0.5}
+    assert Settings(content_layers={A: 3, B: 0}).layer_weights("content") == {A: 3}
+    assert Settings().layer_weights("style") == dict.fromkeys(STYLE_LAYERS, 0.2)
+    assert Settings(style_layer_weight_exp=0).layer_weights("style") == {"relu1_1": 1}
+    assert Settings(style_layer_weight_exp=1e30).layer_weights("style")["relu5_1"] == 1
+    assert Settings(style_layers={A: 2, B: 6}).layer_weights("style") == {A: 2, B: 6}
+    assert Settings(style_weight=0).layer_weights("style") == {}
+    assert Settings(content_weight=0).layer_weights("content") == {}
+
+
+def test_the_layers_of_further_losses_by_the_rules():
+    assert Settings().layer_weights("shift") == Settings().layer_weights("histogram") == {}
+    shifted = Settings(shift_weight=1, style_layers=(A, B), style_layer_weight_exp=3, style_weight=0)
+    assert shifted.layer_weights("shift") == {A: 0.25, B: 0.75} and shifted.layers() >= {A, B}
+    own = Settings(shift_weight=1, shift_layers=(C, D), style_layer_weight_exp=3)
+    assert own.layer_weights("shift") == {C: 0.5, D: 0.5}
+    assert own.layers() == {C, D, *STYLE_LAYERS, "relu4_2"}
+    histogram = Settings(histogram_weight=1, style_layers=(A, B))
+    assert histogram.layer_weights("histogram") == {"relu1_1": 0.5, "relu4_1": 0.5}
+    named = Settings(histogram_weight=1, histogram_layers={A: 3, B: 0})
+    assert named.layer_weights("histogram") == {A: 3}
+
+
+def test_losses_have_the_further_terms_only_with_a_weight():
+    assert Settings(style_weight=0).losses == ("content", "style", "tv", "total")
+    both = Settings(shift_weight=1, histogram_weight=1)
+    assert both.losses == ("content", "style", "shift", "histogram", "tv", "total")
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
+def test_sizes_keep_the_content_and_its_proportions(height, width, size):
+    assert content_size(height, width, Settings()) == (height, width)
+    high, wide = content_size(height, width, Settings(width=size))
+    assert wide == size and high <= height * size / width < high + 1.001
+    limited = content_size(height, width, Settings(max_size=size))
+    assert max(limited) == min(size, max(height, width))
+    assert style_size(height, width, 1, width) == (height, width)
+    assert content_size(height, width, Settings(width=size, height=7)) == (7, size)
+
+
+def test_published_sizes():
+    assert content_size(399, 600, Settings(width=192)) == (127, 192)  # stata.jpg in avg.png
+    assert content_size(533, 400, Settings(width=192)) == (255, 192)  # sleeper.jpg in weights.png
+    assert style_size(507, 640, 0.5, 192) == (76, 96)
+    # Where the formulas' floating-point rounding decides, as it does in the program that they come from.
+    assert content_size(207, 200, Settings(width=800)) == (827, 800)
+    assert style_size(294, 294, 1, 192) == (191, 191)

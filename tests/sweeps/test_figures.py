@@ -1,0 +1,258 @@
+"""The specs that ship, one for each published figure: what each shows, with either network, and of what."""
+
+import itertools
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import sources
+from conftest import ROOT
+from networks import VGG16, tiny_layers, write_mat
+
+from styling.network.networks import FILES
+from styling.settings import COLORS, STYLE_LAYERS, recipes
+from styling.sweeps import specs
+from styling.sweeps.specs import Layer
+from styling.system.errors import SpecError
+
+# The images of each figure's runs, as the source has them.
+FIGURES = {
+    "gatys2015-fig1": {"tubingen.jpg", "starry-night.jpg"},
+    "gatys2015-fig2": {"tubingen.jpg", *(f"{name}.jpg" for name in sources.GATYS2015_RATIOS)},
+    "gatys2015-fig3": {"tubingen.jpg", "kandinsky.jpg"},
+    "gatys2016-fig6": {"tubingen.jpg", "starry-night.jpg"},
+    "yuan2018": {"tubingen.jpg", "starry-night.jpg", "great-wave.jpg", "kandinsky.jpg"},
+    "cs231n": {"tubingen.jpg", "starry-night.jpg", "the-scream.jpg", "kandinsky.jpg"},
+    "tseng2017": {"tubingen.jpg", "starry-night.jpg"},
+    "blend": {"golden-gate.jpg", "starry-night.jpg", "the-scream.jpg"},
+    "colors": {"tubingen.jpg", "golden-gate.jpg", "starry-night.jpg", "the-scream.jpg", "kandinsky.jpg"},
+}
+GROWING = [STYLE_LAYERS[: count + 1] for count in range(len(STYLE_LAYERS))]
+NOTHING = Layer()
+LAYERS = tiny_layers(channels=(1, 1, 1, 1, 1))
+# The layers to look at that the networks have.
+KNOWN = {
+    "vgg19": {layer for layer, kind, *_ in LAYERS if kind == "relu"},
+    "small": {layer for layer, kind, *_ in tiny_layers(VGG16) if kind == "relu"} - {"relu5_3"},
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with images of every name that the figures have, and a published network."""
+    path = tmp_path_factory.mktemp("figures")
+    pictures = itertools.cycle(sorted((ROOT / "data").glob("*.jpg")))
+    for name in sorted(set().union(*FIGURES.values())):
+        shutil.copy(next(pictures), path / name)
+    write_mat(path / FILES["vgg19"], LAYERS, fully_connected=False)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def working_directory(files, monkeypatch):
+    monkeypatch.chdir(files)
+
+
+@pytest.fixture(params=KNOWN)
+def network(request):
+    return request.param
+
+
+def cells(name, network):
+    """The cells of a figure, with the settings that the network has."""
+    spec, flags = specs.read(name), Layer(values={"network": network})
+    files = specs.find_images(specs.image_names(spec, flags), spec, {}, [Path()])
+    found = specs.cells(spec, flags, {key: ROOT / key for key in files})
+    settings = [
+        recipes.for_network(cell.run.settings, cell.run.vgg16, KNOWN[network], recipes.TYPES)[0]
+        for cell in found
+    ]
+    return [
+        replace(cell, run=replace(cell.run, settings=own)) for cell, own in zip(found, settings, strict=True)
+    ]
+
+
+def runs(name, network):
+    """The runs of a figure, by labels."""
+    return {cell.labels: cell.run for cell in cells(name, network)}
+
+
+def images(run):
+    """The names of a run's content, styles and start."""
+    return (
+        run.content and run.content.name,
+        [path.name for path in run.styles],
+        run.initial and run.initial.name,
+    )
+
+
+def ratio(settings):
+    """Content to style of Gatys et al., who have 1/2 and 1/4 before the two."""
+    return 2 * settings.content_weight / (4 * settings.style_weight)
+
+
+def terms(settings):
+    """The names of the terms that count."""
+    return {name for name in settings.losses[:-1] if getattr(settings, f"{name}_weight")}
+
+
+# Of all of them.
+
+
+def test_every_figure_that_ships_is_looked_at_here():
+    assert set(recipes.shipped("figures")) == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_its_images_are_the_sources_and_it_says_where_each_is_published(name, network):
+    spec = specs.read(name)
+    named = {path.name for run in runs(name, network).values() for _, path in run.images}
+    assert named == set(specs.image_names(spec, NOTHING)) == set(spec.published) == FIGURES[name]
+    assert all(len(where.split()) > 2 and "http" in where for where in spec.published.values())
+    assert spec.title and 30 < len(spec.description) < 90 and "\n" not in spec.title + spec.description
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_images_that_are_not_here_are_named_in_a_line_with_where_they_are_published(name, files, tmp_path):
+    spec = specs.read(name)
+    here, *missing = sorted(FIGURES[name])
+    shutil.copy(files / here, tmp_path)
+    with pytest.raises(SpecError) as error:
+        specs.find_images(specs.image_names(spec, NOTHING), spec, {}, [tmp_path])
+    assert "\n" not in str(error.value) and here not in str(error.value)
+    for image in missing:
+        assert f"{image} ({spec.published[image]})" in str(error.value)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_image_is_published_at_the_same_place_in_all_figures(name):
+    everywhere = {key: where for other in FIGURES for key, where in specs.read(other).published.items()}
+    assert specs.read(name).published.items() <= everywhere.items()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_labels_and_runs_are_all_different(name, network):
+    found = cells(name, network)
+    assert len({cell.labels for cell in found}) == len(found)
+    for one, other in itertools.combinations(found, 2):
+        assert one.run != other.run, f"{one.label}; {other.label}"
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_network_at_hand_paints_it_whole(name, network):
+    for run in runs(name, network).values():
+        assert run.network.name == FILES[network] and run.settings.layers() <= KNOWN[network]
+        assert run.settings.width in range(160, 321)
+
+
+# Of each.
+
+
+def test_gatys2015_fig1_has_the_content_and_the_style_of_growing_depth_alone(network):
+    found = runs("gatys2015-fig1", network)
+    assert list(found) == [(row, layer) for row in ("content", "style") for layer in STYLE_LAYERS]
+    for (row, layer), run in found.items():
+        settings = run.settings
+        assert terms(settings) == {row} and settings.noiseblend(run.initial is not None) == 1
+        if row == "content":
+            assert images(run) == ("tubingen.jpg", [], None)
+            assert settings.layer_weights("content") == {layer: 1}
+        else:
+            assert images(run) == (None, ["starry-night.jpg"], None)
+            growing = STYLE_LAYERS[: STYLE_LAYERS.index(layer) + 1]
+            assert tuple(settings.layer_weights("style")) == growing
+
+
+def test_gatys2015_fig2_has_five_styles_at_the_articles_ratios(network):
+    found = list(runs("gatys2015-fig2", network).values())
+    assert [images(run) for run in found] == [
+        ("tubingen.jpg", [f"{name}.jpg"], None) for name in sources.GATYS2015_RATIOS
+    ]
+    for run, wanted in zip(found, sources.GATYS2015_RATIOS.values(), strict=True):
+        assert terms(run.settings) == {"content", "style"} and run.settings.noiseblend(False) == 1
+        if network == "vgg19":
+            assert ratio(run.settings) == pytest.approx(wanted)
+
+
+def test_gatys2015_fig3_has_growing_sets_of_layers_by_ratio(network):
+    found = cells("gatys2015-fig3", network)
+    assert [cell.place for cell in found] == [(0, row, column) for row in range(5) for column in range(4)]
+    for cell in found:
+        _, row, column = cell.place
+        settings = cell.run.settings
+        assert images(cell.run) == ("tubingen.jpg", ["kandinsky.jpg"], None)
+        share = 1 / len(GROWING[row])
+        assert settings.layer_weights("style") == pytest.approx(dict.fromkeys(GROWING[row], share))
+        assert cell.labels[1] == f"1e-{5 - column}" and GROWING[row][-1] in cell.labels[0]
+        first = found[column].run.settings
+        assert (settings.content_weight, settings.style_weight) == (first.content_weight, first.style_weight)
+        if network == "vgg19":
+            assert ratio(settings) == pytest.approx(float(cell.labels[1]))
+    weights = [cell.run.settings.content_weight for cell in found[:4]]
+    assert [after / before for before, after in itertools.pairwise(weights)] == pytest.approx([10, 10, 10])
+
+
+def test_gatys2016_fig6_differs_in_the_start_alone(network):
+    found = runs("gatys2016-fig6", network)
+    starts = [run.initial and run.initial.name for run in found.values()]
+    assert starts[:2] == ["tubingen.jpg", "starry-night.jpg"] and set(starts[2:]) == {None}
+    noises = [run.settings.seed for run in list(found.values())[2:]]
+    assert len(set(noises)) == len(noises) >= 3
+    for run in found.values():
+        assert images(run)[:2] == ("tubingen.jpg", ["starry-night.jpg"])
+        assert run.settings.noiseblend(run.initial is not None) == (0 if run.initial else 1)
+        if network == "vgg19":
+            assert ratio(run.settings) == pytest.approx(1e-3)
+    assert len({(run.settings.content_weight, run.settings.style_weight) for run in found.values()}) == 1
+
+
+def test_yuan2018_has_a_photograph_in_several_styles_with_grids(network):
+    found = list(runs("yuan2018", network).values())
+    assert len(found) > 2 and {images(run)[0] for run in found} == {"tubingen.jpg"}
+    for run in found:
+        assert run.running.progress_grid and run.settings.iterations == 1000
+        assert run.settings.noiseblend(False) == 0 and len(run.styles) == 1
+
+
+def test_cs231n_has_three_styles_an_inversion_and_a_texture(network):
+    *painted, inversion, texture = runs("cs231n", network).values()
+    assert [images(run)[:2] for run in painted] == [
+        ("tubingen.jpg", [f"{name}.jpg"]) for name in ("kandinsky", "the-scream", "starry-night")
+    ]
+    assert all({"content", "style"} <= terms(run.settings) for run in painted)
+    assert images(inversion) == ("tubingen.jpg", [], None) and "style" not in terms(inversion.settings)
+    assert images(texture) == (None, ["starry-night.jpg"], None) and "content" not in terms(texture.settings)
+    assert inversion.settings.noiseblend(False) == texture.settings.noiseblend(False) == 1
+
+
+def test_tseng2017_adds_shift_and_histogram_and_looks_at_each_side(network):
+    found = list(runs("tseng2017", network).values())
+    transfer, sides = found[:4], found[4:]
+    both, alone = {"content", "style"}, [{"content"}, {"style"}, {"style", "shift", "histogram"}]
+    more = [set(), {"shift"}, {"histogram"}, {"shift", "histogram"}]
+    assert [terms(run.settings) for run in transfer] == [both | extra for extra in more]
+    assert [terms(run.settings) for run in sides] == alone
+    assert {run.settings.noiseblend(False) for run in transfer} == {0}
+    assert {run.settings.noiseblend(False) for run in sides} == {1}
+    assert len({run.settings.style_weight for run in transfer}) == 1
+    assert {run.settings.evaluations for run in found} == {20}
+
+
+def test_blend_goes_from_the_second_style_alone_to_the_first(network):
+    found = runs("blend", network)
+    shares = [run.settings.style_shares(2)[0] for run in found.values()]
+    assert shares == pytest.approx([0, 1 / 4, 1 / 2, 3 / 4, 1])
+    assert [tuple(map(int, label.split(" : "))) for (label,) in found] == [
+        run.settings.style_blend_weights for run in found.values()
+    ]
+    for run in found.values():
+        assert images(run) == ("golden-gate.jpg", ["starry-night.jpg", "the-scream.jpg"], None)
+
+
+def test_colors_shows_three_pairs_in_every_colouring(network):
+    found = runs("colors", network)
+    assert len(found) == 15 and len({run.images for run in found.values()}) == 3
+    for images in {run.images for run in found.values()}:
+        of_pair = [run.settings.coloring for run in found.values() if run.images == images]
+        assert of_pair == list(COLORS)

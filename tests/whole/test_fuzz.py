@@ -1,0 +1,294 @@
+"""Damaged and hostile input: whatever a file or a name holds, one of the program's own errors comes of it."""
+
+import contextlib
+import io
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import PEAK, ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import tiny_layers, write_mat
+from PIL import Image
+
+import vgg
+from styling.command import checkpoints
+from styling.pictures import images
+from styling.run import states
+from styling.settings import recipes
+from styling.sweeps import specs
+from styling.system.errors import ImageError, NetworkError, RecipeError, SettingsError, SpecError, StateError
+
+ENDS = b"\xff\xff\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\x00\x00\x00\x80"
+
+
+def mutated(contents, seed):
+    """The bytes with some of them changed, lost or added, most of them near the start, where headers are."""
+    rng, contents = random.Random(seed), bytearray(contents)
+    for _ in range(rng.choice([1, 1, 1, 2, 4, 16])):
+        near = min(int(rng.expovariate(20 / len(contents))), len(contents) - 1)
+        at = rng.choice([near, rng.randrange(len(contents))])
+        kind = rng.randrange(5)
+        if kind < 2:
+            contents[at] = rng.randrange(256)
+        elif kind == 2:
+            contents[at : at + 4] = rng.choice(ENDS)
+        elif kind == 3:
+            del contents[at : at + rng.randrange(1, 9)]
+        else:
+            contents[at:at] = rng.randbytes(rng.randrange(1, 9))
+        if not contents:
+            break
+    return bytes(contents)
+
+
+def read_damaged(read, refusal, path, contents):
+    """What is read from a file with these contents; None where it is refused, in a line that names it."""
+    path.write_bytes(contents)
+    try:
+        return read(path)
+    except refusal as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+        return None
+
+
+# Networks. Single bytes of the file below whose change crashes scipy's reader, or has it claim all memory.
+CRASHES = [(268, 125), (752, 244), (10988, 0), (6396, 0), (10129, 154), (1748, 13), (14233, 1), (2080, 71)]
+
+
+@pytest.fixture(scope="module")
+def network_bytes(tmp_path_factory):
+    path = tmp_path_factory.mktemp("base") / "base.mat"
+    return write_mat(path, tiny_layers(channels=(2, 2, 2, 2, 2))).read_bytes()
+
+
+def load_damaged(path, contents):
+    """Load what may be a network, and hold the outcome to what is promised."""
+    network = read_damaged(vgg.load, NetworkError, path, contents)
+    assert network is None or network.layers[0].name == "conv1_1"
+
+
+@pytest.mark.parametrize(("at", "value"), CRASHES)
+def test_a_network_that_crashes_its_reader_is_refused(network_bytes, tmp_path, at, value):
+    load_damaged(tmp_path / "a.mat", network_bytes[:at] + bytes([value]) + network_bytes[at + 1 :])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["old", "new", "compressed"])
+def test_mutated_networks_are_refused_or_load(tmp_path, layout):
+    layers, path = tiny_layers(channels=(2, 2, 2, 2, 2)), tmp_path / "a.mat"
+    kinds = {"old": {"layout": "old"}, "new": {}, "compressed": {"compress": True}}
+    whole = write_mat(path, layers, **kinds[layout]).read_bytes()
+    for seed in range(400):
+        load_damaged(path, mutated(whole, seed))
+
+
+# Images.
+
+FORMATS = ["png", "jpeg", "webp", "tiff", "gif", "bmp", "ppm", "tga", "ico", "pcx", "dds", "jpeg2000"]
+
+
+@pytest.fixture(scope="module")
+def picture_bytes():
+    """A picture of 64 x 48 pixels in every format, TIFF also compressed."""
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    picture = Image.fromarray(np.kron(coarse, np.ones((8, 8, 1), np.uint8)))
+    found = []
+    for name, options in [*((name, {}) for name in FORMATS), ("tiff", {"compression": "tiff_lzw"})]:
+        file = io.BytesIO()
+        with contextlib.suppress(OSError, KeyError):  # Pillow is built without some formats at times
+            picture.save(file, name, **options)
+            found.append(file.getvalue())
+    return found
+
+
+def read_damaged_image(path, contents):
+    """Read what may be an image, and hold the outcome to what is promised."""
+    image = read_damaged(images.read, ImageError, path, contents)
+    if image is not None:
+        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32
+        assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_mutated_images_are_refused_or_read(picture_bytes, tmp_path, count):
+    for seed in range(count):
+        read_damaged_image(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
+
+
+def test_a_tiff_with_fewer_rows_than_it_says_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (64, 48), "red").save(path)
+    contents = path.read_bytes()
+    tag = contents.index((257).to_bytes(2, "little") + (4).to_bytes(2, "little"))  # ImageLength, a long
+    path.write_bytes(contents[: tag + 8] + (10**6).to_bytes(4, "little") + contents[tag + 12 :])
+    with pytest.raises(ImageError, match="fewer pixels"):
+        images.read(path)
+
+
+CLAIM = (
+    PEAK
+    + """
+import sys
+sys.path.insert(0, sys.argv[1])
+from styling.pictures import images
+from styling.system.errors import ImageError
+before = peak()
+try:
+    images.read(sys.argv[2])
+except ImageError:
+    print(peak() - before)
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+@pytest.mark.parametrize("ending", ["png", "tif", "bmp", "jpg"])
+def test_a_small_image_that_claims_a_huge_size_is_not_believed(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    Image.new("L", (13000, 13000)).save(path)
+    contents = path.read_bytes()
+    path.write_bytes(contents[: min(len(contents) // 2, 3000)])
+    command = [sys.executable, "-c", CLAIM, ROOT, path]
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 100 * 1024, "KiB"
+
+
+# Saved runs.
+
+
+@pytest.mark.parametrize("count", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
+    path = tmp_path / "run.state"
+    x = np.random.default_rng(1).normal(size=(1, 4, 5, 3)).astype(np.float32)
+    saved = states.Saved(
+        {"width": 5}, [("content", "/a", "0")], [(1.0, 2.0)], {}, {"iteration": np.array(7), "x": x}
+    )
+    states.write(path, saved)
+    whole = path.read_bytes()
+    for seed in range(count):
+        found = read_damaged(states.read, StateError, path, mutated(whole, seed))
+        if (
+            found is not None
+        ):  # what a zip file holds beside its parts, such as times, may change without harm
+            assert found.settings == saved.settings and found.history == saved.history
+            assert found.iteration == 7 and np.array_equal(found.arrays["x"], x)
+
+
+# Recipes, specs and names.
+
+
+def read_recipe(path):
+    return recipes.read(str(path))
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
+def test_any_text_is_a_recipe_or_refused(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("recipes") / "a.toml"
+    read_damaged(read_recipe, RecipeError, path, text.encode(errors="replace"))
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_mutated_recipes_are_read_or_refused(tmp_path, count):
+    path = tmp_path / "a.toml"
+    shipped = [file.read_bytes() for file in recipes.shipped().values()]
+    for seed in range(count):
+        read_damaged(read_recipe, RecipeError, path, mutated(shipped[seed % len(shipped)], seed))
+
+
+SPEC = """
+title = "Style weights"
+recipe = "best"
+content = "content.png"
+styles = ["style.png", "content.png"]
+rows = { style_weight = [50, 500, 5000.5] }
+[settings]
+width = 256
+scales = [0.5, 1]
+vgg16.tv_weight = 3
+[[columns]]
+label = "without tv"
+tv_weight = 0
+initial = "style.png"
+[[columns]]
+label = "layers"
+style_layers = { relu1_1 = 1, relu2_1 = 0.5 }
+vgg16 = { content_weight = 3 }
+[published]
+"style.png" = "https://example.org"
+"""
+
+
+def read_cells(path):
+    """The cells of a spec, whatever images it names."""
+    spec, flags = specs.read(str(path)), specs.Layer()
+    names = specs.image_names(spec, flags)
+    cells = specs.cells(spec, flags, dict.fromkeys(names, path))
+    with contextlib.suppress(SpecError):
+        specs.find_images(names, spec, {}, [path.parent])
+    return cells
+
+
+def shuffled(contents, seed):
+    """A spec with some of its words in the places of others, which is TOML more often than random bytes."""
+    rng, words = random.Random(seed), contents.decode().split(" ")
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        other = rng.choice(words)
+        words[rng.randrange(len(words))] = rng.choice(
+            [
+                other,
+                "",
+                "3",
+                "-1",
+                "nan",
+                "[]",
+                "{}",
+                '""',
+                "true",
+                "1e999",
+                "[[]]",
+                '"\\u0000"',
+                "0xf" + 99 * "f",
+            ]
+        )
+    return " ".join(words).encode()
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
+def test_any_text_is_a_spec_or_refused(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("specs") / "a.toml"
+    read_damaged(read_cells, SpecError, path, text.encode(errors="replace"))
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("change", [mutated, shuffled])
+def test_mutated_specs_are_read_or_refused(tmp_path, count, change):
+    whole = [SPEC.encode(), *(file.read_bytes() for file in recipes.shipped("figures").values())]
+    for seed in range(count):
+        read_damaged(read_cells, SpecError, tmp_path / "a.toml", change(whole[seed % len(whole)], seed))
+
+
+@settings(deadline=500)
+@given(st.text(alphabet="{}%:0123456789d.,_-+#xe!rs[]a ", max_size=20), st.integers(1, 10**6))
+def test_any_pattern_is_a_name_or_refused(pattern, iteration):
+    try:
+        path = checkpoints.checkpoint_path(pattern, iteration)
+    except SettingsError as error:
+        assert error.name == "checkpoint_output" and "\n" not in str(error)
+    else:
+        assert len(os.fsencode(path)) < 2000 + 20 * len(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{:9999999999}", "%9999999999d", "a{:0>4000}", "%.5000d", "{:{}}", "{0.real}{"]
+)
+def test_a_pattern_that_asks_for_a_huge_name_is_refused(pattern):
+    with pytest.raises(SettingsError):
+        checkpoints.checkpoint_path(pattern, 7)

@@ -1,0 +1,79 @@
+"""What ships is found wherever the program is installed, from any working directory."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from styling.network.networks import SMALL
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = (
+    SMALL,
+    "harbour.jpg",
+    "still_life.jpg",
+    "strokes.jpg",
+    "mosaic.jpg",
+    "woodcut.jpg",
+    "bricks.jpg",
+    "glass.jpg",
+    "facets.jpg",
+    "watercolour.jpg",
+    "white.png",
+    "sweep.html",
+    "web",
+)
+FIND = """
+from styling.network.networks import find
+from styling.system.files import data_folder
+from styling.settings.recipes import shipped
+from styling.sweeps import specs
+print(data_folder())
+print(find("small").is_file())
+print(*shipped())
+print(*shipped("figures"))
+"""
+RECIPES, FIGURES = (
+    {path.stem for path in (ROOT / "data" / name).glob("*.toml")} for name in ("recipes", "figures")
+)
+
+
+def find_from(folder, path):
+    """What data_folder(), the small network, the recipes and the figures are for a process in `folder` that
+    imports from `path`."""
+    environment = os.environ | {"PYTHONPATH": str(path)}
+    result = subprocess.run(
+        [sys.executable, "-c", FIND], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    data, found, *names = result.stdout.splitlines()
+    return Path(data), found == "True", *(set(line.split()) for line in names)
+
+
+def test_a_checkout_has_what_ships(tmp_path):
+    data, found, recipes, figures = find_from(tmp_path, ROOT)
+    assert found and data == ROOT / "data"
+    assert len(recipes) >= 10 and recipes == RECIPES and len(figures) >= 8 and figures == FIGURES
+    assert all((data / name).exists() for name in SHIPPED)
+
+
+def test_a_wheel_has_what_ships(tmp_path):
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, ROOT]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        assert not [
+            name for name in archive.namelist() if name.startswith(("tests", "training", "benchmarks"))
+        ]
+    data = tmp_path / "site" / "styling" / "data"
+    assert {path.name for path in data.iterdir()} == {
+        *SHIPPED,
+        "__init__.py",
+        "README.md",
+        "recipes",
+        "figures",
+    }
+    for folder, names in (("recipes", RECIPES), ("figures", FIGURES)):
+        assert {path.name for path in (data / folder).iterdir()} == {f"{name}.toml" for name in names}
+    assert find_from(tmp_path, tmp_path / "site") == (data, True, RECIPES, FIGURES)

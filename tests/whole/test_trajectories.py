@@ -1,0 +1,55 @@
+"""The losses and pictures of the best known TensorFlow program of this family, at the same settings."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import vgg
+from neural_style import build_parser, plan
+from styling.pictures import images
+from stylize import stylize
+
+CASES = ("avg", "max", "blend", "weights", "full")
+MAKE_MAT = {
+    "net-small-old.mat": ["--size", "small", "--layout", "old"],
+    "net-small-new.mat": ["--size", "small", "--layout", "new"],
+    "net-full-old.mat": ["--size", "full", "--layout", "old"],
+}
+
+
+def options_of(case) -> argparse.Namespace:
+    """The case's own arguments, read by the program's own parser."""
+    size = ["--width", str(case["width"]), "--iterations", str(case["iterations"])]
+    return build_parser().parse_args([*case["arguments"], *size, "--output", "unused.png"])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
+    case = json.loads((shared / "reference" / "trajectories.json").read_text())[name]
+    network = tmp_path / case["network"]
+    make = [sys.executable, shared / "networks" / "make_mat.py", network, *MAKE_MAT[case["network"]]]
+    subprocess.run(make, check=True)
+
+    options = options_of(case)
+    content, initial, *styles = (
+        images.read(shared / path) for path in (*options.content, options.initial, *options.styles)
+    )
+    expected = {losses["updates"]: losses["total"] for losses in case["losses"]}
+    deviations = {}
+    for progress in stylize(content, styles, vgg.load(network), plan(options).settings, initial):
+        if progress.iteration in expected:
+            total = progress.losses()["total"]
+            deviations[progress.iteration] = abs(total / expected[progress.iteration] - 1)
+    picture = images.read(shared / "reference" / case["output"])
+    rms = np.sqrt(np.mean((images.to_bytes(progress.result()) - picture) ** 2))
+    later = max(deviation for updates, deviation in deviations.items() if updates > 1)
+    print(f"{name}: {max(deviations[0], deviations[1]):.1e} at 0 and 1, {later:.1e} later, {rms:.1f} RMS")
+
+    assert deviations.keys() == expected.keys()
+    assert max(deviations[0], deviations[1]) < 2e-5
+    assert later < 0.004
+    assert rms < 6
