@@ -39,7 +39,7 @@ SQUARE, STYLE_SIDE = 8, 384
 ADAM_STEPS, OPTIMIZER_STEPS, MOST_ITERATIONS = 15, 20, 400
 # Settings that a recipe does not decide here: the objective, the size, and the noise at the start.
 OBJECTIVE = (
-    *("width", "height", "max_size", "seed", "pooling", "padding", "normalize", "preserve_colors"),
+    *("width", "height", "max_size", "seed", "pooling", "normalize", "preserve_colors"),
     *("content_layers", "style_layers", "shift_layers", "histogram_layers", "shifts"),
     *("content_weight_blend", "style_layer_weight_exp", "style_scales", "style_blend_weights"),
     *("content_weight", "style_weight", "shift_weight", "histogram_weight", "tv_weight"),

@@ -230,16 +230,6 @@ def test_where_the_target_is_0_a_relative_loss_is_the_mean():
     assert float(both) == pytest.approx(0.25 * float(relative["style"]) + 0.75 * float(second))
 
 
-@pytest.mark.parametrize("changes", [{}, {"normalize": True}, {"precision": "bfloat16"}])
-def test_with_edge_padding_one_colour_has_one_feature(network, changes):
-    content, flat = random_image(20, 24, 1), np.full((20, 24, 3), (200, 90, 30), np.float32)
-    for padding in ("zero", "edge"):
-        run = Settings(padding=padding, **changes)
-        seen = build_objective(content, [content], network, run).network
-        features = seen.features(seen.preprocess(flat), ["relu1_1"])["relu1_1"][0]
-        assert (np.ptp(features, axis=(0, 1)) < 1e-3).all() == (padding == "edge")
-
-
 # The path.
 
 

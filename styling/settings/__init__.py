@@ -225,12 +225,6 @@ class Settings:
         only_with=("style_reduction", ("mean", "sum")),
     )
     pooling: str = minimised("avg", "how the network pools", choices=("avg", "max"))
-    padding: str = minimised(
-        "zero",
-        "what the network's first layer sees beyond the picture's border: the mean pixel (zero), or the "
-        "pixels at the edge",
-        choices=("zero", "edge"),
-    )
     normalize: bool = minimised(
         False, "scale the network's filters to mean activations of 1 over the run's images"
     )

@@ -27,7 +27,7 @@ from vgg import Layer
 RELATIVE = dict.fromkeys(("content_reduction", "style_reduction", "tv_reduction"), "relative")
 SHIFTS = {"shift_weight": 900, "shift_layers": ("relu1_1", "relu3_1", "relu4_1")}
 # Variants of the others.
-SLOW = ("edge", "fine layers", "coarse layers", "shifts alone", "sums", "no style", "max")
+SLOW = ("fine layers", "coarse layers", "shifts alone", "sums", "no style", "max")
 TERMS = {
     "defaults": {},
     "max": {"pooling": "max", "content_weight_blend": 0.3, "style_layer_weight_exp": 2},
@@ -36,7 +36,6 @@ TERMS = {
     "shifts": SHIFTS | {"shifts": (1, 3, 17)},
     "shifts alone": {"content_weight": 0, "style_weight": 0, "shift_weight": 9, "shifts": (2, 40)},
     "normalized": {"normalize": True, "tv_weight": 0},
-    "edge": {"padding": "edge"},
     "sums": {"content_reduction": "sum", "tv_reduction": "sum", "style_reduction": "sum", "tv_weight": 1e-3},
     "relative": RELATIVE | SHIFTS | {"shifts": (1, 3), "content_weight_blend": 0.5},
     "no style": {"style_weight": 0},

@@ -62,7 +62,6 @@ WRONG = [
     ("style_blend_weights", {"style_blend_weights": (1, math.nan)}),
     ("seed", {"seed": -1}),
     ("pooling", {"pooling": "mean"}),
-    ("padding", {"padding": "reflect"}),
     ("precision", {"precision": "float16"}),
     ("content_layers", {"content_layers": ()}),
     ("content_layers", {"content_layers": {"relu4_2": 0}}),
