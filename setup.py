@@ -26,6 +26,7 @@ setup(
     install_requires=[
         "imageio>=2.34",
         "jinja2>=3.1",
+        "msgspec>=0.19",
         "numpy>=1.26",
         "pillow>=11.0",
         "platformdirs>=4.2",

@@ -109,7 +109,7 @@ def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progr
     """Paint scale after scale; each starts from the last result, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
-    given = colors.prepared(run.images, settings.coloring)
+    given = colors.prepared(run.images, settings.colors)
     to_progress = partial(Progress, scales=run.scales, _to_image=_image_maker(run, given.are_gray))
     ends = itertools.accumulate(scale.iterations for scale in run.scales)
     reported = None
@@ -186,7 +186,7 @@ def _objective(
             own.content, own.styles, run.network, settings, scale.size, layout, own.warped
         )
         evaluation_of = compiled(objective)
-        if not (settings.normalize or settings.coloring in colors.MATCHES):  # these depend on the content
+        if not (settings.normalize or settings.colors in colors.MATCHES):  # these depend on the content
             kept[scale.size] = objective.without_frame, evaluation_of
     return objective, evaluation_of(objective)
 
@@ -220,7 +220,7 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
     The image has the colours that the settings ask for, and is the photograph where nothing is painted.
     """
     size, settings = run.scales[-1].size, run.settings
-    keeps_colors = settings.coloring in ("content", "luminance")
+    keeps_colors = settings.colors in ("content", "luminance")
     painted = run.layouts[-1].painted
     photo = None
     if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory

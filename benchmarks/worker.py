@@ -39,7 +39,7 @@ SQUARE, STYLE_SIDE = 8, 384
 ADAM_STEPS, OPTIMIZER_STEPS, MOST_ITERATIONS = 15, 20, 400
 # Settings that a recipe does not decide here: the objective, the size, and the noise at the start.
 OBJECTIVE = (
-    *("width", "height", "max_size", "seed", "pooling", "normalize", "preserve_colors"),
+    *("width", "height", "max_size", "seed", "pooling", "normalize", "colors"),
     *("content_layers", "style_layers", "shift_layers", "histogram_layers", "shifts"),
     *("content_weight_blend", "style_layer_weight_exp", "style_scales", "style_blend_weights"),
     *("content_weight", "style_weight", "shift_weight", "histogram_weight", "tv_weight"),
@@ -293,12 +293,9 @@ class Run:
 
     def settings(self, recipe: str, width: int, seed: int) -> "Settings":
         """A recipe's settings for this network."""
-        from styling.settings import recipes
+        from styling.settings import Settings
 
-        found = recipes.read(recipe)
-        settings, _ = recipes.combine(found, {"width": width, "seed": seed})
-        layers = {layer.name for layer in self.network.layers}
-        return recipes.for_network(settings, found.vgg16, layers, ())[0]
+        return Settings.from_recipe(recipe, self.network, width=width, seed=seed)
 
     def __call__(self, settings: "Settings") -> Iterator[Any]:
         """Run, and yield a Progress for each iteration."""

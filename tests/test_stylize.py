@@ -569,7 +569,7 @@ def test_keeping_colors(network):
     content, style = random_image(16, 16, 1), random_image(16, 16, 2)
     run = Settings(iterations=3, seed=1, **FEW)
     *_, plain = stylize(content, [style], network, run)
-    *_, kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
+    *_, kept = stylize(content, [style], network, dataclasses.replace(run, colors="content"))
     assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
 
 
@@ -577,7 +577,7 @@ def test_keeping_colors(network):
 def test_keeping_colors_at_every_scale(network):
     content, style = random_image(16, 20, 1), random_image(16, 20, 2)
     run = Settings(iterations=4, seed=1, scales=(0.5, 1), **FEW)
-    kept = stylize(content, [style], network, dataclasses.replace(run, preserve_colors=True))
+    kept = stylize(content, [style], network, dataclasses.replace(run, colors="content"))
     for plain, step in zip(stylize(content, [style], network, run), kept, strict=True):
         assert np.allclose(step.image(), reference.keep_colors(plain.image(), content), atol=1e-2)
 

@@ -40,7 +40,7 @@ def paint_film(job: Job, film: Film) -> int:
     _, network = start(job)
     layers = {layer.name for layer in network.layers}
     with of_network(job.network):
-        settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
+        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
     settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
     digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
     record = {"network": network.sha256, "images": digests}

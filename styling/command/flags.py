@@ -10,17 +10,17 @@ import argparse
 import difflib
 import re
 import sys
-import types
-import typing
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_args, get_origin
+
+from msgspec import Meta
 
 from styling import __version__
 from styling.network import networks
 from styling.settings import FIELDS, recipes
-from styling.settings.checks import Layers
+from styling.settings.checks import Count, Layers, Whole, checked, choices, described, parts
 from styling.system import terminal
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import data_folder
@@ -38,8 +38,9 @@ GROUPS = (
 )
 WHITE = "white.png"  # in data/
 LIVE_PORT = 8189
-# The types of lists, whose words may also be separated by commas, and the type of each word.
-LISTS = {tuple[int, ...]: int, tuple[float, ...]: float, tuple[str, ...]: str}
+METAVARS = {int: "N", float: "F"}  # what stands for a value in --help
+LAYERS = parts(Layers)[0]
+FrameRate = Annotated[float, Meta(gt=0, le=1000, description="a number above 0 and at most 1000")]
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,9 +51,9 @@ class Parser(argparse.ArgumentParser):
         hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
 
-    def parse_args(self, words: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the command line. Unknown flags are reported first, since they cause other errors."""
-        words = sys.argv[1:] if words is None else list(words)
+        words = sys.argv[1:] if args is None else list(args)
         for word in words:
             self._check_word(word)
         return super().parse_args(words, namespace)
@@ -71,7 +72,7 @@ class Parser(argparse.ArgumentParser):
 class Words(argparse.Action):
     """A list of words separated by spaces or commas; a flag that is given twice adds to the list."""
 
-    def __init__(self, *, kind: Callable[[str], object], **keywords: object) -> None:
+    def __init__(self, *, kind: Callable[[str], Any], **keywords: Any) -> None:
         super().__init__(nargs="+", **keywords)
         self.kind = kind
 
@@ -79,18 +80,16 @@ class Words(argparse.Action):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: Sequence[str],
+        values: Any,
         option_string: str | None = None,
     ) -> None:
         """Add the words to the list."""
         words = [word for value in values for word in value.split(",") if word]
-        found = []
-        for word in words:
-            try:
-                found.append(self.kind(word))
-            except ValueError:
-                raise argparse.ArgumentError(self, f"{word!r} is not a number") from None
-        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *found))
+        try:
+            read = [self.kind(word) for word in words]
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *read))
 
 
 class Download(argparse.Action):
@@ -105,7 +104,7 @@ class Download(argparse.Action):
 class ListShipped(argparse.Action):
     """List the files that ship in a folder of data/, one line each, and exit."""
 
-    def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: object) -> None:
+    def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: Any) -> None:
         super().__init__(nargs=0, **keywords)
         self.folder, self.describe = folder, describe
 
@@ -123,10 +122,8 @@ def build_parser() -> Parser:
         "neural-style", usage, "Paint a photograph in the style of one or several paintings."
     )
     add_images(groups)
-    add_output(groups["images and files"])
+    add_outputs(groups["images and files"])
     add_settings(groups)
-    add_download(groups["images and files"])
-    add_checkpoints(groups["images and files"])
     add_recipe(groups)
     add_recipe_files(groups["recipes"])
     add_resuming(groups["stopping and going on"])
@@ -136,29 +133,21 @@ def build_parser() -> Parser:
     return parser
 
 
-def add_output(group: argparse._ArgumentGroup) -> None:
-    """The flags for the output."""
+def add_outputs(group: argparse._ArgumentGroup) -> None:
+    """The flags for what is written: the output and pictures during the run; and for the network."""
     output_help = (
         "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as mp4, "
         "mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png"
     )
     group.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=output_help)
     add_switch(group, "--overwrite", "replace files that exist")
-
-
-def add_download(group: argparse._ArgumentGroup) -> None:
-    """The flag that fetches the published network."""
-    text = "fetch vgg19, the published network (550 MB), and exit"
-    group.add_argument("--download", action=Download, nargs=0, help=text)
-
-
-def add_checkpoints(group: argparse._ArgumentGroup) -> None:
-    """The flag for checkpoints: pictures that are written during a run."""
     checkpoint_help = (
         "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; goes "
         "with --checkpoint-iterations"
     )
     group.add_argument("--checkpoint-output", metavar="FORMAT", default=None, help=checkpoint_help)
+    download_help = "fetch vgg19, the published network (550 MB), and exit"
+    group.add_argument("--download", action=Download, nargs=0, help=download_help)
 
 
 def add_recipe_files(group: argparse._ArgumentGroup) -> None:
@@ -192,7 +181,7 @@ def add_watching(group: argparse._ArgumentGroup) -> None:
     add_switch(group, "--progress-plot", "draw the losses in NAME-progress.png")
     live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
     group.add_argument(
-        "--live", type=int, nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help
+        "--live", type=reader(Whole), nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help
     )
 
 
@@ -208,43 +197,46 @@ def new_parser(
         allow_abbrev=False,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=100),
     )
-    for kind, called in ((int, "a whole number"), (float, "a number")):
-        parser.register("type", kind, _reader(kind, called))
     return parser, {title: parser.add_argument_group(title) for title in titles}
 
 
-def _reader(kind: type, called: str) -> Callable[[str], Any]:
-    """Reads a number; argparse's own words for what is no number are "invalid int value"."""
+def reader(hint: Any) -> Callable[[str], Any]:
+    """What reads a word of the command line as a value of this type."""
+    kind = parts(hint)[0]
 
-    def read(text: str) -> Any:
+    def read(word: str) -> Any:
         try:
-            return kind(text)
+            value = kind(word) if kind in METAVARS else word
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text} is not {called}") from None
+            raise argparse.ArgumentTypeError(f"{word} is not {described(hint)}") from None
+        try:
+            return checked("", value, hint)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(error.problem) from None
 
     return read
 
 
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
-    add = groups["images and files"].add_argument
+    group = groups["images and files"]
     content_help = (
         "the photograph; several, or a folder, are painted one after the other; if --output is a film: a "
         "film, or its frames as a folder or as in/%%04d.png"
     )
-    add_files(groups["images and files"], "--content", content_help, "IMAGE")
-    add_files(groups["images and files"], "--styles", "the paintings", "IMAGE")
+    add_files(group, "--content", content_help, "IMAGE")
+    add_files(group, "--styles", "the paintings", "IMAGE")
     initial_help = "image to start from (default: noise)"
-    add("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
+    group.add_argument("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
     masks_help = (
         "where each style paints: white for yes, gray for partly, black for no; where none paints, the "
+        "photograph stays; all for everywhere, or one mask for all styles"
     )
-    masks_help += "photograph stays; all for everywhere, or one mask for all styles"
-    add_files(groups["images and files"], "--style-masks", masks_help, "MASK", mask_file)
+    add_files(group, "--style-masks", masks_help, "MASK", mask_file)
     guides_help = "the part of each painting that its style is taken from, in white; all for all of it"
-    add_files(groups["images and files"], "--style-guides", guides_help, "MASK", mask_file)
-    keep_help = "in white, the part of the photograph that stays as it is"
-    add("--content-mask", type=Path, metavar="MASK", default=None, help=keep_help)
+    add_files(group, "--style-guides", guides_help, "MASK", mask_file)
+    stays_help = "in white, the part of the photograph that stays as it is"
+    group.add_argument("--content-mask", type=Path, metavar="MASK", default=None, help=stays_help)
 
 
 def mask_file(word: str) -> Path:
@@ -268,7 +260,7 @@ def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
 def add_save_iterations(group: argparse._ArgumentGroup) -> None:
     """The flag for how often the state of a run is saved."""
     text = "save the state every N iterations instead of each minute"
-    group.add_argument("--save-state-iterations", type=int, metavar="N", default=None, help=text)
+    group.add_argument("--save-state-iterations", type=reader(Count), metavar="N", default=None, help=text)
 
 
 def add_film(group: argparse._ArgumentGroup) -> None:
@@ -276,7 +268,7 @@ def add_film(group: argparse._ArgumentGroup) -> None:
     span_help = "the frames to paint, counted from 1, for a try; either may be left out (default: all)"
     group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
     rate_help = "frames a second of numbered images (default: 25)"
-    group.add_argument("--frame-rate", type=float, metavar="F", default=None, help=rate_help)
+    group.add_argument("--frame-rate", type=reader(FrameRate), metavar="F", default=None, help=rate_help)
 
 
 def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
@@ -295,46 +287,52 @@ def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection
     for name, field in FIELDS.items():
         if field.metadata.get("group") in groups and name not in without:
             add_setting(groups[field.metadata["group"]], field)
+    add = groups["what is minimised"].add_argument
+    for flag, colors in (("--preserve-colors", "content"), ("--no-preserve-colors", "style")):
+        text = f"another name of --colors {colors}"
+        add(flag, action="store_const", dest="colors", const=colors, help=text)
 
 
 def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
     """The flag of a setting, made from its type and its entry."""
-    entry = field.metadata
+    entry, kind = field.metadata, parts(field.type)[0]
     flags = [entry["short"]] if entry["short"] else []
     flags.append(flag_of(field.name))
     default = entry["unset"] or shown(field.default)
     text = entry["text"] + (f" (default: {default})" if default else "")
-    is_union = isinstance(field.type, types.UnionType)
-    kinds = [k for k in typing.get_args(field.type) if k is not types.NoneType] if is_union else [field.type]
-    if field.type == Layers | None:
-        group.add_argument(*flags, action=Words, kind=str, metavar="NAME[=WEIGHT]", help=text)
-    elif kinds[0] in LISTS:
-        group.add_argument(*flags, action=Words, kind=LISTS[kinds[0]], metavar=entry["metavar"], help=text)
-    elif kinds[0] is bool:
+    if kind is bool:
         group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
+    elif kind == LAYERS:
+        group.add_argument(*flags, action=Words, kind=str, metavar="NAME[=WEIGHT]", help=text)
+    elif choices(kind):
+        group.add_argument(*flags, choices=choices(kind), help=text)
+    elif get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        metavar = entry["metavar"] or METAVARS[parts(item)[0]]
+        group.add_argument(*flags, action=Words, kind=reader(item), metavar=metavar, help=text)
     else:
-        keywords = {"choices": entry["choices"], "metavar": entry["metavar"]}
-        group.add_argument(*flags, type=kinds[0], help=text, **keywords)
+        metavar = entry["metavar"] or METAVARS[kind]
+        group.add_argument(*flags, type=reader(field.type), metavar=metavar, help=text)
 
 
 def shown(default: object) -> str:
     """A default as it is typed; empty for a switch, or if there is no default."""
-    if isinstance(default, bool) or default is None or default is MISSING:
+    if isinstance(default, bool) or default is None:
         return ""
     values = default if isinstance(default, tuple) else (default,)
     return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
-def settings_of(options: argparse.Namespace) -> dict[str, object]:
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives. Raises SettingsError."""
     flags = {name: value for name, value in vars(options).items() if name in FIELDS}
     for name, value in flags.items():
-        if FIELDS[name].type == Layers | None:
+        if parts(FIELDS[name].type)[0] == LAYERS:
             flags[name] = read_layers(name, value)
     return flags
 
 
-def read_layers(name: str, words: Sequence[str]) -> Layers:
+def read_layers(name: str, words: Sequence[str]) -> tuple[str, ...] | dict[str, float]:
     """NAME ... as a tuple, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
     pairs = [word.partition("=") for word in words]
     if not any(equals for _, equals, _ in pairs):
@@ -356,16 +354,17 @@ def read_layers(name: str, words: Sequence[str]) -> Layers:
 
 def markdown(parser: Parser) -> str:
     """The flags as tables, one for each group."""
-    lines = [f"# {parser.prog}", "", parser.description, ""]
+    lines = [f"# {parser.prog}", "", parser.description or "", ""]
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.option_strings]
         if actions:
-            lines += [f"## {group.title.capitalize()}", "", "| flag | |", "| --- | --- |"]
-            lines += [f"| `{invocation(action)}` | {described(action)} |" for action in actions] + [""]
+            lines += [f"## {(group.title or '').capitalize()}", "", "| flag | |", "| --- | --- |"]
+            rows = [(usage(action), (action.help or "").replace("%%", "%")) for action in actions]
+            lines += [f"| `{flag}` | {text} |" for flag, text in rows] + [""]
     return "\n".join(lines)
 
 
-def invocation(action: argparse.Action) -> str:
+def usage(action: argparse.Action) -> str:
     """A flag with its value, as it is typed."""
     flags = ", ".join(action.option_strings)
     if action.nargs == 0:
@@ -374,11 +373,6 @@ def invocation(action: argparse.Action) -> str:
     if action.nargs == "?":
         value = f"[{value}]"
     return f"{flags} {value}{' ...' if action.nargs == '+' else ''}".replace("|", "\\|")
-
-
-def described(action: argparse.Action) -> str:
-    """A flag's help, as a cell of a table."""
-    return (action.help or "").replace("%%", "%").replace("|", "\\|")
 
 
 if __name__ == "__main__":

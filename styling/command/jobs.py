@@ -10,7 +10,7 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from styling.network import networks
 from styling.pictures import folders, images
 from styling.pictures.images import FLAGS, LISTS
 from styling.run import states
-from styling.settings import FIELDS, Running, Settings, checks, recipes
+from styling.settings import FIELDS, Running, Settings, combine, recipes
 from styling.system import filenames
 from styling.system.errors import RecipeError, SettingsError, StateError
 
@@ -45,9 +45,9 @@ class Job:
 
     contents, outputs: of each picture; a content may be None. vgg16: weights that replace those in settings
     if the network is a VGG-16, which is known once it is loaded. instead_of: the network that the recipe is
-    for, if it is not here. given: settings that stay as they are, whatever layers the network lacks. saved:
-    the run to go on with. film: the film to paint, if any; contents are then empty, and outputs have the
-    video, if the film is written to one file.
+    for, if it is not here. explicit: settings that stay as they are, whatever layers the network lacks.
+    saved: the run to go on with. film: the film to paint, if any; contents are then empty, and outputs have
+    the video, if the film is written to one file.
     """
 
     options: argparse.Namespace
@@ -58,7 +58,7 @@ class Job:
     running: Running
     network: Path
     instead_of: str | None
-    given: frozenset[str]
+    explicit: frozenset[str]
     saved: states.Saved | None = None
     film: Film | None = None
 
@@ -87,10 +87,10 @@ def plan(options: argparse.Namespace) -> Job:
     if options.content and "height" in flags:
         raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
     network, instead_of = choose_network(flags.get("network"), recipe, source)
-    settings, running = recipes.combine(recipe, flags)
+    settings, running = combine(recipe, flags)
     check_effect(settings, flags, options)
     if saved:
-        before, _ = recipes.combine(recipe, {})
+        before, _ = combine(recipe, {})
         check_unchanged(options.resume, saved, before, settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
     if options.save_recipe or options.save_state:
@@ -111,8 +111,10 @@ def plan(options: argparse.Namespace) -> Job:
         contents, outputs = (), film_outputs(options, film)
     else:
         contents, outputs = pictures(options)
-    given = frozenset(flags if options.recipe else FIELDS)
-    return Job(options, contents, outputs, settings, vgg16, running, network, instead_of, given, saved, film)
+    explicit = frozenset(flags if options.recipe else FIELDS)
+    return Job(
+        options, contents, outputs, settings, vgg16, running, network, instead_of, explicit, saved, film
+    )
 
 
 def check_images(options: argparse.Namespace, *either: Settings) -> None:
@@ -143,16 +145,14 @@ def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, 
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
     span = video.Span.parse(options.frames or ":")
     clip = video.find_clip("content", options.content[0], span, options.frame_rate or video.USUAL_RATE)
-    if options.frame_rate is not None:
-        if not clip.is_numbered:
-            raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
-        checks.number("frame_rate", options.frame_rate, low=0, low_open=True, high=1000)
+    if options.frame_rate is not None and not clip.is_numbered:
+        raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
     masks = {
         path: video.find_clip(flag, path, span)
         for flag, path in named_images(options)
         if flag in MOVING_MASKS and video.moves(path)
     }
-    return Film(clip, video.store(options.output, settings.coloring == "content"), masks)
+    return Film(clip, video.store(options.output, settings.colors == "content"), masks)
 
 
 def film_outputs(options: argparse.Namespace, film: Film) -> tuple[Path, ...]:
@@ -269,7 +269,7 @@ def check_unchanged(
     if now.iterations < saved.iteration:
         problem = f"{now.iterations} is less than the {saved.iteration} that the run in {path} has made"
         raise SettingsError("iterations", problem)
-    for name in recipes.NAMES[Settings]:
+    for name in (field.name for field in fields(now)):
         if name in flags and name != "iterations" and getattr(now, name) != getattr(before, name):
             problem = f"cannot change in the run in {path}; leave it out, or begin anew without --resume"
             raise SettingsError(name, problem)
@@ -320,7 +320,6 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         yield "save_recipe", options.save_recipe
     if options.save_state:
         yield "save_state", options.save_state
-    checks.count("save_state_iterations", options.save_state_iterations)
     if options.save_state_iterations and not options.save_state:
         raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
     if options.progress_plot and importlib.util.find_spec("matplotlib") is None:

@@ -155,7 +155,7 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> tup
         check_same_images(options.resume, identities, saved.images)
     layers = {layer.name for layer in network.layers}
     with of_network(job.network):
-        settings, lacking = recipes.for_network(job.settings, job.vgg16, layers, job.given)
+        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
         run = resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings)
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)

@@ -50,8 +50,8 @@ def resolve(
     to the last; frames before a cut are ignored. masks: of the frame, as masks_of() gives them.
     Raises the errors of runs.resolve().
     """
-    colors = "style" if settings.coloring == "content" else settings.coloring
-    settings = replace(settings, width=None, max_size=None, colors=colors, preserve_colors=False)
+    colors = "style" if settings.colors == "content" else settings.colors
+    settings = replace(settings, width=None, max_size=None, colors=colors)
     least = 1 / (min(settings.scales) ** 2 * math.prod(content.shape[:2]))
     given, painting = without_empty_masks(given, least)
     if given.styles and not any(painting):

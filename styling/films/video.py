@@ -478,7 +478,7 @@ def _finished(clip: Clip, store: Store, settings: Settings) -> Iterator[Frame]:
     """The frames with their final colours."""
     for frame in clip.frames():
         picture = store.read(frame.number)
-        if settings.coloring == "content":
+        if settings.colors == "content":
             picture = images.keep_colors(picture, images.resize(frame.pixels, *picture.shape[:2]))
         yield frame._replace(pixels=picture)
 

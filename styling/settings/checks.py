@@ -1,18 +1,27 @@
-"""Checks of single settings: each raises SettingsError, with the setting's name, if its value is not allowed.
+"""The types of settings: what values each allows, and the words for that in errors. msgspec checks them.
 
-None is always allowed, since it stands for a default.
+A type is an annotation. It may hold a rule that msgspec does not know, a function that tells whether a value
+is allowed, or raises ValueError with a reason of its own. Numbers are limited to 32 bits, as all images are
+float32, and whole numbers to 64.
 """
 
 import difflib
 import itertools
-import math
 import re
-import struct
+import reprlib
+import types
 from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+import numpy as np
+from msgspec import Meta
 
 from styling.system.errors import SettingsError
 
-Layers = tuple[str, ...] | dict[str, float]
+MOST = 2**63 - 1
+LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
+BELOW_1 = 1 - 2**-25  # from here on, a number is 1 in 32 bits
 
 # VGG-19 has all layers of VGG-16 as well. A low-rank convolution is a pair, such as conv1_2a and conv1_2b.
 PLACES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
@@ -20,119 +29,95 @@ POOLS = [f"pool{block}" for block in range(1, 6)]
 VGG_LAYERS = [f"{kind}{place}" for kind in ("conv", "relu") for place in PLACES] + POOLS
 
 
-def count(name: str, value: int | None, low: int = 1, high: int | None = None) -> None:
-    """A whole number from `low` to `high` that 64 bits hold."""
-    if value is None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise SettingsError(name, f"{value} is not a whole number of at least {low}")
-    if value >= 2**63:
-        raise SettingsError(name, f"{value} is more than 64 bits hold")
-    if high is not None and value > high:
-        raise SettingsError(name, f"{value} is more than {high}")
+def _differ(values: Sequence[object]) -> bool:
+    return len(set(values)) == len(values)
 
 
-def number(
-    name: str,
-    value: float | None,
-    low: float,
-    high: float = math.inf,
-    low_open: bool = False,
-    high_open: bool = False,
-) -> None:
-    """A number from `low` to `high`, without open ends, that float32 can hold, as all images are float32."""
-    if value is None:
-        return
-    try:
-        rounded = struct.unpack("f", struct.pack("f", value))[0]
-    except OverflowError:
-        rounded = math.inf
-    except struct.error:
-        raise SettingsError(name, f"{value!r} is not a number") from None
-    above = rounded > low if low_open else rounded >= low
-    below = rounded < high if high_open else rounded <= high
-    if not (math.isfinite(rounded) and above and below):
-        lower = f"above {low}" if low_open else f"at least {low}"
-        upper = "" if high == math.inf else f" and below {high}" if high_open else f" and at most {high}"
-        if math.isfinite(value) and rounded == math.inf:
-            raise SettingsError(name, f"{value} is more than 32 bits hold")
-        raise SettingsError(name, f"{value} is not a number of {lower}{upper}")
+def _grow_to_1(scales: Sequence[float]) -> bool:
+    return all(before < after for before, after in itertools.pairwise(scales)) and scales[-1] == 1
 
 
-def choice(name: str, value: str | None, choices: Sequence[str]) -> None:
-    """One of the choices."""
-    if value is not None and value not in choices:
-        raise SettingsError(name, f"{value!r} is none of {', '.join(choices)}")
-
-
-def choices(name: str, values: Sequence[str] | None, of: Sequence[str]) -> None:
-    """Several of the choices."""
-    for value in values or ():
-        choice(name, value, of)
-
-
-def positives(name: str, values: Sequence[float] | None) -> None:
-    """Numbers above 0."""
-    for value in values or ():
-        number(name, value, low=0, low_open=True)
-
-
-def weights(name: str, values: Sequence[float] | None) -> None:
-    """Weights of at least 0, of which one is above 0."""
-    if values is None:
-        return
-    for value in values:
-        number(name, value, low=0)
-    if not any(values):
-        raise SettingsError(name, "the weights sum to 0; at least one must be above 0")
-
-
-def one_each(name: str, values: Sequence[float] | None, wanted: int, of: str = "style image") -> None:
-    """One value for each style image, or for each `of`."""
-    if values is not None and len(values) != wanted:
-        raise SettingsError(name, f"{len(values)} of them given for {wanted} {of}{'s' * (wanted != 1)}")
-
-
-def layers(name: str, value: Layers | None) -> None:
-    """Layers of a VGG by different names, or names and weights."""
-    if isinstance(value, str) or (value is not None and not value):
-        raise SettingsError(name, f"{value!r} is no tuple of names and no dict of names and weights")
-    if isinstance(value, dict):
-        weights(name, tuple(value.values()))
-    elif value is not None and len(set(value)) < len(value):
-        raise SettingsError(name, "a layer is named twice")
-    for layer in value or ():
+def _are_layers(value: Sequence[str] | dict[str, float]) -> bool:
+    for layer in value:
         if layer not in VGG_LAYERS and re.sub("(conv.*)[a-z]", r"\1", layer) not in VGG_LAYERS:
             near = difflib.get_close_matches(layer.lower(), VGG_LAYERS, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ", which has relu1_1 to relu5_4 and others"
-            raise SettingsError(name, f"{layer!r} is no layer of a VGG{hint}")
+            raise ValueError(f"{layer!r} is no layer of a VGG{hint}")
+    return any(value.values()) if isinstance(value, dict) else _differ(value)
 
 
-def shifts(name: str, values: Sequence[int]) -> None:
-    """Different whole numbers above 0."""
-    for value in values:
-        count(name, value)
-    if not values or len(set(values)) < len(values):
-        raise SettingsError(name, "must be different whole numbers, at least one")
+Whole = Annotated[int, Meta(ge=0, le=MOST, description="a whole number of at least 0")]
+Count = Annotated[int, Meta(ge=1, le=MOST, description="a whole number of at least 1")]
+Positive = Annotated[float, Meta(ge=SMALLEST, le=LARGEST, description="a number above 0")]
+Weight = Annotated[float, Meta(ge=0, le=LARGEST, description="a number of at least 0")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Decay = Annotated[float, Meta(ge=0, lt=BELOW_1, description="a number of at least 0 and below 1")]
+Device = Annotated[str, Meta(pattern=r"^(cpu|gpu(:\d{1,3})?)\Z", description="cpu, gpu or gpu:N")]
+NetworkName = Annotated[
+    str, Meta(pattern=r"^[^\0]+\Z", description="the name of a file, or vgg19, vgg16 or small")
+]
+Weights = Annotated[
+    tuple[Weight, ...], Meta(description="a list of numbers of at least 0, one of them above 0"), any
+]
+Scales = Annotated[
+    tuple[Positive, ...],
+    Meta(min_length=1, description="a list of numbers above 0 that grow up to 1, the full size"),
+    _grow_to_1,
+]
+Distances = Annotated[
+    tuple[Count, ...],
+    Meta(min_length=1, description="a list of different whole numbers of at least 1"),
+    _differ,
+]
+Layers = Annotated[
+    Annotated[tuple[str, ...], Meta(min_length=1)] | Annotated[dict[str, Weight], Meta(min_length=1)],
+    Meta(description="a list of different names, or a table of numbers of at least 0, one of them above 0"),
+    _are_layers,
+]
 
 
-def scales(name: str, values: Sequence[float]) -> None:
-    """Increasing numbers above 0, of which the last is 1."""
-    positives(name, values)
-    growing = all(before < after for before, after in itertools.pairwise(values))
-    if not (growing and values and values[-1] == 1):
-        raise SettingsError(name, "must grow from scale to scale, and the last be 1, the full size")
+def checked(name: str, value: object, hint: Any) -> Any:
+    """The value of a setting, converted to its type. Raises SettingsError."""
+    try:
+        converted = msgspec.convert(_of_python(value), hint)
+        rules = (rule for rule in parts(hint)[1] if callable(rule))
+        if converted is None or all(rule(converted) for rule in rules):
+            return converted
+    except msgspec.ValidationError as error:
+        for limit, bits in ((MOST, 64), (LARGEST, 32)):
+            if f"<= {limit}" in str(error):
+                raise SettingsError(name, f"{reprlib.repr(value)} is more than {bits} bits hold") from None
+    except ValueError as error:
+        raise SettingsError(name, str(error)) from None
+    raise SettingsError(name, f"{reprlib.repr(value)} is not {described(hint)}")
 
 
-def network(name: str, value: str | None) -> None:
-    """The name of a file, or of a network that styling.network.networks knows."""
-    if value == "":
-        raise SettingsError(name, "is empty; name a file, or vgg19, vgg16 or small")
-    if value and "\0" in value:
-        raise SettingsError(name, f"{value!r} is no name of a file")
+def described(hint: Any) -> str:
+    """The words for what a type allows."""
+    kind, notes = parts(hint)
+    for note in notes:
+        if isinstance(note, Meta) and note.description:
+            return note.description
+    if get_origin(kind) is tuple:
+        return f"a list, each {described(get_args(kind)[0])}"
+    return {bool: "true or false", str: "a text"}.get(kind) or f"one of {', '.join(get_args(kind))}"
 
 
-def device(name: str, value: str | None) -> None:
-    """cpu, gpu or gpu:N."""
-    if value is not None and not re.fullmatch(r"cpu|gpu(:\d{1,3})?", value):
-        raise SettingsError(name, f"{value!r} is not cpu, gpu or gpu:N")
+def choices(hint: Any) -> tuple[str, ...]:
+    """The values that a type allows, if there are only a few."""
+    kind = parts(hint)[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without None (int, Literal[...], tuple[...] and so on), and its limits and rules."""
+    if types.NoneType in get_args(hint):
+        hint = get_args(hint)[0]
+    return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+
+
+def _of_python(value: object) -> object:
+    """The value without the numbers of NumPy, which msgspec does not take for numbers."""
+    if isinstance(value, list | tuple):
+        return [_of_python(one) for one in value]
+    return value.item() if isinstance(value, np.generic) else value

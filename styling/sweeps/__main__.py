@@ -75,7 +75,7 @@ def build_parser() -> flags.Parser:
     add = groups["running"].add_argument
     add(
         "--workers",
-        type=int,
+        type=flags.reader(checks.Count),
         metavar="N",
         default=None,
         help="runs at a time (default: as many as cores and memory allow)",
@@ -100,8 +100,6 @@ def sweep(options: argparse.Namespace) -> int:
     """Compute the sweep that the command line asks for, and return the exit status."""
     spec, cells = read_cells(options)
     check_folder(options.output)
-    for flag in ("workers", "save_state_iterations"):
-        checks.count(flag, getattr(options, flag))
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
     asked = cells[0].run.running

@@ -103,9 +103,8 @@ def _read_image(path: Path, is_mask: bool) -> tuple[str, np.ndarray]:
 def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]:
     """A run's settings adapted to its network, and the layers that it lacks. Raises NetworkError."""
     layers = {layer.name for layer in network.layers}
-    fixed = recipes.TYPES.keys() - run.droppable
     with of_network(run.network):
-        return recipes.for_network(run.settings, run.vgg16, layers, fixed)
+        return run.settings.for_network(run.vgg16, layers, run.explicit)
 
 
 def _add_task(

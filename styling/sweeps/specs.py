@@ -35,7 +35,7 @@ from styling.command import jobs
 from styling.command.flags import WHITE
 from styling.pictures.images import FLAGS as IMAGES
 from styling.pictures.images import LISTS, MASKS
-from styling.settings import Running, Settings, recipes
+from styling.settings import FIELDS, Running, Settings, build, recipes
 from styling.system.errors import RecipeError, SettingsError, SpecError
 from styling.system.files import data_folder
 
@@ -85,8 +85,8 @@ class Run:
     """One run: its settings, the file of its network, and its images, each with its flag.
 
     vgg16: weights that replace the settings if the network is a VGG-16, which is known once it is loaded.
-    instead_of: the network that its recipe is for, if this machine does not have it. droppable: settings that
-    come from the recipe or the defaults; layers that the network lacks may be dropped from them.
+    instead_of: the network that its recipe is for, if this machine does not have it. explicit: settings that
+    stay as they are, whatever layers the network lacks.
     """
 
     settings: Settings
@@ -94,7 +94,7 @@ class Run:
     running: Running
     network: Path
     instead_of: str | None
-    droppable: frozenset[str]
+    explicit: frozenset[str]
     images: tuple[tuple[str, Path], ...]
 
     @property
@@ -217,7 +217,7 @@ def _layer(where: str, table: dict[str, object]) -> Layer:
             raise SpecError(f"{where}: {key} has more than one image")
     try:
         settings = recipes.parse(table)
-    except RecipeError as error:
+    except (RecipeError, SettingsError) as error:
         raise SpecError(f"{where}: {error}") from None
     return Layer(label, recipe, settings.values, settings.vgg16, names)
 
@@ -305,13 +305,13 @@ def _run(
     for part in parts:
         vgg16 = recipes.vgg16_beside(vgg16, part.values) | part.vgg16
     values = reduce(recipes.over, (part.values for part in parts), {"seed": SEED})
-    settings, running = recipes.build(values)
+    settings, running = build(values)
     names = _images(layers)
     images = tuple((flag, files[name]) for flag in IMAGES for name in names.get(flag, ()))
     for either in (settings, replace(settings, **vgg16)):
         either.check_images(**{flag: len(names.get(flag, ())) for flag in IMAGES})
-    droppable = frozenset(recipes.TYPES.keys() - named.keys() if name else ())
-    return Run(settings, vgg16, running, network, instead_of, droppable, images)
+    explicit = frozenset(named if name else FIELDS)
+    return Run(settings, vgg16, running, network, instead_of, explicit, images)
 
 
 def find_images(

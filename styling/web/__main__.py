@@ -21,6 +21,7 @@ from styling.command.jobs import cores
 from styling.live import address
 from styling.network import networks
 from styling.settings import FIELDS, Running
+from styling.settings.checks import Whole
 from styling.system import filenames, terminal
 from styling.system.errors import SettingsError, StyleError
 from styling.system.process import loading_tensorflow, run_command
@@ -39,7 +40,7 @@ def build_parser() -> flags.Parser:
     parser, groups = flags.new_parser("neural-style-web", "%(prog)s [flags]", description, (title,))
     add = groups[title].add_argument
     port_help = f"port of this machine (default: {PORT})"
-    add("--port", type=int, metavar="N", default=PORT, help=port_help)
+    add("--port", type=flags.reader(Whole), metavar="N", default=PORT, help=port_help)
     host_help = (
         "address at which other machines reach the page, 0.0.0.0 for all addresses; the page then asks for a "
         f"password, from {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"

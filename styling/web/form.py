@@ -1,5 +1,6 @@
 """The page's form: its fields, which are made from the settings, and the command line for a form."""
 
+import dataclasses
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from styling.command.flags import build_parser, shown
 from styling.command.jobs import Job, plan
 from styling.settings import FIELDS, Settings, recipes
+from styling.settings.checks import choices
 from styling.system.errors import NetworkError, SettingsError, StyleError, flag_of
 from styling.web.requests import NO_FORM
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 # Settings that have a control of their own on the page; the others are listed under "more".
 CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
-OTHER_NAMES = ("preserve_colors",)  # other names of settings that have a control
+NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 MOST_CHARACTERS = 2000  # of a value
 
 
@@ -25,11 +27,11 @@ def fields() -> dict[str, list[dict[str, object]]]:
     """The settings listed under "more", by the titles of the flags' groups; none of films, which the page
     does not paint."""
     groups: dict[str, list[dict[str, object]]] = {}
-    for name in recipes.NAMES[Settings]:
+    for name in NAMES:
         entry = FIELDS[name].metadata
-        if name not in CONTROLS + OTHER_NAMES and entry["group"] != "video":
-            choices = ("yes", "no") if FIELDS[name].type is bool else entry["choices"]
-            field = {"name": name, "flag": flag_of(name), "text": entry["text"], "choices": choices}
+        if name not in CONTROLS and entry["group"] != "video":
+            values = ("yes", "no") if FIELDS[name].type is bool else choices(FIELDS[name].type)
+            field = {"name": name, "flag": flag_of(name), "text": entry["text"], "choices": values}
             groups.setdefault(entry["group"], []).append(field)
     return groups
 
@@ -42,7 +44,7 @@ def offered(network: "Network") -> dict[str, dict[str, object]]:
             settings = Settings.from_recipe(name, network)
         except NetworkError:
             continue
-        values = {key: typed(key, getattr(settings, key)) for key in recipes.NAMES[Settings]}
+        values = {key: typed(key, getattr(settings, key)) for key in NAMES}
         found[name] = {"description": recipes.read(name).description, "values": values}
     return found
 
@@ -85,7 +87,7 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
     if values.get("width"):
         values = {name: text for name, text in values.items() if name != "max_size"}
     for name, text in values.items():
-        if name not in recipes.NAMES[Settings] or not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+        if name not in NAMES or not isinstance(text, str) or len(text) > MOST_CHARACTERS:
             raise StyleError(NO_FORM)
         if FIELDS[name].type is bool:
             found.append(flag_of(name) if text == "yes" else f"--no-{flag_of(name)[2:]}")

@@ -89,8 +89,6 @@ def test_content_and_luminance_have_the_photographs_chroma(network):
     plain = paint(PHOTO, [PAINTING], network, run)
     kept = paint(PHOTO, [PAINTING], network, dataclasses.replace(run, colors="content"))
     np.testing.assert_allclose(kept, reference.keep_colors(plain, PHOTO), atol=1e-2)
-    older = paint(PHOTO, [PAINTING], network, dataclasses.replace(run, preserve_colors=True))
-    assert np.array_equal(kept, older)
     luminance = paint(PHOTO, [PAINTING], network, dataclasses.replace(run, colors="luminance"))
     by_hand = paint(images.to_gray(PHOTO), [colors.match_luma(PAINTING, PHOTO)], network, run)
     np.testing.assert_allclose(luminance, reference.keep_colors(by_hand, PHOTO), atol=1e-2)
@@ -105,9 +103,7 @@ def test_matched_is_a_run_with_paintings_that_were_matched_before(network):
         assert np.array_equal(found, paint(PHOTO, [match(PAINTING, PHOTO)], network, FEW))
 
 
-def test_colours_of_nothing_and_of_two_are_errors():
-    with pytest.raises(SettingsError, match="contradicts --colors matched"):
-        Settings(preserve_colors=True, colors="matched")
+def test_colours_of_nothing_are_an_error():
     with pytest.raises(SettingsError, match="goes together with --content") as caught:
         Settings(content_weight=0, colors="matched").check_images(False, 1, False)
     assert caught.value.name == "colors"

@@ -20,7 +20,7 @@ import vgg
 from neural_style import build_parser, output_names, plan
 from styling.network import networks
 from styling.network.networks import FILES
-from styling.settings import Running, Settings, recipes
+from styling.settings import Running, Settings, combine, recipes
 from styling.settings.checks import VGG_LAYERS
 from styling.system.errors import NetworkError, RecipeError, SettingsError
 from stylize import build_objective
@@ -30,7 +30,7 @@ CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}
 
 
 def combined(name, **flags):
-    return recipes.combine(recipes.read(name), flags)
+    return combine(recipes.read(name), flags)
 
 
 # What ships, against the sources.
@@ -454,8 +454,8 @@ def test_list_recipes_has_a_line_for_each(neural_style):
         ("style_layers = []", ["style_layers"]),
         ('style_layers = { relu1_1 = "a" }', ["style_layers", "numbers"]),
         ("style_layers = { relu1_1 = -1 }", ["style_layers"]),
-        ('style_scales = ["1"]', ["style_scales", "numbers"]),
-        ("pooling = 3", ["pooling", "text"]),
+        ('style_scales = ["1"]', ["style_scales", "list, each a number"]),
+        ("pooling = 3", ["pooling", "avg, max"]),
         ('pooling = "median"', ["pooling", "median"]),
         ('device = "tpu"', ["device", "tpu"]),
         ("threads = 0", ["threads"]),
@@ -564,7 +564,7 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
         histogram_layers={"relu1_1": 3, "relu5_1": 4},
     )
     there = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}
-    kept, gone = recipes.for_network(run, {}, there, ())
+    kept, gone = run.for_network({}, there, ())
     assert gone == ["relu5_2", "relu5_1"]
     for term, lost in (("content", "relu5_2"), ("style", "relu5_1"), ("shift", "relu5_1")):
         before = run.layer_weights(term)
@@ -576,12 +576,12 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
 
 def test_where_nothing_is_missing_nothing_changes():
     run = Settings(style_layer_weight_exp=2, histogram_weight=1)
-    assert recipes.for_network(run, {}, run.layers(), ()) == (run, [])
+    assert run.for_network({}, run.layers(), ()) == (run, [])
 
 
 def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
     run = Settings(content_layers=("conv1_1a",), style_layers=("relu1_1", "conv1_1b"))
-    kept, gone = recipes.for_network(run, {}, {"relu1_1"}, ("content_layers", "style_layers"))
+    kept, gone = run.for_network({}, {"relu1_1"}, ("content_layers", "style_layers"))
     assert (kept, gone) == (run, [])
     with pytest.raises(NetworkError, match="conv1_1a, conv1_1b"):
         vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), kept.layers())
@@ -589,6 +589,6 @@ def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
 
 def test_a_term_that_would_lose_every_layer_is_refused():
     with pytest.raises(NetworkError, match="content layers, relu4_2"):
-        recipes.for_network(Settings(), {}, {"relu1_1"}, ())
-    kept, _ = recipes.for_network(Settings(content_weight=0), {}, {"relu1_1"}, ())
+        Settings().for_network({}, {"relu1_1"}, ())
+    kept, _ = Settings(content_weight=0).for_network({}, {"relu1_1"}, ())
     assert kept.layer_weights("style") == {"relu1_1": 0.2}

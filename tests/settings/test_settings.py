@@ -166,7 +166,7 @@ IMAGES = [
     (ALONE, (False, 0, False), "styles"),
     (ALONE | {"initial_noiseblend": 0.5}, (False, 1, False), "content"),
     (ALONE | {"initial_noiseblend": 0.5}, (False, 1, True), None),
-    (ALONE | {"preserve_colors": True}, (False, 1, False), "preserve_colors"),
+    (ALONE | {"colors": "content"}, (False, 1, False), "colors"),
     (ALONE | {"width": 5, "height": 5}, (False, 1, False), None),
     (ALONE | {"width": 5, "height": 5}, (True, 1, False), "height"),
     ({"style_weight": 0}, (True, 0, False), None),

@@ -65,8 +65,7 @@ def cells(name, network):
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [Path()])
     found = specs.cells(spec, flags, {key: ROOT / key for key in files})
     settings = [
-        recipes.for_network(cell.run.settings, cell.run.vgg16, KNOWN[network], recipes.TYPES)[0]
-        for cell in found
+        cell.run.settings.for_network(cell.run.vgg16, KNOWN[network], recipes.TYPES)[0] for cell in found
     ]
     return [
         replace(cell, run=replace(cell.run, settings=own)) for cell, own in zip(found, settings, strict=True)
@@ -254,5 +253,5 @@ def test_colors_shows_three_pairs_in_every_colouring(network):
     found = runs("colors", network)
     assert len(found) == 15 and len({run.images for run in found.values()}) == 3
     for images in {run.images for run in found.values()}:
-        of_pair = [run.settings.coloring for run in found.values() if run.images == images]
+        of_pair = [run.settings.colors for run in found.values() if run.images == images]
         assert of_pair == list(COLORS)

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from styling.network.networks import SMALL
-from styling.settings import recipes
+from styling.settings import combine, recipes
 from styling.sweeps import specs
 from styling.sweeps.specs import Layer
 from styling.system.errors import SettingsError, SpecError
@@ -170,7 +170,7 @@ def test_of_the_weights_for_a_vgg16_later_ones_win(folder, flags, weights):
     names = ("shift_weight", "style_weight", "tv_weight", "content_weight")
     settings = cell.run.settings
     assert tuple(getattr(settings, name) for name in names) == (1, 2, flags.get("tv_weight", 1), 1)
-    of_vgg16 = recipes.for_network(settings, cell.run.vgg16, ["relu3_3"], recipes.TYPES)[0]
+    of_vgg16 = settings.for_network(cell.run.vgg16, ["relu3_3"], recipes.TYPES)[0]
     assert tuple(getattr(of_vgg16, name) for name in names) == weights
 
 
@@ -178,7 +178,7 @@ def test_an_axis_of_recipes_has_the_settings_of_each(folder):
     found = cells_of(write(folder, IMAGES + 'rows = { recipe = ["athalye2015", "yuan2018"] }'))
     for cell, name in zip(found, ("athalye2015", "yuan2018"), strict=True):
         recipe = recipes.read(name)
-        expected, running = recipes.combine(recipe, {"seed": specs.SEED})
+        expected, running = combine(recipe, {"seed": specs.SEED})
         assert cell.run.settings == expected and cell.run.vgg16 == recipe.vgg16 and cell.label == name
         assert cell.run.running.progress_grid == running.progress_grid
         assert cell.run.instead_of == "vgg19" and cell.run.network.name == SMALL
@@ -313,7 +313,7 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("[settings.vgg16]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
         ('[settings.vgg16]\nnetwork = "vgg16"', ["network", "[vgg16]"]),
         ('[settings]\ndescription = "a"', ["settings", "description"]),
-        ('[settings]\nnetwork = ""', ["network", "empty"]),
+        ('[settings]\nnetwork = ""', ["network", "name of a file"]),
         ("rows = 3", ["rows", "list"]),
         ("rows = {}", ["rows", "list"]),
         ("rows = []", ["rows", "empty"]),
@@ -334,11 +334,11 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("rows = { device = ['cpu', 'gpu'] }", ["rows", "device"]),
         ("rows = { vgg16 = [{ threads = 1 }] }", ["rows", "threads"]),
         ("rows = { description = ['a', 'b'] }", ["rows", "description"]),
-        ("rows = { width = [3, 0] }", ["width 0: width 0", "at least 1"]),
+        ("rows = { width = [3, 0] }", ["rows: width: 0", "at least 1"]),
         ("[[rows]]\nlabel = 'tall'\nheight = 9", ["tall: height"]),
         (
             "[[pages]]\nlabel = 'a'\n[[columns]]\nlabel = 'b'\nnormalize = true\npooling = 'median'",
-            ["a, b: pooling", "median"],
+            ["columns: pooling", "median"],
         ),
         ("rows = { recipe = ['best', 'bets'] }", ["bets: recipe", "did you mean best"]),
         ("recipe = 'missing.toml'", ["recipe", "missing.toml"]),

@@ -155,7 +155,10 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
 
 @pytest.mark.parametrize(
     ("flag", "value", "problem"),
-    [("--iterations", "1e3", "1e3 is not a whole number"), ("--style-weight", "3,5", "3,5 is not a number")],
+    [
+        ("--iterations", "1e3", "1e3 is not a whole number of at least 1"),
+        ("--style-weight", "3,5", "3,5 is not a number of at least 0"),
+    ],
 )
 def test_what_is_no_number_is_told_in_plain_words(refused, flag, value, problem):
     assert refused(2, *GOOD, flag, value).endswith(f"error: argument {flag}: {problem}\n")
@@ -230,7 +233,7 @@ def test_slips_are_told_with_what_to_do(refused, arguments, told):
 @pytest.mark.parametrize(
     ("arguments", "flag"),
     [
-        ("--styles style1.png --content-weight 0 --preserve-colors", "--preserve-colors"),
+        ("--styles style1.png --content-weight 0 --preserve-colors", "--colors"),
         ("--styles style1.png --content-weight 0 --initial-noiseblend 0.5", "--content"),
         ("--styles style1.png --content-weight 0 --style-scales 1 1", "--style-scales"),
         ("--content content.png --style-weight 0 --histogram-weight 1", "--styles"),

@@ -1,0 +1,343 @@
+"""Every setting, in one entry each: its type, its default, its meaning, and how its flag looks.
+
+The flags, the keys of recipes and specs, the checks and the table of flags in docs are all made from these
+entries; to add a setting is to add an entry. Nothing here needs TensorFlow, so a wrong setting is reported at
+once. Defaults are those of the best known TensorFlow program for style transfer (Athalye 2015), except for
+average pooling, which Gatys et al. (2015) use.
+"""
+
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta
+
+from styling.settings.checks import (
+    Count,
+    Decay,
+    Device,
+    Distances,
+    Layers,
+    NetworkName,
+    Positive,
+    Scales,
+    Share,
+    Weight,
+    Weights,
+    Whole,
+    checked,
+)
+from styling.system.errors import SettingsError, flag_of
+
+STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
+LAYER_TERMS = ("content", "style", "shift", "histogram")
+WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
+DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
+
+Reduction = Literal["mean", "sum", "relative"]
+Colors = Literal["style", "content", "matched", "matched-histogram", "luminance"]
+COLORS: tuple[Colors, ...] = get_args(Colors)
+# Fewer evaluations may end within the first line search, without a lower loss.
+Evaluations = Annotated[int, Meta(ge=5, lt=2**31, description="a whole number of at least 5")]
+Threads = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
+
+
+def setting(
+    group: str,
+    default: object,
+    text: str,
+    *,
+    metavar: str | None = None,
+    short: str | None = None,
+    unset: str = "",
+    needs: str | None = None,
+    only_with: tuple[str, tuple[str, ...]] | None = None,
+) -> Any:
+    """A field of Entries or Running.
+
+    group: of the flags, in --help. text: its help text. metavar: stands for the value in --help, if not the
+    usual one of its type. short: a short name of the flag. unset: what None stands for. needs: the setting
+    that must not be 0 for this one to have an effect. only_with: a setting, and its values with which this
+    one has an effect.
+    """
+    look = {"group": group, "text": text, "metavar": metavar, "short": short, "unset": unset}
+    return dataclasses.field(default=default, metadata=look | {"needs": needs, "only_with": only_with})
+
+
+sizes = partial(setting, "sizes")
+minimised = partial(setting, "what is minimised")
+search = partial(setting, "how it is minimised")
+video = partial(setting, "video")
+running = partial(setting, "running")
+
+
+@dataclass(frozen=True)
+class Entries:
+    """The settings that decide what a run computes, and the rules that tie them together.
+
+    Values are converted to the types here. Raises SettingsError if one is out of range, or contradicts
+    another.
+    """
+
+    width: Count | None = sizes(
+        None, "width of the picture in pixels", metavar="W", short="-w", unset="the content's"
+    )
+    height: Count | None = sizes(
+        None,
+        "height of the picture, together with --width, if there is no content",
+        metavar="H",
+        unset="in the first style's shape",
+    )
+    max_size: Count | None = sizes(
+        None, "shrink the picture to at most N pixels on its longer side; not together with --width"
+    )
+    scales: Scales = sizes(
+        (1.0,),
+        "sizes at which the picture is made one after the other, relative to its own, from coarse to fine, "
+        "as 0.25 0.5 1; a longer side of less than 192 pixels becomes 192, or the picture's own where that "
+        "is less",
+    )
+    scale_shares: Weights | None = sizes(None, "share of the iterations at each scale", unset="equal")
+    tile: Whole | None = sizes(
+        None,
+        "evaluate the picture in tiles of about N pixels a side, with the same result in less memory; 0 for "
+        "whole",
+        unset="whole if that needs less than half of the memory, else 512",
+    )
+    style_scales: tuple[Positive, ...] | None = sizes(
+        None, "scale of each style, relative to the width", unset="1 each"
+    )
+    style_structure: tuple[Literal["all", "fine", "coarse"], ...] | None = sizes(
+        None,
+        "what to take of each style: its fine structure, such as brush strokes (layers of blocks 1 and 2), "
+        "its coarse structure, such as forms (the other layers), or all; for two styles, as in fine coarse",
+        metavar="WHAT",
+        unset="all of each",
+    )
+
+    content_weight: Weight = minimised(5.0, "weight of the content")
+    style_weight: Weight = minimised(500.0, "weight of the style")
+    shift_weight: Weight = minimised(0.0, "weight of shifted Gram matrices, which hold long-range structure")
+    histogram_weight: Weight = minimised(
+        0.0, "weight of the histogram loss, which steadies contrast and colours"
+    )
+    tv_weight: Weight = minimised(100.0, "weight of the total variation; more is smoother")
+    style_blend_weights: Weights | None = minimised(None, "relative weight of each style", unset="equal")
+    content_weight_blend: Share | None = minimised(
+        None,
+        "share of relu4_2 in the content; relu5_2, which keeps less detail, has the rest",
+        unset="1",
+        needs="content_weight",
+    )
+    style_layer_weight_exp: Weight | None = minimised(
+        None, "each style layer weighs this many times as much as the one before; more shows forms", unset="1"
+    )
+    content_layers: Layers | None = minimised(
+        None,
+        "content layers; without weights, in equal shares",
+        unset="relu4_2, and relu5_2 by the blend",
+        needs="content_weight",
+    )
+    style_layers: Layers | None = minimised(
+        None, "style layers; without weights, by the exponent", unset=" ".join(STYLE_LAYERS)
+    )
+    shift_layers: Layers | None = minimised(
+        None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
+    )
+    histogram_layers: Layers | None = minimised(
+        None, "layers of the histogram loss", unset=" ".join(HISTOGRAM_LAYERS), needs="histogram_weight"
+    )
+    shifts: Distances = minimised(
+        (1, 2, 4, 8), "positions by which feature maps are shifted, sideways and down", needs="shift_weight"
+    )
+    content_reduction: Reduction = minimised(
+        "mean",
+        "squared differences of the content's features: their mean, their sum, or (relative) their mean "
+        "divided by the mean square of the features",
+        needs="content_weight",
+    )
+    style_reduction: Reduction = minimised(
+        "mean",
+        "squared differences of Gram matrices: their mean, their sum, or (relative) their mean divided by "
+        "the mean square of the style's; also for shifted Gram matrices and histograms",
+    )
+    tv_reduction: Reduction = minimised(
+        "mean",
+        "squared differences of neighbouring pixels: their mean, their sum, or, relative, their mean over "
+        "255^2",
+        needs="tv_weight",
+    )
+    gram_divisor: Literal["size", "positions", "none"] = minimised(
+        "size",
+        "divide Gram matrices by h*w*C (size), by h*w (positions), or not; with none, a style counts as if "
+        "it had as many positions as the picture",
+        only_with=("style_reduction", ("mean", "sum")),
+    )
+    pooling: Literal["avg", "max"] = minimised("avg", "how the network pools")
+    normalize: bool = minimised(
+        False, "scale the network's filters to mean activations of 1 over the run's images"
+    )
+    colors: Colors = minimised(
+        "style",
+        "colours of the picture: the painting's (style); the content's, with the luma of the result "
+        "(content); the painting's, first matched to the content's by mean and covariance (matched) or "
+        "channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
+    )
+    mask_content_weights: Weights | None = minimised(
+        None,
+        "factors for the weight of the content in the region of each style, with --style-masks",
+        unset="1 each",
+    )
+    mask_erosion: bool = minimised(
+        False,
+        "count only positions of a layer whose receptive field lies in the mask or guide; otherwise masks "
+        "and guides are only shrunk to the layer's size",
+    )
+    mask_feather: Share = minimised(
+        0.01, "width of the seam between painted and unpainted parts, as a share of the picture's longer side"
+    )
+
+    iterations: Count = search(1000, "updates to make")
+    optimizer: Literal["adam", "gradient-descent", "normalized-gradient-descent", "lbfgs", "lbfgs-b"] = (
+        search("adam", "optimiser; lbfgs-b is scipy's, on the host")
+    )
+    learning_rate: Positive = search(
+        10.0, "size of a step, in gray levels", only_with=("optimizer", DESCENTS)
+    )
+    beta1: Decay = search(0.9, "Adam's decay of the first moment", only_with=("optimizer", ("adam",)))
+    beta2: Decay = search(0.999, "Adam's decay of the second moment", only_with=("optimizer", ("adam",)))
+    eps: Positive = search(
+        1e-8,
+        "epsilon of Adam and of normalized gradient descent",
+        only_with=("optimizer", ("adam", "normalized-gradient-descent")),
+    )
+    evaluations: Evaluations | None = search(
+        None,
+        "make each iteration of lbfgs-b a new call of at most N evaluations, 5 or more; Ctrl-C keeps the "
+        "last whole iteration",
+        unset="an iteration of its own",
+        only_with=("optimizer", ("lbfgs-b",)),
+    )
+    clip: bool = search(False, "keep all pixels within 0..255 at every step")
+    best_of_all: bool = search(False, "keep the image with the lowest loss of all iterations")
+    checkpoint_iterations: Count | None = setting(
+        "images and files",
+        None,
+        "every N iterations, compare the image with the best one so far, and write the better; the result is "
+        "the image with the lowest loss of those compared",
+    )
+    initial_noiseblend: Share | None = search(
+        None, "share of noise in the start", unset="1, or 0 with --initial"
+    )
+    noise: Literal["normal", "uniform"] = search(
+        "normal",
+        "noise in the start: normal, with a standard deviation of 0.256 about the mean pixel, or uniform in "
+        "128..129",
+    )
+    precision: Literal["float32", "bfloat16", "fastest"] = search(
+        "float32",
+        "precision of the network's convolutions; bfloat16 rounds more and is faster on processors that have "
+        "it (avx512_bf16, amx_bf16); fastest uses bfloat16 on these; not for long runs of lbfgs-b, whose "
+        "line search needs exact losses",
+    )
+    seed: Whole | None = search(
+        None, "seed of the noise: same seed, threads and machine, same picture", unset="a new one each time"
+    )
+
+    temporal_weight: Weight = video(
+        1000.0,
+        "weight of the difference between a frame and the warped frames before it; more flickers less; "
+        "--tv-reduction applies to this too",
+    )
+    frame_iterations: Count | None = video(
+        None,
+        "updates of each frame that starts from the one before; others have all --iterations",
+        unset="a fifth of --iterations",
+    )
+    frames_back: Distances = video(
+        (1, 2, 4),
+        "earlier frames to compare a frame with, counted back from it; those further back fill in what the "
+        "nearer ones do not show",
+    )
+
+    def __post_init__(self) -> None:
+        _convert_fields(self)
+        if not any(getattr(self, name) for name in WEIGHTS):
+            raise SettingsError("style_weight", "every weight is 0, which leaves nothing to optimise")
+        if self.scale_shares is not None:
+            check_count("scale_shares", self.scale_shares, len(self.scales), "scale")
+        if self.width and self.max_size:
+            raise SettingsError("max_size", "contradicts --width; give one of the two")
+        if self.height and not self.width:
+            raise SettingsError("height", "goes together with --width; give both")
+        if self.content_layers is not None and self.content_weight_blend is not None:
+            problem = "contradict --content-weight-blend, which is for the two default layers"
+            raise SettingsError("content_layers", problem)
+        if isinstance(self.style_layers, dict) and self.style_layer_weight_exp is not None:
+            raise SettingsError("style_layers", "with weights contradict --style-layer-weight-exp")
+        if self.tile and self.histogram_weight:
+            problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
+            raise SettingsError("tile", problem)
+        if self.evaluations:
+            self.check_effect(["evaluations"])
+
+    def check_effect(self, names: Collection[str]) -> None:
+        """Raise SettingsError if one of these settings has no effect together with the others."""
+        for name in names:
+            entry = FIELDS[name].metadata
+            if entry.get("needs") and not getattr(self, entry["needs"]):
+                problem = f"has no effect without {flag_of(entry['needs'])}; give both or neither"
+                raise SettingsError(name, problem)
+            if entry.get("only_with"):
+                other, values = entry["only_with"]
+                if (value := getattr(self, other)) not in values:
+                    problem = f"has no effect with {flag_of(other)} {value}, only with {' or '.join(values)}"
+                    raise SettingsError(name, problem)
+
+
+@dataclass(frozen=True)
+class Running:
+    """Settings that decide where a run computes and what it reports, but not what it computes.
+
+    Raises SettingsError if a value is out of range.
+    """
+
+    network: NetworkName | None = setting(
+        "images and files",
+        None,
+        "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small",
+        metavar="FILE",
+        unset="the first of these that is found",
+    )
+    network_sha256: str | None = None
+    device: Device | None = running(
+        None, "cpu, gpu or gpu:N", metavar="DEVICE", unset="a GPU if there is one"
+    )
+    threads: Threads | None = running(None, "CPU threads", unset="one a core")
+    print_iterations: Count | None = running(
+        None,
+        "print the losses, and write them for --progress-..., every N iterations",
+        unset="ten lines a run where there is no progress bar",
+    )
+    progress_grid: bool = running(False, "lay out ten images of the run in NAME-progress-grid.png")
+
+    def __post_init__(self) -> None:
+        _convert_fields(self)
+
+
+FIELDS = {field.name: field for kind in (Entries, Running) for field in dataclasses.fields(kind)}
+
+
+def _convert_fields(values: Entries | Running) -> None:
+    for field in dataclasses.fields(values):
+        value = checked(field.name, getattr(values, field.name), field.type)
+        object.__setattr__(values, field.name, value)  # the class is frozen
+
+
+def check_count(name: str, values: Collection[object] | None, count: int, noun: str = "style image") -> None:
+    """Raise SettingsError unless there is one value for each of so many."""
+    if values is not None and len(values) != count:
+        raise SettingsError(name, f"{len(values)} of them given for {count} {noun}{'s' * (count != 1)}")

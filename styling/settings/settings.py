@@ -1,0 +1,251 @@
+"""The settings of a run: one frozen value with every default, and all that follows from them.
+
+The settings themselves are in entries.py.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Collection
+from dataclasses import fields, replace
+from typing import Any
+
+from styling.settings import recipes
+from styling.settings.entries import (
+    HISTOGRAM_LAYERS,
+    LAYER_TERMS,
+    STYLE_LAYERS,
+    Entries,
+    Running,
+    check_count,
+)
+from styling.settings.recipes import Recipe
+from styling.system.errors import NetworkError, SettingsError
+
+CONTENT_LAYERS = ("relu4_2", "relu5_2")
+
+
+class Settings(Entries):
+    """Everything that decides what a run computes, besides the images and the network.
+
+    Layers are names, or a dict of names and weights. Raises SettingsError if a value is out of range, or if
+    two contradict each other.
+    """
+
+    @classmethod
+    def from_recipe(cls, name: str, network: Any | None = None, **settings: Any) -> "Settings":
+        """The settings of a recipe, by its name or its file, with `settings` in place of its values.
+
+        network: the network to paint with, if it is known; the recipe's weights for it are then used, and
+        layers that it lacks are left out. Raises SettingsError, RecipeError and NetworkError.
+        """
+        recipe = recipes.read(name)
+        combined, _ = combine(recipe, settings)
+        if network is None:
+            return combined
+        layers = {layer.name for layer in network.layers}
+        return combined.for_network(recipes.vgg16_beside(recipe.vgg16, settings), layers, settings)[0]
+
+    def for_network(
+        self, vgg16: dict[str, Any], layers: Collection[str], explicit: Collection[str]
+    ) -> tuple["Settings", list[str]]:
+        """The settings adapted to a network with these layers, and the names of layers that it lacks.
+
+        vgg16: weights for a VGG-16, which is recognised by the three convolutions of its third block; a
+        VGG-19 has four. Layers that the network lacks are left out, and the others keep their weights.
+        explicit: names of settings that stay as they are, since the user named them. Raises NetworkError if
+        a term would lose all its layers.
+        """
+        is_vgg16 = "relu3_3" in layers and "relu3_4" not in layers
+        settings = replace(self, **vgg16) if is_vgg16 else self
+        changes: dict[str, Any] = {}
+        lacking: dict[str, None] = {}  # in order, each once
+        for term in LAYER_TERMS:
+            weights = settings.layer_weights(term)
+            missing = [name for name in weights if name not in layers]
+            if not missing or f"{term}_layers" in explicit:
+                continue
+            changes[f"{term}_layers"] = {name: weights[name] for name in weights if name not in missing}
+            lacking |= dict.fromkeys(missing)
+            if not changes[f"{term}_layers"]:
+                raise NetworkError(f"has none of the recipe's {term} layers, {', '.join(missing)}")
+        if "content_layers" in changes:
+            changes["content_weight_blend"] = None
+        if "style_layers" in changes:
+            changes["style_layer_weight_exp"] = None
+        return replace(settings, **changes), list(lacking)
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The names of the loss terms in the order of printing, then the total."""
+        extra = [name for name in ("shift", "histogram") if getattr(self, f"{name}_weight")]
+        return ("content", "style", *extra, "tv", "total")
+
+    def check_images(
+        self,
+        content: bool,
+        styles: int,
+        initial: bool,
+        style_masks: int = 0,
+        style_guides: int = 0,
+        content_mask: bool = False,
+    ) -> None:
+        """Raise SettingsError unless a run is possible with these images.
+
+        content, initial, content_mask: whether it is given. styles, style_masks, style_guides: how many.
+        """
+        if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
+            raise SettingsError(
+                "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
+            )
+        from_content = self.noiseblend(initial) < 1 and not initial
+        if not content and (self.content_weight or from_content):
+            raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
+        if not content and self.colors != "style":
+            raise SettingsError("colors", "goes together with --content, whose colours they are")
+        if not (content or styles or self.height):
+            raise SettingsError("height", "is needed, with --width, where there is neither content nor style")
+        if content and self.height:
+            raise SettingsError("height", "contradicts --content, whose shape the picture has")
+        self.scales_of_styles(styles)
+        self.layers_of_styles(styles, ())
+        self.style_shares(styles)
+        for name, count in (("style_masks", style_masks), ("style_guides", style_guides)):
+            if count not in (0, 1, styles) or (count and not styles):
+                problem = f"{count} of them given for {styles} style image{'s' * (styles != 1)}"
+                raise SettingsError(name, f"{problem}; give one each, all for a whole one, or one for all")
+        if (style_masks or content_mask) and not content:
+            name = "style_masks" if style_masks else "content_mask"
+            raise SettingsError(name, "goes together with --content, which stays where nothing is painted")
+        if self.mask_content_weights and not style_masks:
+            raise SettingsError("mask_content_weights", "has no effect without --style-masks")
+        check_count("mask_content_weights", self.mask_content_weights, styles)
+        if self.mask_erosion and not (style_masks or style_guides or content_mask):
+            raise SettingsError("mask_erosion", "has no effect without --style-masks or --style-guides")
+        if self.histogram_weight and (style_masks or style_guides or content_mask):
+            problem = "does not go with masks and guides, which its histograms do not follow; give 0"
+            raise SettingsError("histogram_weight", problem)
+
+    def iterations_by_scale(self) -> tuple[int, ...]:
+        """The iterations of each scale; their sum is `iterations`."""
+        sums = list(itertools.accumulate(self.scale_shares or (1.0,) * len(self.scales)))
+        ends = [0, *(round(self.iterations * part / sums[-1]) for part in sums)]
+        return tuple(end - start for start, end in itertools.pairwise(ends))
+
+    def layer_weights(self, term: str) -> dict[str, float]:
+        """Layers of the term (content, style, shift or histogram) and their weights, if above 0; empty if the
+        term itself has no weight."""
+        if not getattr(self, f"{term}_weight"):
+            return {}
+        layers = getattr(self, f"{term}_layers")
+        if term == "style" or (term == "shift" and layers is None):
+            layers = self._style_layers()
+        elif layers is None:
+            blend = 1.0 if self.content_weight_blend is None else self.content_weight_blend
+            content = dict(zip(CONTENT_LAYERS, (blend, 1 - blend), strict=True))
+            layers = content if term == "content" else HISTOGRAM_LAYERS
+        if not isinstance(layers, dict):
+            layers = dict.fromkeys(layers, 1 / len(layers))
+        return {name: weight for name, weight in layers.items() if weight > 0}
+
+    def layers(self) -> set[str]:
+        """Every layer that the losses use."""
+        return {name for term in LAYER_TERMS for name in self.layer_weights(term)}
+
+    def _style_layers(self) -> dict[str, float]:
+        layers = STYLE_LAYERS if self.style_layers is None else self.style_layers
+        if isinstance(layers, dict):
+            return layers
+        ratio = 1.0 if self.style_layer_weight_exp is None else self.style_layer_weight_exp
+        return dict(zip(layers, _geometric(ratio, len(layers)), strict=True))
+
+    def style_shares(self, count: int) -> tuple[float, ...]:
+        """Blend weights b_i of so many styles, sum 1. Raises SettingsError if another number was given."""
+        check_count("style_blend_weights", self.style_blend_weights, count)
+        weights = self.style_blend_weights or (1.0,) * count
+        largest = max(weights, default=1)
+        shares = [weight / largest for weight in weights]
+        return tuple(share / sum(shares) for share in shares)
+
+    def scales_of_styles(self, count: int) -> tuple[float, ...]:
+        """Scales of so many styles. Raises SettingsError if another number was given."""
+        check_count("style_scales", self.style_scales, count)
+        return self.style_scales or (1.0,) * count
+
+    def layers_of_styles(self, count: int, layers: Collection[str]) -> list[set[str]]:
+        """For each of so many styles, the layers among these that it uses.
+
+        Raises SettingsError if another number was given.
+        """
+        check_count("style_structure", self.style_structure, count)
+        fine = {layer for layer in layers if re.match(r"[a-z]+[12](_|$)", layer)}  # of blocks 1 and 2
+        of = {"all": set(layers), "fine": fine, "coarse": set(layers) - fine}
+        return [of[structure] for structure in self.style_structure or ("all",) * count]
+
+    def is_checkpoint(self, iteration: int) -> bool:
+        """Whether an image after this many updates is compared (and written); the start never is."""
+        every = self.checkpoint_iterations
+        return every is not None and iteration > 0 and iteration % every == 0
+
+    def noiseblend(self, has_initial: bool) -> float:
+        """Share of noise in the start: the setting, else 0 with an initial image and 1 without one."""
+        if self.initial_noiseblend is not None:
+            return self.initial_noiseblend
+        return 0.0 if has_initial else 1.0
+
+
+def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]:
+    """The result's (height, width) in pixels for a content image (or, without one, a style) of this size."""
+    if settings.height and settings.width:
+        return settings.height, settings.width
+    if settings.width:
+        return math.floor(height / width * settings.width), settings.width
+    if settings.max_size and max(height, width) > settings.max_size:
+        longer = max(height, width)
+        return height * settings.max_size // longer, width * settings.max_size // longer
+    return height, width
+
+
+def style_size(height: int, width: int, scale: float, content_width: int) -> tuple[int, int]:
+    """A style's (height, width) in pixels: `scale` of the content's width, both sides truncated."""
+    factor = scale * content_width / width  # in this order, since rounding can change the size
+    return int(height * factor), int(width * factor)
+
+
+def sizes_in_use(
+    height: int,
+    width: int,
+    settings: Settings,
+    scale: float | None = None,
+    model: tuple[int, int] | None = None,
+) -> list[tuple[int, int]]:
+    """The sizes, (height, width) in pixels, at which an image of this size is used; for images.read().
+
+    They are the picture's size and, for a style, its own size. scale: of the style, else None. model: the
+    size of the image whose shape the picture has, or None for this image.
+    """
+    picture = content_size(*(model or (height, width)), settings)
+    return [picture] if scale is None else [picture, style_size(height, width, scale, picture[1])]
+
+
+def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:
+    """The settings of a recipe and of flags; flags replace the recipe's values.
+
+    Raises SettingsError if a flag is out of range, or contradicts another flag.
+    """
+    return build(recipes.over(recipe.values, flags))
+
+
+def build(values: dict[str, Any]) -> tuple[Settings, Running]:
+    """Settings and Running from values by name. Raises SettingsError."""
+    own, running = (
+        {field.name: values[field.name] for field in fields(kind) if field.name in values}
+        for kind in (Settings, Running)
+    )
+    return Settings(**own), Running(**running)
+
+
+def _geometric(ratio: float, count: int) -> list[float]:
+    # The largest power is 1, so that no ratio overflows.
+    powers = [ratio ** (k - count + 1) if ratio > 1 else ratio**k for k in range(count)]
+    return [power / sum(powers) for power in powers]
