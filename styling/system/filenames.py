@@ -18,14 +18,15 @@ def check_names(
     inputs: Iterable[tuple[str, Path]],
     outputs: Iterable[tuple[str, Path]],
     overwrite: bool,
-    own: Path | None = None,
+    resumed: Path | None = None,
     endings: Collection[str] = (),
 ) -> None:
     """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path.
 
-    own: an output that may exist. endings: the allowed endings of images.
+    resumed: an output that may exist. endings: the allowed endings of images.
     """
-    taken, folders = {}, {}
+    taken: dict[str, str] = {}
+    folders: dict[Path, tuple[str, Path]] = {}
     for flag, path in inputs:
         check_input(flag, path)
         taken[os.path.realpath(path)] = f"is read by {flag_of(flag)}, and would be lost"
@@ -34,8 +35,8 @@ def check_names(
         if real in taken:
             raise SettingsError(flag, f"{path} {taken[real]}; give another name")
         taken[real] = f"is written by {flag_of(flag)} too"
-        check_output(flag, path, overwrite or path == own, endings)
-        folders[os.path.dirname(real)] = flag, path
+        check_output(flag, path, overwrite or path == resumed, endings)
+        folders[path.parent] = flag, path
     for flag, path in folders.values():
         try:
             check_writable(path)
@@ -75,11 +76,9 @@ def check_output(flag: str, path: Path, overwrite: bool, endings: Collection[str
     try:
         if path.is_dir():
             raise SettingsError(flag, f"{path} is a folder; give the name of a file in it")
-        if os.path.islink(os.path.realpath(path)):
-            raise SettingsError(flag, f"{path} is a link that leads nowhere; give another name")
         if not path.parent.is_dir():
             raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
-        if path.exists() and not overwrite:
+        if os.path.lexists(path) and not overwrite:
             raise SettingsError(flag, f"{path} exists; give another name, or --overwrite to replace it")
         if len(os.fsencode(path.name)) > 255:
             raise SettingsError(flag, f"{path.name[:20]}... is too long for the name of a file")

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import psutil
 
 from styling.system.errors import MemoryLimitError
 
-PROC = Path("/proc/self")
+# Linux's control groups: those of this process, and the folder of all.
+OWN_GROUPS, GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 # For each version of control groups: the files of a limit and of the memory in use, and the prefix of the
 # names in memory.stat. Above memory.high a process is not killed but becomes very slow.
 GROUP_FILES = (
@@ -40,7 +41,7 @@ def check_tensorflow() -> None:
 
     Otherwise loading it would fail with various errors, or crash without one.
     """
-    left = {letter: limit - used for letter, (limit, used) in _own().items()} | {"": free_memory()}
+    left = {letter: limit - used for letter, (limit, used) in _ulimits().items()} | {"": free_memory()}
     for letter, free in left.items():
         need = TENSORFLOW_MIB[letter] + (STACKS_MIB * (psutil.cpu_count() or 1) if letter else 0)
         if free < need * MIB:
@@ -53,7 +54,7 @@ def check_tensorflow() -> None:
 
 def _limits() -> Iterator[tuple[int, int]]:
     """Each limit on this process's memory, and the bytes that count against it already."""
-    yield from _own().values()
+    yield from _ulimits().values()
     for group in _groups():
         for limit_file, used_file, prefix in GROUP_FILES:
             with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or no limit ("max")
@@ -64,7 +65,7 @@ def _limits() -> Iterator[tuple[int, int]]:
                 yield limit, used - cached
 
 
-def _own() -> dict[str, tuple[int, int]]:
+def _ulimits() -> dict[str, tuple[int, int]]:
     """The process's limits from its shell, by their letters in ulimit, and the memory in use for each."""
     try:
         import resource
@@ -74,23 +75,17 @@ def _own() -> dict[str, tuple[int, int]]:
     limits = {"v": (resource.getrlimit(resource.RLIMIT_AS)[0], used.vms)}
     if hasattr(used, "data"):  # Linux
         limits["d"] = resource.getrlimit(resource.RLIMIT_DATA)[0], used.data
-    return {key: limit for key, limit in limits.items() if limit[0] != resource.RLIM_INFINITY}
+    return {letter: limit for letter, limit in limits.items() if limit[0] != resource.RLIM_INFINITY}
 
 
 def _groups() -> Iterator[Path]:
-    """The folders of the control groups that limit this process's memory: its own and its parents."""
-    paths = {}
+    """Where the control groups that limit this process's memory may be: its own and those around it.
+
+    A container sees its own group as the outermost, but may be told its path from outside.
+    """
     with contextlib.suppress(OSError):  # only Linux has them
-        for line in (PROC / "cgroup").read_text().splitlines():
+        for line in OWN_GROUPS.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            paths |= dict.fromkeys(controllers.split(","), PurePosixPath(path))  # version 2 names none
-        for line in (PROC / "mountinfo").read_text().splitlines():
-            mount, system = (part.split() for part in line.split(" - ", 1))
-            root, point, kind, options = *mount[3:5], system[0], system[-1].split(",")
-            controller = {"cgroup2": "", "cgroup": "memory"}.get(kind)
-            if controller not in paths or (kind == "cgroup" and "memory" not in options):
-                continue
-            # A container sees its own group as the root, but may be told its path from outside.
-            path = paths[controller]
-            inner = path.relative_to(root) if path.is_relative_to(root) else PurePosixPath()
-            yield from (Path(point, folder) for folder in (inner, *inner.parents))
+            if controllers in ("", "memory"):  # version 2, which names none, or version 1
+                group = GROUPS / controllers / path.lstrip("/")
+                yield from (group, *group.parents)

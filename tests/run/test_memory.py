@@ -8,14 +8,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import PEAK, PROGRAM, ROOT, random_image
+from conftest import PEAK, ROOT, random_image
 from networks import tiny_layers, write_mat
 
 import vgg
 from styling.pictures.images import Images
 from styling.run import memory, runs
 from styling.settings import STYLE_LAYERS, Settings
-from styling.system import limits
 from styling.system.errors import MemoryLimitError, StyleError
 
 MEASURE = (
@@ -113,62 +112,6 @@ def test_the_width_that_is_advised_fits_and_little_more_does_not(network_file):
         memory.check_memory(layers, (int(width * 1.1), int(width * 1.1)), [])
     with pytest.raises(MemoryLimitError, match=r"style 2 .*--style-scales"):
         memory.check_memory(layers, (9, 9), [(9, 9), (width * 2, width * 2)])
-
-
-V1 = "4:memory:{path}\n1:cpu:/\n0::/\n", "5 4 0:9 {root} {point} rw - cgroup cgroup rw,memory\n"
-V2 = "0::{path}\n", "5 4 0:9 {root} {point} rw - cgroup2 cgroup rw\n"
-NAMES = {
-    "max": (V2, "memory.max", "memory.current", ""),
-    "high": (V2, "memory.high", "memory.current", ""),
-    "v1": (V1, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
-}
-
-
-@pytest.mark.parametrize("kind", NAMES)
-@pytest.mark.parametrize(
-    ("path", "root", "folder"),
-    [
-        ("/", "/", ""),  # a container that sees its own group as the root
-        ("/docker/1", "/docker/1", ""),  # one that is told its path from outside
-        ("/docker/1/job", "/docker/1", "job"),
-        ("/user/job", "/", "user/job"),
-        ("/user/job", "/", "user"),  # the limit of a group around it
-    ],
-)
-def test_a_control_groups_limit_counts_without_what_was_read_from_files(
-    tmp_path, monkeypatch, kind, path, root, folder
-):
-    (cgroup, mountinfo), limit, used, prefix = NAMES[kind]
-    values = {"path": path, "root": root, "point": tmp_path / "groups"}
-    (tmp_path / "cgroup").write_text(cgroup.format(**values))
-    (tmp_path / "mountinfo").write_text("1 2 0:1 / / rw - ext4 /dev/a rw\n" + mountinfo.format(**values))
-    monkeypatch.setattr(limits, "PROC", tmp_path)
-    assert limits.free_memory() > 3000
-    group = tmp_path / "groups" / folder
-    group.mkdir(parents=True)
-    stat = f"anon 5\n{prefix}active_file 700\n{prefix}inactive_file 1300\n"
-    for name, text in ((limit, "9000\n"), (used, "8000\n"), ("memory.stat", stat)):
-        (group / name).write_text(text)
-    assert (limits.total_memory(), limits.free_memory()) == (9000, 3000)
-    with pytest.raises(MemoryLimitError, match=r"TensorFlow needs .* 0 are free"):
-        limits.check_tensorflow()
-    (group / limit).write_text("max\n")
-    assert limits.free_memory() > 3000
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="ulimit limits memory there alone")
-@pytest.mark.parametrize("letter", ["v", "d"])
-def test_a_shells_limit_is_told_before_tensorflow_fails_in_it(image_files, tmp_path, letter):
-    content, style, _ = image_files
-    words = f"--content {content} --styles {style} --output {tmp_path}/o.png --iterations 1".split()
-    # As little as Python and NumPy need, which tells whether the line comes before TensorFlow.
-    script = f'ulimit -{letter} 400000; exec "$@"'
-    command = ["sh", "-c", script, "sh", sys.executable, PROGRAM, *words]
-    result = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    )
-    assert result.returncode == 1
-    assert re.fullmatch(rf"neural-style: error: TensorFlow needs .* ulimit -{letter}: .*\n", result.stderr)
 
 
 def test_what_fails_on_a_device_is_explained():
