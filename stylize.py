@@ -74,7 +74,8 @@ def stylize(
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
     The last Progress has the result; it comes after settings.iterations updates, or when the optimiser finds
-    no lower loss. All images are [H, W, 3], RGB 0..255, of any size; they are resized as the settings say.
+    no lower loss. All images are [H, W, 3], RGB 0..255, of any size, or what images.as_image() makes one of;
+    they are resized as the settings say. A single style may be passed as it is.
     If all images are gray, the picture is converted to gray as well. `initial` is an image to start from;
     without it, a start that is not pure noise uses the content. The content is optional if its weight is 0,
     and the styles are optional if all their weights are 0. `state` comes from a Progress of a run with the
@@ -89,7 +90,7 @@ def stylize(
     when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError for other
     errors of TensorFlow.
     """
-    given = Images(content, tuple(styles), initial, tuple(style_masks), tuple(style_guides), content_mask)
+    given = Images.passed(content, styles, initial, style_masks, style_guides, content_mask)
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import tomli_w
 from PIL import Image
 
-from styling.pictures import folders, images
+from styling.pictures import folders, images, kinds
 from styling.settings import Settings, recipes
 from styling.system import filenames
 from styling.system.errors import ImageError, RecipeError, SettingsError
@@ -319,7 +319,7 @@ def is_video(path: Path) -> bool:
         return False
     try:
         with open(path, "rb") as file:
-            if images.is_video(file.read(64)):
+            if kinds.is_video(file.read(64)):
                 return True
     except OSError:
         return False

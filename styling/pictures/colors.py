@@ -24,6 +24,7 @@ def prepared(images: Images, coloring: str) -> Images:
     if match is None:
         return images
     content, none = images.content, (None,) * len(images.styles)
+    assert content is not None  # Settings.check_images() saw to it
     of_each = zip(images.styles, images.style_guides or none, images.style_masks or none, strict=True)
     styles = tuple(
         match(style, content, masks.fitted(guide, style), masks.fitted(mask, content))

@@ -3,10 +3,15 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from styling.pictures.images import FORMATS
+from styling.pictures import kinds
 from styling.system.errors import SettingsError
 
-READABLE = {*FORMATS, ".gif", ".heic", ".heif", ".avif"}  # files of a folder with these endings are images
+
+def listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, and what else is in it and not hidden; both by name."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images = [path for path in entries if kinds.is_image(path)]
+    return images, [path for path in entries if path not in set(images)]
 
 
 def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
@@ -15,7 +20,7 @@ def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(file for file in path.iterdir() if file.suffix.lower() in READABLE)
-        if not found:
+        images, _ = listed(path)
+        if not images:
             raise SettingsError(flag, f"{path} is a folder without images")
-        yield from found
+        yield from images

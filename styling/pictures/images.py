@@ -3,28 +3,23 @@
 An image is float32 [H, W, 3], RGB 0..255, sRGB.
 """
 
-import contextlib
 import io
+import logging
 import os
-import re
-import struct
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-import imageio.v3 as iio
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError
 
+from styling.pictures import decoding, kinds
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
-from styling.system.limits import free_memory
 
 # Ending: the name people know, the options for writing, the longest side that the format can hold.
-FORMATS = {
+FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".png": ("PNG", {}, 2**31 - 1),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
@@ -37,42 +32,7 @@ NOISE_SCALE = 0.256
 GAP = 6
 MASK_NOISE = 4.5 / 255  # values of a mask as near to black or white as this become black or white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
-SRGB = ImageCms.createProfile("sRGB")
-# Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used.
-# Images of more pixels than SUSPECT need at least one byte for each PIXELS_PER_BYTE (deflate's best is 1032),
-# and must fit into memory.
-LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
-SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
-# Pillow's own limits keep healthy images out: 179 megapixels, and 1 MiB for a compressed text or profile.
-Image.MAX_IMAGE_PIXELS = 2**30
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**26
-TEXTS, PROFILE = (b"tEXt", b"zTXt", b"iTXt"), b"iCCP"
-DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
-
-HEIC = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)he[iv][cxms]")
-AVIF = re.compile(rb"(?s)....ftyp(|(mif1|msf1|miaf).{4}(.{4}){0,20}?)avi[fs]")
-RAW = "a camera's raw file", "develop it, and save it as JPEG or PNG"
-EXPORT = "export it as PNG"
-VIDEO = "a video", "name a video for --output as well, as painted.mp4, or save one of its frames as PNG"
-# Files that people pass but that are not read here: how they begin, what they are, and what to do.
-KINDS = [
-    (re.compile(pattern, re.DOTALL | re.IGNORECASE), what, advice)
-    for pattern, what, advice in (
-        (rb"(\xef\xbb\xbf)?\s*<(!doctype html|html)", "a web page", "save the picture that it shows"),
-        (rb"(\xef\xbb\xbf)?\s*<(svg|.*<svg)", "SVG, a drawing", EXPORT),
-        (rb"%PDF", "a PDF", EXPORT),
-        (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript, a drawing", EXPORT),
-        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile, a drawing", EXPORT),
-        (rb"....ftypcrx|II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|IIR[OS]\x08|MMOR|IIU\0|FOVb|\0MRM", *RAW),
-        (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", *VIDEO),
-        (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", *VIDEO),
-        (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL", "save it as PNG or JPEG"),
-        (rb"v/1\x01|#\?RADIANCE", "an image of high dynamic range", "save it as PNG with 16 bits a colour"),
-        (rb"gimp xcf", "GIMP's own XCF", EXPORT),
-        (rb"PK\x03\x04", "an archive, or a document", "save the picture in it as PNG or JPEG"),
-    )
-]
-
+log = logging.getLogger("styling")
 
 # The flags that name images; those that may name several; those of masks.
 FLAGS = ("content", "styles", "initial", "style_masks", "style_guides", "content_mask")
@@ -114,11 +74,29 @@ class Images:
         by_flag: dict[str, list[np.ndarray]] = {flag: [] for flag in FLAGS}
         for flag, pixels in pairs:
             by_flag[flag].append(pixels)
+        values: dict[str, Any] = {
+            flag: tuple(arrays) if flag in LISTS else next(iter(arrays), None)
+            for flag, arrays in by_flag.items()
+        }
+        return cls(**values)
+
+    @classmethod
+    def passed(
+        cls, content: Any, styles: Any, initial: Any, style_masks: Any, style_guides: Any, content_mask: Any
+    ) -> "Images":
+        """The images from what a program passes: arrays, or anything that as_image() and as_mask() take, and
+        one in place of a list of one. Raises ImageError."""
+
+        def each(name: str, values: Any, convert: Callable) -> tuple:
+            return tuple(convert(f"{name}[{i}]", value) for i, value in enumerate(_listed(values)))
+
         return cls(
-            **{
-                flag: tuple(found) if flag in LISTS else next(iter(found), None)
-                for flag, found in by_flag.items()
-            }
+            None if content is None else as_image("content", content),
+            each("styles", styles, as_image),
+            None if initial is None else as_image("initial", initial),
+            each("style_masks", style_masks, as_mask),
+            each("style_guides", style_guides, as_mask),
+            as_mask("content_mask", content_mask),
         )
 
     @property
@@ -138,18 +116,17 @@ class Images:
     @property
     def are_gray(self) -> bool:
         """Whether no image has a colour; false if there is no image."""
-        given = [image for image in (self.content, *self.styles, self.initial) if image is not None]
-        return bool(given) and all(map(is_gray, given))
+        images = [image for image in (self.content, *self.styles, self.initial) if image is not None]
+        return bool(images) and all(map(is_gray, images))
 
 
-def read(
-    path: str | os.PathLike, sizes: Callable[[int, int], Sequence[tuple[int, int]]] | None = None
-) -> np.ndarray:
+def read(path: str | os.PathLike, sizes: decoding.Sizes | None = None) -> np.ndarray:
     """Read an image file of any of the usual kinds.
 
-    EXIF orientation is applied. Transparent pixels are laid on white. Embedded colour profiles are converted
-    to sRGB. Gray, palette, CMYK, Lab, 16-bit and floating-point images become RGB. An animation is its first
-    frame.
+    EXIF orientation is applied. Transparent pixels are laid on white. Colours become sRGB, by the profile or
+    in whatever way the format describes them. Gray, palette, CMYK, Lab, 16-bit and floating-point images
+    become RGB. An animation is its first frame. The logger "styling" has a line where the file's end is
+    missing, or its colours are not followed.
 
     sizes: a function from the image's height and width to every (height, width) in pixels at which it is
         used. With it, an image of more than 2^24 pixels is read at an eighth, a quarter or a half of its
@@ -157,43 +134,116 @@ def read(
     Raises ImageError if the file is no image, truncated, empty or too large for the free memory, or if the
     meaning of its levels is unclear; OSError if it cannot be opened.
     """
-    return _opened(path, partial(_read, sizes=sizes, convert=_to_rgb))
+    return _decoded(path, sizes).image
 
 
 def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray:
-    """Read a mask from an image file, float32 [H, W]: its opacity if some of it is transparent, else its
-    luma, from 0 for black to 1 for white.
+    """Read a mask from an image file, float32 [H, W]: its luma times its opacity, from 0 for black or
+    transparent to 1 for white.
 
     The 4 levels nearest to black and to white count as black and white, since JPEG changes levels slightly.
-    Raises the errors of read(), and ImageError for a mask that is black all over, unless it may be.
+    The logger "styling" has a line for a mask in colours. Raises the errors of read(), and ImageError for a
+    mask that is black all over, unless it may be.
     """
-    mask = _opened(path, partial(_read, sizes=None, convert=_to_mask))
+    image, alpha, _ = _decoded(path, None)
+    mask = to_mask(image, alpha)
     if not (mask.any() or may_be_black):
-        raise ImageError(
-            f"{path}: is a mask with nothing in it, black all over; draw in white what it is for"
-        )
+        advice = "draw in white what it is for"
+        raise ImageError(f"{path}: is a mask with nothing in it, black or transparent all over; {advice}")
+    if not is_gray(image):
+        log.warning("%s: is a mask in colours; what counts is how light they are", path)
     return mask
 
 
-def _opened(path: str | os.PathLike, reader: Callable[[BinaryIO], np.ndarray]) -> np.ndarray:
+def _decoded(path: str | os.PathLike, sizes: decoding.Sizes | None) -> decoding.Decoded:
+    if not isinstance(path, str | os.PathLike):
+        raise ImageError(f"an image is read from the name of a file, not from {type(path).__name__}")
     # imageio is not used here: it loses a palette's transparency and rotates some gray images wrongly.
     # Pillow gets the open file, since by name it maps a TIFF into memory, and shears it in a rotation.
-    with open(path, "rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        head = file.read(4096)
+    with open(path, "rb") as file:
+        head = file.read(decoding.HEAD_BYTES)
         try:
-            _check_kind(head)
-            return reader(file)
+            decoded = decoding.decode(file, head, sizes)
         except ImageError as error:
             raise ImageError(f"{path}: {error}") from None
-        except Image.DecompressionBombError as error:
-            raise ImageError(f"{path}: is too large to be read ({error})") from None
         except UnidentifiedImageError:
-            raise ImageError(f"{path}: {_unidentified(head)}") from None
+            raise ImageError(f"{path}: {kinds.unidentified(head)}") from None
         except MemoryError:
             raise ImageError(f"{path}: is too large for the memory at hand; make it smaller first") from None
         except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
-            raise ImageError(f"{path}: is a damaged image ({_first_line(error)})") from None
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ImageError(f"{path}: is a damaged image ({reason})") from None
+    for remark in decoded.remarks:
+        log.warning("%s: %s", path, remark)
+    return decoded
+
+
+def to_mask(image: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """The luma of an image on white, [H, W, 3], times its alpha [H, W], both 0..255, as a mask [H, W], 0..1;
+    nearly black is black, and nearly white is white."""
+    levels = image @ LUMA
+    mask = (levels if alpha is None else levels + alpha - 255) / 255  # white behind adds 255 - alpha
+    return np.where(mask < MASK_NOISE, 0, np.where(mask > 1 - MASK_NOISE, 1, mask)).astype(np.float32)
+
+
+def as_image(name: str, value: Any) -> np.ndarray:
+    """An image from what a program passes: an array [H, W, 3] or [H, W] (gray) or [H, W, 4] (with opacity) of
+    numbers 0..255, or a Pillow image. name: for errors. Raises ImageError, which says what to pass."""
+    if isinstance(value, Image.Image):
+        return decoding.converted(value.copy(), value.info.get("icc_profile")).image
+    pixels = _array(name, value)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or pixels.size == 0:
+        raise ImageError(f"{name} must have the shape [H, W, 3], not {list(np.shape(value))}")
+    low, high = pixels.min(), pixels.max()
+    if low < -1 or high > 256 or (pixels.dtype.kind == "f" and 0 < high <= 1) or pixels.dtype == bool:
+        raise ImageError(f"{name} has values from {low:g} to {high:g}; pass values from 0 to 255")
+    pixels = pixels.astype(np.float32, copy=False)
+    if pixels.shape[2] == 4:
+        return decoding.on_white(pixels[..., :3], pixels[..., 3])
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def as_mask(name: str, value: Any) -> np.ndarray | None:
+    """A mask [H, W] from what a program passes: an array of numbers 0..1, or of whole numbers 0..255, or a
+    Pillow image; None for None. name: for errors. Raises ImageError, which says what to pass."""
+    if value is None:
+        return None
+    if isinstance(value, Image.Image):
+        return to_mask(*decoding.converted(value.copy(), None)[:2])
+    mask = _array(name, value)
+    if mask.ndim == 3 and mask.shape[2] == 1:
+        mask = mask[..., 0]
+    if mask.ndim != 2 or mask.size == 0:
+        raise ImageError(f"{name} must have the shape [H, W], not {list(np.shape(value))}")
+    if mask.dtype.kind in "iu" and mask.max() > 1:
+        mask = mask / 255
+    if mask.min() < 0 or mask.max() > 1:
+        raise ImageError(f"{name} has values from {mask.min():g} to {mask.max():g}; pass values from 0 to 1")
+    return mask.astype(np.float32, copy=False)
+
+
+def _listed(values: Any) -> Sequence:
+    """What is passed as a list of images, or a single image, as a list."""
+    if isinstance(values, str | bytes | os.PathLike | Image.Image) or getattr(values, "ndim", 4) < 4:
+        return [values]
+    return [] if values is None else list(values)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    """The finite numbers that a program passes as an array."""
+    if isinstance(value, str | bytes | os.PathLike):
+        raise ImageError(f"{name} is the name of a file; pass its pixels, images.read({value!r})")
+    try:
+        array = np.asarray(value)
+    except Exception:  # an array of another library can raise anything
+        array = np.asarray(None)
+    if array.dtype.kind not in "buif":
+        raise ImageError(f"{name} must be an array of numbers, not {type(value).__name__}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ImageError(f"{name} has values that are NaN or infinite")
+    return array
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -261,8 +311,13 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
 
 
 def check_size(path: str | os.PathLike, height: int, width: int) -> None:
-    """Raise ImageError if the format of `path`, by its ending, cannot hold an image of this size."""
-    name, _, longest = FORMATS[Path(path).suffix.lower()]
+    """Raise ImageError if the format of `path`, by its ending, cannot hold an image of this size, or is not
+    written."""
+    ending = Path(path).suffix
+    if ending.lower() not in FORMATS:
+        what = f"has the ending {ending}" if ending else "has no ending"
+        raise ImageError(f"{path}: {what}; use one of {' '.join(FORMATS)}")
+    name, _, longest = FORMATS[ending.lower()]
     if max(height, width) > longest:
         problem = f"{path}: {name} holds at most {longest} pixels a side, not {width} x {height}"
         raise ImageError(f"{problem}; use a smaller --width, or png")
@@ -272,238 +327,11 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     """Write an image whole or not at all; the ending decides the format, one of FORMATS.
 
     Without `overwrite`, it gets another name if the name is taken; returns the final name. Raises OSError if
-    it cannot be written, and ImageError if the format cannot hold it.
+    it cannot be written, and ImageError if the format cannot hold it, or for an array that is no image.
     """
-    ending = Path(path).suffix.lower()
-    _, options, _ = FORMATS[ending]
-    check_size(path, *image.shape[:2])
-    encoded = iio.imwrite("<bytes>", to_bytes(image), plugin="pillow", extension=ending, **options)
-    return write_whole(path, lambda file: file.write(encoded), overwrite)
-
-
-def is_video(head: bytes) -> bool:
-    """Whether a file with these first bytes is a video."""
-    return any((what, advice) == VIDEO for pattern, what, advice in KINDS if pattern.match(head))
-
-
-def _check_kind(head: bytes) -> None:
-    """Raise ImageError for a file with these first bytes if it is of a kind that is not read here."""
-    for pattern, what, advice in KINDS:
-        if pattern.match(head):
-            raise ImageError(f"is {what}; {advice}")
-    if HEIC.match(head):
-        try:
-            import pillow_heif
-        except ImportError:
-            advice = "pip install pillow-heif to have it read, or save it as JPEG or PNG"
-            raise ImageError(f"is HEIC, as phones write it; {advice}") from None
-        pillow_heif.register_heif_opener()
-    elif AVIF.match(head) and not features.check("avif"):
-        raise ImageError("is AVIF, which this Pillow cannot read; pip install --upgrade pillow")
-
-
-def _unidentified(head: bytes) -> str:
-    """The problem with a file that Pillow cannot identify, from its first bytes."""
-    if not head:
-        return "is empty"
-    for pattern, what in ((rb"II[*+]\0|MM\0[*+]", "TIFF"), (rb"8BPS", "PSD"), (HEIC, "HEIC"), (AVIF, "AVIF")):
-        if re.match(pattern, head):
-            advice = "save it as PNG, with 8 or 16 bits a colour"
-            return f"is {what}, damaged or of a kind that cannot be read; {advice}"
-    return "is no image that can be read"
-
-
-def _read(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.ndarray:
-    """The image in a file. If a PNG's texts or its profile need too much memory, it is read without them."""
-    for dropped in (TEXTS, (*TEXTS, PROFILE)):
-        try:
-            return _decoded(file, sizes, convert)
-        except ValueError as error:
-            if "MAX_TEXT" not in str(error):
-                raise
-        file = _without_chunks(file, dropped)
-    return _decoded(file, sizes, convert)
-
-
-def _without_chunks(file: BinaryIO, kinds: Sequence[bytes]) -> io.BytesIO:
-    """A PNG without its chunks of these kinds."""
-    file.seek(0)
-    data, at = file.read(), 8
-    kept = [data[:at]]
-    while at + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind not in kinds:
-            kept.append(data[at : at + 12 + length])
-        at += 12 + length
-    return io.BytesIO(b"".join(kept))
-
-
-def _decoded(file: BinaryIO, sizes: Callable | None, convert: Callable) -> np.ndarray:
-    length = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    with Image.open(file) as image:
-        pixels = image.width * image.height
-        if pixels > max(SUSPECT, PIXELS_PER_BYTE * length):
-            claim = f"it claims {image.width} x {image.height} pixels and has {length} bytes"
-            raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
-        _check_tiff(image)
-        factor = _factor(*_upright(image), sizes)
-        if factor > 1:  # a JPEG can be decoded at this size directly
-            image.draft(None, (image.width // factor, image.height // factor))
-        _check_memory(image, sizes)
-        image.load()
-        # Broken EXIF is ignored. In place, the image is rotated before broken parts can raise an error.
-        with contextlib.suppress(Exception):
-            ImageOps.exif_transpose(image, in_place=True)
-        return convert(image, sizes)
-
-
-def _upright(image: Image.Image) -> tuple[int, int]:
-    """The height and width of an image after its EXIF orientation is applied, before it is loaded."""
-    turned = False
-    with contextlib.suppress(Exception):  # broken EXIF is ignored
-        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-    return image.size if turned else image.size[::-1]
-
-
-def _factor(height: int, width: int, sizes: Callable | None) -> int:
-    """The factor by which an image may be reduced without loss at the sizes in use, or 1."""
-    if sizes is None or height * width <= LARGE:
-        return 1
-    used = sizes(height, width)
-    high, wide = (max(sides) for sides in zip(*used, strict=True))
-    for factor in FACTORS:
-        small = -(-height // factor), -(-width // factor)
-        if small[0] >= SPARE * high and small[1] >= SPARE * wide and sizes(*small) == used:
-            return factor
-    return 1
-
-
-def _check_memory(image: Image.Image, sizes: Callable | None) -> None:
-    """Raise ImageError if decoding a huge image needs more than the free memory."""
-    pixels = image.width * image.height
-    if pixels > SUSPECT:
-        # Bytes a pixel: Pillow needs 4, and 4 to convert colours; in full size, float32 adds 12, and uint8 3.
-        need = pixels * (8 if _factor(*_upright(image), sizes) > 1 else 23)
-        if need > free_memory():
-            claim = f"{image.width} x {image.height} pixels need {need / 2**30:.1f} GiB"
-            raise ImageError(f"is too large for the memory at hand: {claim}; make it smaller first")
-
-
-def _check_tiff(image: Image.Image) -> None:
-    """Raise ImageError or ValueError for a TIFF that Pillow would read wrongly."""
-    if image.format != "TIFF":
-        return
-    tags = image.tag_v2
-    preview = tags.get(ExifTags.Base.NewSubfileType, 0) == 1 and ExifTags.Base.SubIFDs in tags
-    if preview or ExifTags.Base.DNGVersion in tags:
-        what, advice = RAW
-        raise ImageError(f"is {what}; {advice}")
-    bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
-    if 2 in tags.get(ExifTags.Base.SampleFormat, (1,)) and bits <= 16:
-        problem = f"holds signed numbers of {bits} bits (mode {image.mode}), and nothing says which is white"
-        raise ImageError(f"{problem}; save it with unsigned ones of 8 or 16 bits")
-    if image.info["compression"] == "raw":  # Pillow reads the bytes of a 16-bit plane as pixels of 8 bits
-        misread = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and bits > 8 and len(image.getbands()) > 1
-    else:  # Pillow swaps the bytes of wide numbers, which libtiff has swapped already
-        misread = tags.prefix == b"MM" and image.mode in ("F", "I")
-    if misread:
-        raise ImageError("is a TIFF with its bytes in an order that cannot be read; save it as PNG")
-    parts = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)
-    if sum(parts) < image.width * image.height:  # Pillow would fill the rest with black
-        raise ValueError("it has fewer pixels than it says")
-
-
-def _to_rgb(image: Image.Image, sizes: Callable | None) -> np.ndarray:
-    if image.mode in ("La", "RGBa"):  # multiplied by its alpha
-        image = image.convert(f"{image.mode[:-1]}A")
-    alpha = _alpha(image)
-    colors = _to_srgb(_without_alpha(image), image.info.get("icc_profile"))
-    if colors.mode != "RGB":
-        colors = colors.convert("RGB")
-    factor = _factor(image.height, image.width, sizes)
-    if factor > 1:  # the image is large, so it stays in 8 bits to save memory
-        if alpha is not None:
-            colors = Image.composite(colors, Image.new("RGB", image.size, "white"), Image.fromarray(alpha))
-        return np.asarray(colors.reduce(factor), np.float32)
-    rgb = np.asarray(colors, np.float32)
-    if alpha is None:
-        return rgb
-    opacity = alpha[..., None].astype(np.float32) / 255
-    return rgb * opacity + 255 * (1 - opacity)
-
-
-def _to_mask(image: Image.Image, sizes: None) -> np.ndarray:
-    alpha = _alpha(image)
-    if alpha is None or alpha.min() == 255:
-        return to_mask(_to_rgb(image, sizes))
-    return _without_noise(alpha)
-
-
-def to_mask(image: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
-    """The alpha, [H, W], 0..255, or without one the luma of an image [H, W, 3], as a mask [H, W]."""
-    return _without_noise(image @ LUMA if alpha is None else alpha)
-
-
-def _without_noise(levels: np.ndarray) -> np.ndarray:
-    """Levels 0..255 as a mask; levels close to black and white become black and white."""
-    mask = np.asarray(levels, np.float32) / 255
-    return np.where(mask < MASK_NOISE, 0, np.where(mask > 1 - MASK_NOISE, 1, mask)).astype(np.float32)
-
-
-def _alpha(image: Image.Image) -> np.ndarray | None:
-    """The opacity, uint8 [H, W], or None if nothing is transparent."""
-    transparent = image.info.get("transparency")
-    if image.mode.startswith("I") and transparent is not None:  # Pillow compares only 8 bits
-        return np.where(np.asarray(image) == transparent, np.uint8(0), np.uint8(255))
-    if image.mode in ("LA", "PA", "RGBA") or transparent is not None:
-        return np.asarray(image.convert("RGBA").getchannel("A"))
-    return None
-
-
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """The image in 8 bits, without alpha or palette, still in the colour space of its profile."""
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_levels(image))
-    if image.mode == "LA":
-        return image.convert("L")
-    return image.convert("RGB") if image.mode in ("P", "PA", "RGBA") else image
-
-
-def _levels(image: Image.Image) -> np.ndarray:
-    """Gray of more than 8 bits, or of floating point, as uint8 [H, W].
-
-    White is 1 for floats if all are from 0 to 1. It is 65535 for images declared as 16 bits, and for wider
-    ones if the largest number is above 255 and at most 65535. Raises ImageError for all others.
-    """
-    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
-    bits = max(tags.get(ExifTags.Base.BitsPerSample, (16,)))
-    low, high, white = values.min(), values.max(), None
-    if image.mode == "F":
-        white = 1 if low >= 0 and high <= 1 else None  # not for NaN
-    elif image.format in ("PNG", "PPM", "JPEG2000") or (image.format == "TIFF" and bits <= 16):
-        white = 2**bits - 1
-    elif image.mode == "I" and low >= 0 and 255 < high <= 65535:
-        white = 65535
-    if white is None:
-        problem = (
-            f"holds numbers from {low:g} to {high:g} (mode {image.mode}), and nothing says which is white"
-        )
-        raise ImageError(f"{problem}; save it with 8 or 16 bits a colour, or as floats from 0 to 1")
-    levels = DEEP_TO_8_BITS[values] if white == 65535 else (values * (255 / white) + 0.5).astype(np.uint8)
-    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, which Pillow ignores
-    return 255 - levels if inverted else levels
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image  # a profile that is broken, or for another colour space, is ignored
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    pixels = to_bytes(as_image("the image", image))
+    check_size(path, *pixels.shape[:2])
+    kind, options, _ = FORMATS[Path(path).suffix.lower()]
+    encoded = io.BytesIO()
+    Image.fromarray(pixels).save(encoded, kind, **options)
+    return write_whole(path, lambda file: file.write(encoded.getbuffer()), overwrite)

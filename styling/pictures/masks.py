@@ -42,7 +42,7 @@ class Layout:
 def checked(images: Images) -> Images:
     """The images with one mask and one guide for each style; None replaces a white one, () if all are None.
 
-    Raises ImageError for an array that is no mask or is black all over.
+    Raises ImageError for a mask that is black all over.
     """
     count = len(images.styles)
     masks, guides = (
@@ -61,8 +61,6 @@ def checked(images: Images) -> Images:
 def _checked(mask: np.ndarray | None) -> np.ndarray | None:
     if mask is None:
         return None
-    if mask.ndim != 2 or mask.size == 0 or not (mask.min() >= 0 and mask.max() <= 1):
-        raise ImageError(f"a mask must have the shape [H, W] and values from 0 to 1, not {list(mask.shape)}")
     if not mask.any():
         raise ImageError("a mask is black all over, so that nothing is in it")
     return None if (mask == 1).all() else mask.astype(np.float32)
@@ -111,7 +109,8 @@ def layout(
     counted = [mask for mask, share in zip(masks, shares, strict=True) if share]
     painted = np.minimum(sum(counted), 1) if counted else open_to
     blend = sum(share * mask for mask, share in zip(masks, shares, strict=True))
-    regions, content = {}, 1 - painted
+    regions: dict[bytes, Region] = {}
+    content = 1 - painted
     factors = settings.mask_content_weights or (1.0,) * len(shares)
     for i, (mask, share, factor) in enumerate(zip(masks, shares, factors, strict=True)):
         if share:

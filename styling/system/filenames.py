@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from urllib.parse import unquote
 
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import check_writable
@@ -52,11 +53,21 @@ def check_folder(flag: str, path: Path) -> None:
         raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
 
 
+def check_no_url(flag: str, path: Path) -> None:
+    """Raise for a URL, of which `path` has only one slash after the colon; a folder may be named like one."""
+    url = re.match(r"(https?|ftp|file):/+(?:(?<=file:/)localhost/)?(.*)", str(path))
+    if url and not path.parent.exists():
+        scheme, rest = url.groups()
+        if scheme == "file":
+            advice = f"file:///{rest} is a URL; name the file itself, /{unquote(rest)}"
+        else:
+            advice = f"{scheme}://{rest} is a URL; download it first, and name the file"
+        raise SettingsError(flag, advice)
+
+
 def check_input(flag: str, path: Path) -> None:
     """Raise unless `path` is a file that can be read."""
-    url = re.match(r"(https?|ftp):/+(.*)", str(path))
-    if url and not path.exists():
-        raise SettingsError(flag, f"{url[1]}://{url[2]} is a URL; download it first, and name the file")
+    check_no_url(flag, path)
     if "," in str(path) and not path.exists() and all(map(os.path.exists, str(path).split(","))):
         raise SettingsError(flag, f"there is no file {path}; put spaces, not commas, between names")
     if "\0" in str(path):  # a name that was read from a file can have it

@@ -490,7 +490,8 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+# A progressive JPEG that ends between two scans has every pixel, with less detail.
+@pytest.mark.parametrize("name", WHOLE.keys() - {"progressive JPEG"})
 def test_a_truncated_file_is_refused(tmp_path, name):
     data, path = WHOLE[name], tmp_path / "image.bin"
     for length in [*range(1, 60), *range(60, len(data) - 30, 41)]:  # the last bytes may be a mere end mark
@@ -524,7 +525,7 @@ UNUSABLE = {
     "no height": (png(8, 2, [b""], size=(4, 0)), "no image"),
     # Said before anything is decoded, for which these bytes would be too few.
     "absurd size": (png(8, 2, [b""], size=(60000, 60000)), "too large"),
-    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "too large to be believed"),
+    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "damaged"),
     "absurd width": (png(8, 2, [b""], size=(2**31 - 1, 1)), "too large"),
 }
 

@@ -42,7 +42,7 @@ def objective_of(network, settings, given):
     run = runs.resolve(given, network, settings)
     (scale,) = run.scales
     own = resized(run.images, scale)
-    layout = masks.layout(run.images, run.settings, scale)
+    layout = masks.layout(run.images, run.settings, scale.size, scale.styles)
     return build_objective(own.content, own.styles, network, run.settings, scale.size, layout)
 
 
@@ -276,17 +276,36 @@ def test_what_does_not_go_together(given, changes, flag):
 # Files and the command line.
 
 
-def test_masks_are_read_by_opacity_else_by_luma(tmp_path):
+def test_a_masks_luma_counts_as_far_as_it_is_opaque(tmp_path, caplog):
     levels = np.array([[0, 3, 128, 252, 255]], np.uint8)
-    expected = [[0, 0, 128 / 255, 1, 1]]
-    iio.imwrite(tmp_path / "gray.png", levels)
-    iio.imwrite(tmp_path / "color.png", np.stack([levels] * 3, axis=-1))
-    black = np.zeros_like(levels)
-    iio.imwrite(tmp_path / "alpha.png", np.stack([black, black, black, levels], axis=-1))
-    iio.imwrite(tmp_path / "opaque.png", np.stack([levels, levels, levels, black + 255], axis=-1))
-    for name in ("gray", "color", "alpha", "opaque"):
-        assert images.read_mask(tmp_path / f"{name}.png") == pytest.approx(np.array(expected), abs=1e-6), name
-    iio.imwrite(tmp_path / "black.png", black)
+    full = np.full_like(levels, 255)
+    drawn = {
+        "gray": [levels],
+        "color": [levels, levels, levels],
+        "opaque": [levels, levels, levels, full],
+        "white strokes": [full, full, full, levels],
+    }
+    for name, channels in drawn.items():
+        iio.imwrite(tmp_path / f"{name}.png", np.stack(channels, axis=-1) if len(channels) > 1 else levels)
+        assert images.read_mask(tmp_path / f"{name}.png") == pytest.approx(
+            np.array([[0, 0, 128 / 255, 1, 1]]), abs=1e-6
+        ), name
+    # One pixel that is not quite opaque does not make the rest a mask of opacity.
+    almost = np.stack([levels, levels, levels, full], axis=-1)
+    almost[0, 4, 3] = 200
+    iio.imwrite(tmp_path / "almost.png", almost)
+    assert images.read_mask(tmp_path / "almost.png") == pytest.approx(
+        np.array([[0, 0, 128 / 255, 252 / 255, 200 / 255]]), abs=0.02
+    )
+    assert not caplog.messages
+    red = np.zeros((2, 2, 3), np.uint8)
+    red[0, :, 0] = 255
+    iio.imwrite(tmp_path / "red.png", red)
+    assert images.read_mask(tmp_path / "red.png")[0] == pytest.approx([0.299, 0.299], abs=1e-3)
+    assert caplog.messages == [
+        f"{tmp_path / 'red.png'}: is a mask in colours; what counts is how light they are"
+    ]
+    iio.imwrite(tmp_path / "black.png", np.stack([0 * levels] * 3 + [levels], axis=-1))
     with pytest.raises(ImageError, match=r"black.png: is a mask with nothing in it"):
         images.read_mask(tmp_path / "black.png")
 

@@ -1,0 +1,273 @@
+"""From an image file to pixels, by Pillow: upright, in sRGB, and the opacity beside them."""
+
+import contextlib
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+
+from styling.pictures import colorspaces, kinds
+from styling.system.errors import ImageError
+from styling.system.limits import free_memory
+from styling.system.process import silent_stderr
+
+HEAD_BYTES = 2**16
+# Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used,
+# and must fit into memory.
+LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
+MOST_TEXT = 2**26  # bytes of a compressed text or profile in a PNG
+TEXTS, PROFILE = (b"tEXt", b"zTXt", b"iTXt"), b"iCCP"
+NO_END = "its end is missing, but every pixel is there"
+ENDS = {"PNG": b"IEND", "GIF": b"\0;"}
+DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
+LOCK = threading.Lock()
+
+Sizes = Callable[[int, int], Sequence[tuple[int, int]]]
+
+
+class Decoded(NamedTuple):
+    """image: on white, float32 [H, W, 3], RGB 0..255, in sRGB. alpha: uint8 [H, W], or None if nothing is
+    transparent. remarks: lines for people on what the file says and does not hold."""
+
+    image: np.ndarray
+    alpha: np.ndarray | None
+    remarks: tuple[str, ...]
+
+
+def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
+    """The first image of an open file. head: its first HEAD_BYTES. sizes: as images.read() takes them.
+
+    Raises ImageError for what is known not to be read, and nearly any error for a damaged file.
+    """
+    kinds.check(head)
+    is_tiff = kinds.TIFF.match(head)
+    # libtiff writes warnings to stderr.
+    with _lifted_limits(), silent_stderr() if is_tiff else contextlib.nullcontext():
+        try:
+            return _decoded(file, head, sizes)
+        except (ImageError, MemoryError):
+            raise
+        except Exception:
+            decoded = _decoded_mended(file, head, sizes)
+            if decoded is None:
+                raise
+            return decoded
+
+
+@contextlib.contextmanager
+def _lifted_limits() -> Iterator[None]:
+    """Pillow's limits keep healthy images out: 179 megapixels, and 1 MiB for a compressed text or profile.
+
+    They are for all its users in a process, so they are lifted only while one image is read.
+    """
+    with LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = None, MOST_TEXT
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
+
+
+def _decoded_mended(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded | None:
+    """The image in a damaged file if all its pixels are there, else None.
+
+    A PNG is read without what is not needed and broken, or needs too much memory. Of others the end may be
+    missing: the pixels are there if they are the same whatever follows.
+    """
+    file.seek(0)
+    data = file.read().rstrip(b"\xff")  # half an end mark
+    if head.startswith(b"\x89PNG"):
+        for dropped in (TEXTS, (*TEXTS, PROFILE)):
+            with contextlib.suppress(ValueError, OSError):
+                return _decoded(_without_chunks(data, dropped), head, sizes)
+        return None
+    with contextlib.suppress(Exception):
+        ends = (4096 * filler + b"\xff\xd9" for filler in (b"\0", b"\xa5"))
+        one, other = (_decoded(io.BytesIO(data + end), head, sizes) for end in ends)
+        if np.array_equal(one.image, other.image):
+            return one._replace(remarks=(*one.remarks, NO_END))
+    return None
+
+
+def _without_chunks(data: bytes, dropped: Sequence[bytes]) -> io.BytesIO:
+    """A PNG without its chunks of these kinds, and without broken ones that are not needed."""
+    place, parts = 8, [data[:8]]
+    while place + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, place)
+        chunk = data[place : place + 12 + length]
+        is_needed = kind[:1].isupper()
+        is_whole = struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]
+        if kind not in dropped and (is_needed or is_whole):
+            parts.append(chunk)
+        place += 12 + length
+    return io.BytesIO(b"".join(parts))
+
+
+def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
+    """The image in a file; the limits are lifted."""
+    remarks = []
+    with _open(file, head) as image:
+        _check_tiff(image)
+        factor = _factor(*_upright(image), sizes)
+        if factor > 1:  # a JPEG can be decoded at this size directly
+            image.draft(None, (image.width // factor, image.height // factor))
+            factor = _factor(*_upright(image), sizes)
+        _check_memory(image, factor)
+        source = colorspaces.described(image, head)
+        if not _has_end(file, image.format):
+            remarks.append(NO_END)
+        image.load()
+        pixels, alpha, more = converted(image, source, factor)
+    return Decoded(pixels, alpha, (*remarks, *more))
+
+
+def converted(image: Image.Image, source: colorspaces.Source, factor: int = 1) -> Decoded:
+    """The pixels of a Pillow image, upright, at this part of its size. source: what describes its colours."""
+    # Broken EXIF is ignored. In place, the image is rotated before broken parts can raise an error.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+    plain = _in_8_bits(image)
+    if factor > 1:
+        plain = plain.reduce(factor)
+    alpha = None
+    if plain.mode in ("LA", "RGBA"):
+        alpha = np.asarray(plain.getchannel("A"))
+        plain = plain.convert(plain.mode[:-1])
+    pixels, remark = colorspaces.to_srgb(plain, source)
+    if alpha is not None:
+        pixels = on_white(pixels, alpha)
+    return Decoded(pixels, alpha, () if remark is None else (remark,))
+
+
+def on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours [H, W, 3] laid on white by their alpha [H, W], both 0..255; float32."""
+    opacity = alpha[..., None].astype(np.float32) / 255
+    return pixels * opacity + 255 * (1 - opacity)
+
+
+def _open(file: BinaryIO, head: bytes) -> Image.Image:
+    if not kinds.HEIC.match(head):
+        return Image.open(file)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        advice = "pip install pillow-heif to have it read, or save it as JPEG or PNG"
+        raise ImageError(f"is HEIC, as phones write it; {advice}") from None
+    try:
+        return HeifImageFile(file)
+    except (SyntaxError, ValueError, EOFError):
+        raise UnidentifiedImageError from None
+
+
+def _has_end(file: BinaryIO, kind: str | None) -> bool:
+    """Whether the end mark of a kind that is read without one is in the file's last bytes."""
+    file.seek(max(file.seek(0, os.SEEK_END) - HEAD_BYTES, 0))
+    return ENDS.get(kind or "", b"") in file.read()
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    """The height and width of an image after its EXIF orientation is applied, before it is loaded."""
+    turned = False
+    with contextlib.suppress(Exception):  # broken EXIF is ignored
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+    return image.size if turned else image.size[::-1]
+
+
+def _factor(height: int, width: int, sizes: Sizes | None) -> int:
+    """The factor by which an image may be reduced without loss at the sizes in use, or 1."""
+    if sizes is None or height * width <= LARGE:
+        return 1
+    used = sizes(height, width)
+    high, wide = (max(sides) for sides in zip(*used, strict=True))
+    for factor in FACTORS:
+        small = -(-height // factor), -(-width // factor)
+        if small[0] >= SPARE * high and small[1] >= SPARE * wide and sizes(*small) == used:
+            return factor
+    return 1
+
+
+def _check_memory(image: Image.Image, factor: int) -> None:
+    """Raise ImageError if decoding a large image needs more than the free memory."""
+    # Bytes a pixel: Pillow needs 4, and 4 to convert colours; in full size, float32 adds 12, and uint8 3.
+    need = image.width * image.height * (8 if factor > 1 else 23)
+    if image.width * image.height > LARGE and need > free_memory():
+        claim = f"{image.width} x {image.height} pixels need {need / 2**30:.1f} GiB"
+        raise ImageError(f"is too large for the memory at hand: {claim}; make it smaller first")
+
+
+def _check_tiff(image: Image.Image) -> None:
+    """Raise ImageError or ValueError for a TIFF that Pillow would read wrongly."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    tags = image.tag_v2
+    preview = tags.get(ExifTags.Base.NewSubfileType, 0) == 1 and ExifTags.Base.SubIFDs in tags
+    if preview or ExifTags.Base.DNGVersion in tags:
+        what, advice = kinds.RAW
+        raise ImageError(f"is {what}; {advice}")
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
+    if 2 in tags.get(ExifTags.Base.SampleFormat, (1,)) and bits <= 16:
+        problem = f"holds signed numbers of {bits} bits (mode {image.mode}), and nothing says which is white"
+        raise ImageError(f"{problem}; save it with unsigned ones of 8 or 16 bits")
+    if image.info["compression"] == "raw":  # Pillow reads the bytes of a 16-bit plane as pixels of 8 bits
+        misread = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and bits > 8 and len(image.getbands()) > 1
+    else:  # Pillow swaps the bytes of wide numbers, which libtiff has swapped already
+        misread = tags.prefix == b"MM" and image.mode in ("F", "I")
+    if misread:
+        raise ImageError("is a TIFF with its bytes in an order that cannot be read; save it as PNG")
+    boxes = (tile.extents or (0, 0, 0, 0) for tile in image.tile)
+    if (
+        sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        < image.width * image.height
+    ):  # Pillow would fill the rest with black
+        raise ValueError("it has fewer pixels than it says")
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """The image in 8 bits a colour, without a palette, with its opacity as a channel A if it has any; still
+    in the colours of its profile."""
+    transparent = image.info.get("transparency")
+    if image.mode.startswith(("I", "F")):
+        gray = Image.fromarray(_levels(image))
+        if transparent is not None:  # Pillow compares only 8 bits
+            clear = np.asarray(image) == transparent
+            gray.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
+        return gray
+    if image.mode in ("La", "RGBa"):  # multiplied by its alpha
+        return image.convert(f"{image.mode[:-1]}A")
+    if image.mode == "PA" or transparent is not None:
+        return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    return image.convert({"1": "L", "P": "RGB"}[image.mode]) if image.mode in ("1", "P") else image
+
+
+def _levels(image: Image.Image) -> np.ndarray:
+    """Gray of more than 8 bits, or of floating point, as uint8 [H, W].
+
+    White is 1 for floats if all are from 0 to 1. It is 65535 for images declared as 16 bits, and for wider
+    ones if the largest number is above 255 and at most 65535. Raises ImageError for all others.
+    """
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    bits = max(tags.get(ExifTags.Base.BitsPerSample, (16,)))
+    low, high, white = values.min(), values.max(), None
+    if image.mode == "F":
+        white = 1 if low >= 0 and high <= 1 else None  # not for NaN
+    elif image.format in ("PNG", "PPM", "JPEG2000") or (image.format == "TIFF" and bits <= 16):
+        white = 2**bits - 1
+    elif image.mode == "I" and low >= 0 and 255 < high <= 65535:
+        white = 65535
+    if white is None:
+        problem = (
+            f"holds numbers from {low:g} to {high:g} (mode {image.mode}), and nothing says which is white"
+        )
+        raise ImageError(f"{problem}; save it with 8 or 16 bits a colour, or as floats from 0 to 1")
+    levels = DEEP_TO_8_BITS[values] if white == 65535 else (values * (255 / white) + 0.5).astype(np.uint8)
+    inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, which Pillow ignores
+    return 255 - levels if inverted else levels
