@@ -1,31 +1,21 @@
-"""The command line: flags -> one Settings value -> stylize() -> files.
+"""The command line: words -> flags -> a job for each picture -> files.
 
     neural-style --content photo.jpg --styles painting.jpg --output picture.png
 
-styling/flags.py defines the flags; styling/jobs.py turns them into settings and files. Exit status: 0 for a
-picture, 2 for an error on the command line or in the names on it, 1 for an error inside a file or while
-running, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+styling/command/flags.py defines the flags, jobs.py turns them into jobs, and painting.py paints these.
+Exit status: 0 for a picture, 2 for an error on the command line or in the names on it, 1 for an error inside
+a file or while running, 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from styling.command.flags import build_parser
-from styling.command.jobs import input_names, output_names, plan
-from styling.films import video
-from styling.pictures import images
-from styling.system import filenames
-from styling.system.process import (
-    run_command,
-)
-
-if TYPE_CHECKING:
-    pass
 
 from styling.command.filming import paint_film
-from styling.command.painting import paint_all
+from styling.command.flags import build_parser
+from styling.command.jobs import check_files, plan
+from styling.command.painting import paint_alone, paint_batch
+from styling.system.process import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def work(options: argparse.Namespace) -> int:
     """Check all file names on the command line, then do what it asks for."""
-    job = plan(options)
-    if job.is_batch:
-        options.output.mkdir(exist_ok=True)
-    endings = video.FORMATS if job.film else images.FORMATS
-    filenames.check_names(input_names(job), output_names(job), options.overwrite, options.resume, endings)
-    return paint_film(job, job.film) if job.film else paint_all(job)
+    jobs = plan(options)
+    check_files(jobs)
+    if jobs[0].film:
+        return paint_film(jobs[0], jobs[0].film)
+    return paint_batch(jobs) if jobs[0].files.folder else paint_alone(jobs[0])
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ from styling.command.painting import Named, identify, read_images, start
 
 def paint_film(job: Job, film: Film) -> int:
     """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
-    options, clip, store = job.options, film.clip, film.store
-    say = partial(terminal.print_line, quiet=options.quiet)
+    clip, store, overwrite = film.clip, film.store, job.files.overwrite
+    say = partial(terminal.print_line, quiet=job.quiet)
     with contextlib.closing(clip.frames()) as frames:
         first = next(frames).pixels
     named = read_images(job, first.shape[:2])
@@ -44,10 +44,10 @@ def paint_film(job: Job, film: Film) -> int:
     settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
     digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
     record = {"network": network.sha256, "images": digests}
-    store.begin(record | recipes.to_table(settings, Running()), options.overwrite)
+    store.begin(record | recipes.to_table(settings, Running()), overwrite)
     say(networks.describe(job.network, job.instead_of, lacking))
     with of_network(job.network):
-        last, stop = paint_frames(film, named, network, settings, options.quiet)
+        last, stop = paint_frames(film, named, network, settings, job.quiet)
     count = last - clip.span.first + 1
     kept = f"{count} frames are in {store.folder}"
     if isinstance(stop, KeyboardInterrupt):
@@ -57,7 +57,7 @@ def paint_film(job: Job, film: Film) -> int:
         complain(f"{clip.name}: {clip.problem}; painted as far as it can be read")
     if stop is None:
         try:
-            written = video.write(options.output, clip, store, settings, options.overwrite)
+            written = video.write(job.files.output, clip, store, settings, overwrite)
         except OSError as error:
             stop = error
     if stop is not None:

@@ -1,4 +1,4 @@
-"""From the flags of a command line to the job: its settings, files and saved run.
+"""From the flags of a command line to jobs: one for each picture, with its settings, files and saved run.
 
 Each function raises SettingsError, with the name of the flag, for an error in a flag. Nothing here needs
 TensorFlow.
@@ -9,7 +9,7 @@ import importlib.util
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -21,14 +21,50 @@ from styling.films import video
 from styling.live import address
 from styling.network import networks
 from styling.pictures import folders, images
-from styling.pictures.images import FLAGS, LISTS
+from styling.pictures.images import FLAGS
 from styling.run import states
 from styling.settings import FIELDS, Running, Settings, combine, recipes
 from styling.system import filenames
 from styling.system.errors import RecipeError, SettingsError, StateError
 
-PROGRESS_FLAGS = ("progress_write", "progress_plot", "progress_grid")
 MOVING_MASKS = ("style_masks", "content_mask")  # for a film, these masks may be clips
+ONE_PICTURE = ("checkpoint_output", "save_recipe", "save_state", "resume")  # flags for a single picture
+# What a --progress flag adds to the stem of the picture's name.
+PROGRESS = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
+
+NamedFiles = tuple[tuple[str, Path], ...]  # files with the flags that name them
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a job.
+
+    images: what is read, in the order of FLAGS. output: the picture, or the film. overwrite: whether files
+    that exist are replaced. progress: the flags of the files about the run's progress. checkpoints: the
+    pattern of their names. recipe: where the settings are saved. state: where the run is saved, every so many
+    iterations, or each minute. resumed: the saved run to go on with. source: the recipe or the saved run that
+    the settings come from. folder: of a batch, made with its first picture.
+    """
+
+    images: NamedFiles
+    output: Path
+    overwrite: bool = False
+    progress: tuple[str, ...] = ()
+    checkpoints: str | None = None
+    recipe: Path | None = None
+    state: Path | None = None
+    state_iterations: int | None = None
+    resumed: Path | None = None
+    source: str | None = None
+    folder: Path | None = None
+
+    def named(self, flag: str) -> list[Path]:
+        """The images that this flag names."""
+        return [path for name, path in self.images if name == flag]
+
+    def beside(self, flag: str) -> Path:
+        """The file that a --progress flag asks for."""
+        return self.output.with_name(f"{self.output.stem}-progress{PROGRESS[flag]}")
 
 
 class Film(NamedTuple):
@@ -41,176 +77,229 @@ class Film(NamedTuple):
 
 @dataclass(frozen=True)
 class Job:
-    """What a command line asks for: its flags, the settings from the flags and the recipe, and the network.
+    """A picture or a film to paint.
 
-    contents, outputs: of each picture; a content may be None. vgg16: weights that replace those in settings
-    if the network is a VGG-16, which is known once it is loaded. instead_of: the network that the recipe is
-    for, if it is not here. explicit: settings that stay as they are, whatever layers the network lacks.
-    saved: the run to go on with. film: the film to paint, if any; contents are then empty, and outputs have
-    the video, if the film is written to one file.
+    settings, running: from the flags and the recipe. vgg16: weights that replace those in settings if the
+    network is a VGG-16, which is known once it is loaded. instead_of: the network that the recipe is for, if
+    it is not here. explicit: settings that stay as they are, whatever layers the network lacks. saved: the
+    run to go on with. film: the film to paint, if any; files then has no content. live: the port of a live
+    view.
     """
 
-    options: argparse.Namespace
-    contents: tuple[Path | None, ...]
-    outputs: tuple[Path, ...]
+    files: Files
     settings: Settings
-    vgg16: dict[str, object]
     running: Running
     network: Path
+    vgg16: dict[str, object]
     instead_of: str | None
     explicit: frozenset[str]
     saved: states.Saved | None = None
     film: Film | None = None
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether the output is a folder, with one picture for each photograph."""
-        return self.film is None and self.outputs != (self.options.output,)
-
-    @property
-    def left(self) -> list[tuple[Path | None, Path]]:
-        """The contents and outputs that are not made yet; a batch skips outputs that exist."""
-        pairs = zip(self.contents or (None,) * len(self.outputs), self.outputs, strict=True)
-        skips = self.is_batch and not self.options.overwrite
-        return [(content, output) for content, output in pairs if not (skips and output.exists())]
+    quiet: bool = False
+    live: int | None = None
 
 
-def plan(options: argparse.Namespace) -> Job:
-    """The job. Raises SettingsError for values out of range or in conflict, RecipeError for a bad recipe."""
-    flags = settings_of(options)
+def plan(options: argparse.Namespace) -> list[Job]:
+    """The jobs, several if the content is. Raises SettingsError for values out of range or in conflict, and
+    RecipeError for a bad recipe."""
+    flags, named = settings_of(options), named_images(options)
     saved, recipe = None, recipes.Recipe()
     if options.resume:
-        saved, recipe = read_resumed(options)
+        saved, recipe, named = read_resumed(options, named)
     elif options.recipe:
         recipe = recipes.read(options.recipe)
-    source = options.resume or options.recipe
-    if options.content and "height" in flags:
+    contents = [path for flag, path in named if flag == "content"]
+    if contents and "height" in flags:
         raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
-    network, instead_of = choose_network(flags.get("network"), recipe, source)
-    settings, running = combine(recipe, flags)
-    check_effect(settings, flags, options)
+    files = plan_files(options, named)
+    job = make_job(recipe, flags, files, explicit=flags if options.recipe else FIELDS)
+    check_effect(job.settings, flags, files)
+    settings, running = job.settings, job.running
     if saved:
         before, _ = combine(recipe, {})
         check_unchanged(options.resume, saved, before, settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
-    if options.save_recipe or options.save_state:
+    if files.recipe or files.state:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-    if options.save_recipe and not str(network.resolve()).isprintable():
+    if files.recipe and not str(job.network.resolve()).isprintable():
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
+    if running.progress_grid:
+        files = replace(files, progress=(*files.progress, "progress_grid"))
+    job = replace(job, files=files, settings=settings, running=running, saved=saved)
+    job = replace(job, quiet=options.quiet, live=options.live)
+    check_options(options, settings)
+    film = plan_film(options, contents, files, settings, flags)
+    if film:
+        return [replace(job, film=film, files=replace(files, images=without_contents(named)))]
+    if is_batch(contents):
+        return [replace(job, files=each) for each in plan_batch(options, contents, files)]
+    return [job]
+
+
+def make_job(
+    recipe: recipes.Recipe, flags: dict[str, object], files: Files, explicit: Collection[str]
+) -> Job:
+    """The job for a recipe with flags in place of some of its values. explicit: as in Job.
+
+    Raises SettingsError for a flag, and RecipeError for the recipe, if it is out of range or does not fit the
+    images.
+    """
+    network, instead_of = choose_network(flags.get("network"), recipe, files.source)
+    settings, running = combine(recipe, flags)
     vgg16 = recipes.vgg16_beside(recipe.vgg16, flags)
+    counts = Counter(flag for flag, _ in files.images)
     try:
-        check_images(options, settings, replace(settings, **vgg16))
+        for either in (settings, replace(settings, **vgg16)):
+            either.check_images(**{flag: counts[flag] for flag in FLAGS})
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
-        raise RecipeError(f"{source}: {error.name} {error.problem}") from None
-    film = plan_film(options, settings, flags)
-    if film:
-        contents, outputs = (), film_outputs(options, film)
-    else:
-        contents, outputs = pictures(options)
-    explicit = frozenset(flags if options.recipe else FIELDS)
-    return Job(
-        options, contents, outputs, settings, vgg16, running, network, instead_of, explicit, saved, film
+        raise RecipeError(f"{files.source}: {error.name} {error.problem}") from None
+    return Job(files, settings, running, network, vgg16, instead_of, frozenset(explicit))
+
+
+def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
+    """The files that the command line names, for all its pictures together."""
+    state = options.save_state
+    if options.resume and (state is None or os.path.realpath(state) == os.path.realpath(options.resume)):
+        state = options.resume
+    return Files(
+        images=named,
+        output=options.output,
+        overwrite=options.overwrite,
+        progress=tuple(flag for flag in ("progress_write", "progress_plot") if getattr(options, flag)),
+        checkpoints=options.checkpoint_output,
+        recipe=options.save_recipe,
+        state=state,
+        state_iterations=options.save_state_iterations,
+        resumed=options.resume,
+        source=str(options.resume) if options.resume else options.recipe,
     )
 
 
-def check_images(options: argparse.Namespace, *either: Settings) -> None:
-    """Raise SettingsError if the settings do not fit the named images."""
-    counts = Counter(flag for flag, _ in named_images(options))
-    for settings in either:
-        settings.check_images(**{flag: counts[flag] for flag in FLAGS})
-
-
-def plan_film(options: argparse.Namespace, settings: Settings, flags: dict[str, object]) -> Film | None:
+def plan_film(
+    options: argparse.Namespace,
+    contents: Sequence[Path],
+    files: Files,
+    settings: Settings,
+    flags: dict[str, object],
+) -> Film | None:
     """The film to paint; None if the command line does not ask for a film."""
-    if len(options.content) != 1 or not video.asks_for_film(options.content[0], options.output):
-        ending = options.output.suffix.lower()
+    output = options.output
+    if len(contents) != 1 or not video.asks_for_film(contents[0], output):
+        ending = output.suffix.lower()
         if ending in video.FORMATS.keys() - images.FORMATS:
-            raise SettingsError("content", f"must name one film, since {options.output} is one")
-        is_video = len(options.content) == 1 and video.is_video(options.content[0])
+            raise SettingsError("content", f"must name one film, since {output} is one")
+        is_video = len(contents) == 1 and video.is_video(contents[0])
         if is_video and ending not in images.FORMATS:
-            filenames.check_output("output", options.output, options.overwrite, video.FORMATS)
+            filenames.check_output("output", output, options.overwrite, video.FORMATS)
         of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
         for flag in (*of_films, *(flag for flag in ("frames", "frame_rate") if getattr(options, flag))):
             raise SettingsError(flag, "goes with a film only; name one with --content and --output")
         return None
-    for flag in ("checkpoint_output", "save_recipe", "save_state", "resume", *PROGRESS_FLAGS):
+    for flag in (*ONE_PICTURE, *PROGRESS):
         if getattr(options, flag, False):
             raise SettingsError(flag, "goes with one picture only; a film goes on by itself when run again")
     for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
         if importlib.util.find_spec(module) is None:
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
     span = video.Span.parse(options.frames or ":")
-    clip = video.find_clip("content", options.content[0], span, options.frame_rate or video.USUAL_RATE)
+    clip = video.find_clip("content", contents[0], span, options.frame_rate or video.USUAL_RATE)
     if options.frame_rate is not None and not clip.is_numbered:
         raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
     masks = {
         path: video.find_clip(flag, path, span)
-        for flag, path in named_images(options)
+        for flag, path in files.images
         if flag in MOVING_MASKS and video.moves(path)
     }
-    return Film(clip, video.store(options.output, settings.colors == "content"), masks)
+    film = Film(clip, video.store(output, settings.colors == "content"), masks)
+    check_film_output(files, film)
+    return film
 
 
-def film_outputs(options: argparse.Namespace, film: Film) -> tuple[Path, ...]:
-    """The file that a film is written to, or nothing if it is written as images.
-
-    Raises SettingsError for images that cannot be written, or would replace what is there.
-    """
-    output, store = options.output, film.store
-    is_file = output.suffix.lower() in video.FORMATS and not video.is_numbered(output)
-    to = store if is_file else video.Store(video.pattern(output))
+def check_film_output(files: Files, film: Film) -> None:
+    """Raise SettingsError for images that cannot be written, or would replace what is there."""
+    output, store = files.output, film.store
+    to = store if is_one_file(output) else video.Store(video.pattern(output))
     for folder in (store.folder, to.folder):
         filenames.check_folder("output", folder)
-    if not is_file and to.pattern.suffix.lower() not in images.FORMATS:
+    if not is_one_file(output) and to.pattern.suffix.lower() not in images.FORMATS:
         problem = f"{output} makes no images; let it end in one of {' '.join(images.FORMATS)}"
         raise SettingsError("output", problem)
-    named = (path for _, path in named_images(options))
+    named = (path for flag, path in files.images if flag != "content")
     read = chain(film.clip.files, *(clip.files for clip in film.masks.values()), named)
     old, painted = to.files(), [] if to == store else store.files()
     lost = set(map(Path.resolve, [*old, *painted])) & set(map(Path.resolve, read))
     if lost:
         raise SettingsError("output", f"{min(lost)} is read as well, and would be lost; give another name")
-    if to != store and old and not options.overwrite and store.recorded() is None:
+    if to != store and old and not files.overwrite and store.recorded() is None:
         problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
         raise SettingsError("output", problem)
-    return (output,) if is_file else ()
 
 
-def pictures(options: argparse.Namespace) -> tuple[tuple[Path | None, ...], tuple[Path, ...]]:
-    """The content and the output of each picture."""
-    named = options.content
-    if len(named) < 2 and not any(map(os.path.isdir, named)):
-        return (named[0] if named else None,), (options.output,)
+def is_one_file(output: Path) -> bool:
+    """Whether a film with this output is written to one file, not as images."""
+    return output.suffix.lower() in video.FORMATS and not video.is_numbered(output)
+
+
+def is_batch(contents: Sequence[Path]) -> bool:
+    """Whether these contents are painted one after the other, into a folder."""
+    return len(contents) > 1 or any(map(os.path.isdir, contents))
+
+
+def plan_batch(options: argparse.Namespace, named: Sequence[Path], files: Files) -> Iterator[Files]:
+    """The files of each picture. named: photographs, and folders of photographs."""
+    folder = files.output
+    for path in named:
+        if not path.is_dir():
+            filenames.check_input("content", path)
+        elif path.resolve() == folder.resolve():
+            raise SettingsError("output", f"{folder} has the photographs; name another folder")
     contents = tuple(folders.expand("content", named))
-    filenames.check_folder("output", options.output)
-    if options.output.suffix.lower() in images.FORMATS:
-        problem = f"{options.output} is one picture; name a folder for the {len(contents)} of --content"
+    filenames.check_folder("output", folder)
+    if folder.suffix.lower() in images.FORMATS:
+        problem = f"{folder} is one picture; name a folder for the {len(contents)} of --content"
         raise SettingsError("output", problem)
-    for flag in ("checkpoint_output", "save_recipe", "save_state", "resume"):
+    for flag in ONE_PICTURE:
         if getattr(options, flag):
             raise SettingsError(flag, "goes with one picture only; give a single --content")
-    stems = Counter(path.stem for path in contents)
-    names = [path.stem if stems[path.stem] == 1 else path.name for path in contents]
-    return contents, tuple(options.output / f"{name}.png" for name in names)
+    others = without_contents(files.images)
+    outputs = [folder / f"{name}.png" for name in names_apart(contents)]
+    read = {path.resolve() for path in contents}
+    for output, path in zip(outputs, contents, strict=True):
+        if (folder / f"{path.stem}.png").resolve() in read - {path.resolve()} or output.resolve() in read:
+            problem = f"{folder} has what may be the painting of {path} among the photographs"
+            raise SettingsError("output", f"{problem}; name another folder")
+        yield replace(files, images=(("content", path), *others), output=output, folder=folder)
 
 
-def check_effect(settings: Settings, flags: dict[str, object], options: argparse.Namespace) -> None:
+def names_apart(contents: Sequence[Path]) -> list[Path]:
+    """A different name for each picture, without its ending: the photograph's, and where that is not enough,
+    with the photograph's ending, or in folders as the photographs are."""
+    names = [Path(path.name) for path in contents]
+    if len(set(names)) < len(names):
+        above = os.path.commonpath([path.absolute().parent for path in contents])
+        names = [path.absolute().relative_to(above) for path in contents]
+    stems = Counter(name.with_suffix("") for name in names)
+    short = [stem if stems[stem := name.with_suffix("")] == 1 else name for name in names]
+    return short if len(set(short)) == len(short) else names
+
+
+def check_effect(settings: Settings, flags: dict[str, object], files: Files) -> None:
     """Raise SettingsError for flags that have no effect beside the others."""
     settings.check_effect(flags)
-    has_initial = options.initial is not None
+    has_initial = bool(files.named("initial"))
     if "noise" in flags and settings.noiseblend(has_initial) == 0:
         raise SettingsError("noise", "has no effect, since the start has no noise; see --initial-noiseblend")
     if has_initial and settings.noiseblend(has_initial) == 1:
         raise SettingsError("initial", "has no effect with --initial-noiseblend 1, which is all noise")
-    if "mask_feather" in flags and not (options.style_masks or options.content_mask):
+    if "mask_feather" in flags and not (files.named("style_masks") or files.named("content_mask")):
         raise SettingsError("mask_feather", "has no effect without --style-masks or --content-mask")
 
 
-def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tuple[Path, str | None]:
+def choose_network(named: str | None, recipe: recipes.Recipe, source: str | None) -> tuple[Path, str | None]:
     """The file of the network: the named one, else the recipe's, else one that is here. Also returns the name
     of the recipe's network if another one replaces it.
 
@@ -223,10 +312,12 @@ def choose_network(named: str | None, recipe: recipes.Recipe, source: str) -> tu
     return networks.find(named or (None if instead_of else wanted)), instead_of
 
 
-def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Recipe]:
-    """The run that --resume names, and its settings as a recipe.
+def read_resumed(
+    options: argparse.Namespace, named: NamedFiles
+) -> tuple[states.Saved, recipes.Recipe, NamedFiles]:
+    """The run that --resume names, its settings as a recipe, and the images: those of the command line, and
+    for flags that it lacks, those of the run.
 
-    Adds to the options the images that the command line does not name, and the file to save the run in.
     Raises StateError for a file that holds no run, SettingsError for flags that do not fit it.
     """
     path = options.resume
@@ -234,29 +325,20 @@ def read_resumed(options: argparse.Namespace) -> tuple[states.Saved, recipes.Rec
     if options.recipe:
         raise SettingsError("recipe", "contradicts --resume, which goes on with the settings of its run")
     saved = states.read(path)
-    for flag in FLAGS:
-        is_list = flag in ("content", *LISTS)
-        given = getattr(options, flag)
-        count = len(given) if is_list else given is not None
-        before = [Path(name) for saved_flag, name, _ in saved.images if saved_flag == flag]
-        if not count and before:
-            setattr(options, flag, before if is_list else before[0])
-            for name in before:
-                check_present(path, flag, name)
-        elif count != len(before):
-            raise SettingsError(flag, f"named {count}, where the run in {path} has {len(before)}; name none")
-    if options.save_state is None or os.path.realpath(options.save_state) == os.path.realpath(path):
-        options.save_state = path
+    now, before = Counter(flag for flag, _ in named), Counter(flag for flag, *_ in saved.images)
+    for flag, count in now.items():
+        if count != before[flag]:
+            problem = f"named {count}, where the run in {path} has {before[flag]}; name none"
+            raise SettingsError(flag, problem)
+    again = [(flag, Path(name)) for flag, name, _ in saved.images if flag not in now]
+    for flag, name in again:
+        if not name.exists():
+            raise SettingsError(flag, f"must say where {name} is now, an image of the run in {path}")
+    named = tuple(sorted([*named, *again], key=lambda pair: FLAGS.index(pair[0])))
     try:
-        return saved, recipes.from_table(dict(saved.settings))
+        return saved, recipes.from_table(dict(saved.settings)), named
     except (RecipeError, SettingsError) as error:
         raise StateError(f"{path}: holds no settings of a run ({error})") from None
-
-
-def check_present(path: Path, flag: str, name: Path) -> None:
-    """Raise SettingsError if an image of a saved run does not exist any more."""
-    if not name.exists():
-        raise SettingsError(flag, f"must say where {name} is now, an image of the run in {path}")
 
 
 def check_unchanged(
@@ -278,11 +360,16 @@ def check_unchanged(
         raise StateError(f"{path}: its losses are not those of its settings")
 
 
-def named_images(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+def named_images(options: argparse.Namespace) -> NamedFiles:
     """Every image on the command line, with the flag that names it."""
-    for flag in FLAGS:
-        value = getattr(options, flag)
-        yield from ((flag, path) for path in (value if isinstance(value, list) else filter(None, [value])))
+    values = ((flag, getattr(options, flag)) for flag in FLAGS)
+    lists = ((flag, value if isinstance(value, list) else filter(None, [value])) for flag, value in values)
+    return tuple((flag, path) for flag, paths in lists for path in paths)
+
+
+def without_contents(named: NamedFiles) -> NamedFiles:
+    """The images of a job but its content."""
+    return tuple((flag, path) for flag, path in named if flag != "content")
 
 
 def cores() -> int:
@@ -290,37 +377,61 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_files(jobs: Sequence[Job]) -> None:
+    """Raise SettingsError unless all named files can be read, and all outputs written.
+
+    A photograph that a folder has is looked at in its turn.
+    """
+    files, left = jobs[0].files, unpainted(jobs)
+    inputs = chain.from_iterable(map(input_names, left))
+    if files.folder:
+        inputs = ((flag, path) for flag, path in inputs if flag != "content")
+    outputs = chain.from_iterable(map(output_names, left))
+    endings = video.FORMATS if jobs[0].film else images.FORMATS
+    filenames.check_names(inputs, outputs, files.overwrite, files.resumed, endings, bool(files.folder))
+
+
+def unpainted(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs but those of a batch whose pictures are there."""
+    keeps = jobs[0].files.folder and not jobs[0].files.overwrite
+    return [job for job in jobs if not (keeps and job.files.output.exists())]
+
+
 def input_names(job: Job) -> Iterator[tuple[str, Path]]:
-    """Every file that the run will read, with the flag that names it."""
-    options = job.options
+    """Every file that the job will read, with the flag that names it."""
+    files, film = job.files, job.film
     yield "network", job.network
-    moving = job.film.masks if job.film else {}
-    for path in job.film.clip.files if job.film else ():
+    for path in film.clip.files if film else ():
         yield "content", path
-    for content, _ in job.left:
-        if content:
-            yield "content", content
-    for flag, path in named_images(options):
-        if flag != "content":
-            yield from ((flag, file) for file in (moving[path].files if path in moving else [path]))
-    if options.recipe and options.recipe not in recipes.shipped():
-        yield "recipe", Path(options.recipe)
-    if options.resume and options.resume != options.save_state:
-        yield "resume", options.resume
+    for flag, path in files.images:
+        moves = film is not None and path in film.masks
+        yield from ((flag, file) for file in (film.masks[path].files if moves else [path]))
+    if files.source and not files.resumed and files.source not in recipes.shipped():
+        yield "recipe", Path(files.source)
+    if files.resumed and files.resumed != files.state:
+        yield "resume", files.resumed
 
 
 def output_names(job: Job) -> Iterator[tuple[str, Path]]:
-    """Every file that the run will write, with the flag that asks for it. Raises SettingsError."""
-    options, settings = job.options, job.settings
-    for _, output in job.left:
-        yield "output", output
-        for flag in progress_flags(job):
-            yield flag, beside(output, flag)
-    if options.save_recipe:
-        yield "save_recipe", options.save_recipe
-    if options.save_state:
-        yield "save_state", options.save_state
-    if options.save_state_iterations and not options.save_state:
+    """Every file that the job will write, with the flag that asks for it. Raises SettingsError."""
+    files = job.files
+    if not job.film or is_one_file(files.output):
+        yield "output", files.output
+    for flag in files.progress:
+        yield flag, files.beside(flag)
+    if files.recipe:
+        yield "save_recipe", files.recipe
+    if files.state:
+        yield "save_state", files.state
+    if files.checkpoints:
+        every, iterations = job.settings.checkpoint_iterations, job.settings.iterations
+        for path in checkpoints.checkpoint_paths(files.checkpoints, every, iterations):
+            yield "checkpoint_output", path
+
+
+def check_options(options: argparse.Namespace, settings: Settings) -> None:
+    """Raise SettingsError for flags that lack another flag, or a package."""
+    if options.save_state_iterations and not (options.save_state or options.resume):
         raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
     if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
         raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
@@ -328,31 +439,11 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         if not address.is_installed():
             raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
         address.bind("live", address.LOOPBACK[0], options.live).close()
-    pattern, every = options.checkpoint_output, settings.checkpoint_iterations
-    given = "checkpoint_iterations" in vars(options)  # a recipe's only select the best image, without files
-    if (pattern and not every) or (given and not pattern):
+    every = settings.checkpoint_iterations
+    is_asked = "checkpoint_iterations" in vars(options)  # a recipe's only select the best image
+    if (options.checkpoint_output and not every) or (is_asked and not options.checkpoint_output):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
-    if given and every > settings.iterations:
-        raise SettingsError(
-            "checkpoint_iterations", f"{every} is more than the {settings.iterations} iterations"
-        )
-    if pattern:
-        for path in checkpoints.checkpoint_paths(pattern, every, settings.iterations):
-            yield "checkpoint_output", path
-
-
-def progress_flags(job: Job) -> Sequence[str]:
-    """The flags that ask for a file about the run's progress."""
-    wanted = {
-        "progress_write": job.options.progress_write,
-        "progress_plot": job.options.progress_plot,
-        "progress_grid": job.running.progress_grid,
-    }
-    return [flag for flag, is_wanted in wanted.items() if is_wanted]
-
-
-def beside(output: Path, flag: str) -> Path:
-    """The file that a --progress flag asks for: beside the output, with a name made from the output's."""
-    names = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
-    return output.with_name(f"{output.stem}-progress{names[flag]}")
+    if is_asked and every > settings.iterations:
+        problem = f"{every} is more than the {settings.iterations} iterations"
+        raise SettingsError("checkpoint_iterations", problem)

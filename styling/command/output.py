@@ -1,4 +1,4 @@
-"""The files that a run writes: its picture, the files about its progress, and its saved state."""
+"""The files that a run writes: its picture, the files about its progress, its checkpoints and its state."""
 
 import math
 import tempfile
@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from styling.command import checkpoints, report
-from styling.command.jobs import Job, beside, progress_flags
+from styling.command.jobs import Files
 from styling.pictures import images
 from styling.run import states
 from styling.run.recorder import Recorder
-from styling.system.errors import DivergedError, StyleError
+from styling.settings import Settings
+from styling.system.errors import StyleError
 from styling.system.process import explain
 from styling.system.terminal import complain
 
@@ -24,14 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class StateFile:
-    """The file that a run is saved in. path: its name, which changes if another run has taken it.
+    """Looks on at a run, and saves it in a file.
 
-    overwrite: whether an existing file may be replaced. saved: the iteration that is in the file.
+    path: its name, which changes if another run has taken it. overwrite: whether an existing file may be
+    replaced. saved: the iteration that is in the file.
     """
 
     path: Path
     overwrite: bool
     saved: int | None = None
+
+    def __call__(self, progress: "Progress", recorder: Recorder) -> None:
+        """Save the run so far, if that is due."""
+        if recorder.is_save_due(progress.iteration):
+            self.save(progress, recorder)
 
     def save(self, progress: "Progress", recorder: Recorder) -> bool:
         """Save the run so far, and return whether that worked; if not, the last saved state stays."""
@@ -53,34 +62,44 @@ class StateFile:
         return True
 
 
-def save_checkpoint(progress: "Progress", job: Job) -> bool:
-    """Write the best image so far, and return whether that worked; if not, the run still continues."""
-    path = checkpoints.checkpoint_path(job.options.checkpoint_output, progress.iteration)
-    try:
-        images.write(path, progress.result(), job.options.overwrite)
-    except OSError as error:
-        complain(f"no checkpoint, but going on: {explain(error)}")
-        return False
-    return True
+@dataclass
+class Checkpoints:
+    """Looks on at a run, and writes the best image so far at every checkpoint.
+
+    failed: whether one could not be written; the run still continues.
+    """
+
+    pattern: str
+    overwrite: bool
+    settings: Settings
+    failed: bool = False
+
+    def __call__(self, progress: "Progress", recorder: Recorder) -> None:
+        """Write a checkpoint, if that is due."""
+        if not self.settings.is_checkpoint(progress.iteration):
+            return
+        try:
+            path = checkpoints.checkpoint_path(self.pattern, progress.iteration)
+            images.write(path, progress.result(), self.overwrite)
+        except OSError as error:
+            complain(f"no checkpoint, but going on: {explain(error)}")
+            self.failed = True
 
 
-def save(outcome: "Progress | DivergedError", recorder: Recorder, job: Job, losses: Sequence[str]) -> str:
+def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: Sequence[str]) -> str:
     """Write the picture, if there is one, and the files about its progress; returns the names written.
 
     If the picture cannot be written to its place, it goes into the folder for temporary files, and a
     StyleError says so.
     """
-    overwrite, (output,) = job.options.overwrite, job.outputs
-    try:
-        picture = outcome.image if isinstance(outcome, DivergedError) else outcome.result()
-    except DivergedError as error:  # interrupted after the loss became NaN, but before it was noticed
-        picture = error.image
     written = []
     if picture is not None:
         try:
-            written.append(images.write(output, picture, overwrite))
+            if files.folder:
+                files.output.parent.mkdir(parents=True, exist_ok=True)
+            written.append(images.write(files.output, picture, files.overwrite))
         except OSError as error:
-            refuge = Path(tempfile.gettempdir(), output.name)
+            refuge = Path(tempfile.gettempdir(), files.output.name)
             refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
     writers = {
@@ -88,11 +107,11 @@ def save(outcome: "Progress | DivergedError", recorder: Recorder, job: Job, loss
         "progress_plot": (recorder.history, partial(report.plot_history, names=losses)),
         "progress_grid": (recorder.grid_pictures(), report.write_grid),
     }
-    for flag in progress_flags(job):
+    for flag in files.progress:
         content, write = writers[flag]
         if content:
             try:
-                written.append(write(beside(output, flag), overwrite, content))
+                written.append(write(files.beside(flag), files.overwrite, content))
             except OSError as error:
                 raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
     return ", ".join(map(str, written))

@@ -1,7 +1,12 @@
-"""From a job to painted pictures: read its images, start the network, follow the run, write what it made."""
+"""From a job to a painted picture: read its images, make its run definite, follow it, write what it made.
 
+The command line, a batch, the page and a sweep all go this way: prepare() and follow(). They differ in who
+looks on.
+"""
+
+import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from styling.command import report
-from styling.command.jobs import Job, named_images
-from styling.command.output import StateFile, save, save_checkpoint
+from styling.command.jobs import Job, unpainted
+from styling.command.output import Checkpoints, StateFile, save
 from styling.films import video
 from styling.network import networks
 from styling.pictures import images
@@ -19,65 +24,97 @@ from styling.pictures.images import Images
 from styling.run import states
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, content_size, recipes, sizes_in_use
-from styling.system import terminal
+from styling.system import filenames, terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
-from styling.system.process import (
-    explain,
-    loading_tensorflow,
-    silent_stderr,
-    stopped,
-    uninterrupted,
-)
+from styling.system.process import explain, loading_tensorflow, silent_stderr, stopped, uninterrupted
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
-    from styling.live.view import View
     from styling.run.progress import Progress
     from styling.run.runs import Run
     from vgg import Network
 
 LARGE, SMALLER = 2**22, 1024  # above so many pixels, if no flag names a size, this width is proposed
+
 Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
+Observer = Callable[["Progress", Recorder], object]  # who looks on; KeyboardInterrupt ends the run
 
 
-def paint_all(job: Job) -> int:
-    """Make every picture that is asked for, and return the exit status."""
-    if job.is_batch:
-        return paint_batch(job)
+@dataclass(frozen=True)
+class Prepared:
+    """A job whose run is definite.
+
+    progresses: the run, which starts once it is iterated. record: the run so far. line: what the program has
+    chosen by itself.
+    """
+
+    job: Job
+    run: "Run"
+    progresses: Iterator["Progress"]
+    record: states.Saved
+    line: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    progress: the last. picture: float32 [H, W, 3], RGB 0..255; None if no loss was finite. early: what ended
+    the run early, if anything.
+    """
+
+    recorder: Recorder
+    progress: "Progress"
+    picture: np.ndarray | None
+    early: KeyboardInterrupt | StyleError | None
+
+
+def paint_alone(job: Job) -> int:
+    """Paint a single picture, and return the exit status."""
     named = read_images(job)
     check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
     return paint(job, named, *start(job))
 
 
-def paint_batch(job: Job) -> int:
-    """Make the pictures of a batch that are not there yet, and return the exit status.
+def paint_batch(jobs: Sequence[Job]) -> int:
+    """Paint the pictures of a batch that are not there yet, and return the exit status.
 
-    If one fails, the others are still made.
+    If one fails, the others are still painted.
     """
-    left, count = job.left, len(job.outputs)
-    say = partial(terminal.print_line, quiet=job.options.quiet)
+    left, count = unpainted(jobs), len(jobs)
+    say = partial(terminal.print_line, quiet=jobs[0].quiet)
     say(f"{len(left)} of {count} pictures to be made")
     if not left:
         return 0
-    running, network = start(job)
+    running, network = start(left[0])
     from styling.run.memory import gradients_forgotten
 
-    failures = 0
-    for i, (content, output) in enumerate(left, count - len(left) + 1):
-        say(f"{i} of {count}: {content}")
-        one = replace(job, contents=(content,), outputs=(output,))
+    failed: list[Path] = []
+    for i, job in enumerate(left):
+        (content,) = job.files.named("content")
+        say(f"{count - len(left) + i + 1} of {count}: {content}")
         try:
+            filenames.check_input("content", content)
             with gradients_forgotten():
-                status = paint(one, read_images(one), running, network)
+                status = paint(job, read_images(job), running, network)
         except (StyleError, OSError) as error:
             complain(f"error: {explain(error)}")
             status = 1
+        except KeyboardInterrupt as stop:
+            complain("interrupted")
+            status = stopped(stop)
         if status > 1:
+            done = count - len(left) + i - len(failed)
+            complain(f"{done} of {count} pictures are painted; the same command goes on from there")
             return status
-        failures += status
-    if failures:
-        complain(f"{failures} of {count} pictures failed")
-    return min(failures, 1)
+        if status:
+            failed.append(content)
+    line = f"{count - len(failed)} of {count} pictures are painted"
+    if failed:
+        complain(f"{line}; failed: {', '.join(map(str, failed))}")
+        return 1
+    say(line)
+    return 0
 
 
 def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
@@ -86,29 +123,27 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     model: the (height, width) whose shape the picture takes, if no image of the job decides it. Raises
     ImageError or OSError.
     """
-    options, settings = job.options, job.settings
-    scales = settings.scales_of_styles(len(options.styles))
-    names = [("content", content, None) for content in job.contents]
-    names += [("styles", *style) for style in zip(options.styles, scales, strict=True)]
-    names += [("initial", options.initial, None)]
-    masks = [(flag, path) for flag, path in named_images(options) if flag in images.MASKS]
-    moving = job.film.masks if job.film else {}
-    found = []
+    settings, moving = job.settings, job.film.masks if job.film else {}
+    scales = iter(settings.scales_of_styles(len(job.files.named("styles"))))
+    named: Named = []
     with silent_stderr():  # libtiff writes warnings there
-        for flag, path, scale in names:
-            if path:
+        for flag, path in job.files.images:
+            if path in moving:
+                pixels = next(video.masks(moving[path]))
+            elif flag in images.MASKS:
+                pixels = images.read_mask(path)
+            else:
+                scale = next(scales) if flag == "styles" else None
                 sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
-                found.append((flag, path, images.read(path, sizes)))
-                model = model or found[0][2].shape[:2]
-        for flag, path in masks:
-            mask = next(video.masks(moving[path])) if path in moving else images.read_mask(path)
-            found.append((flag, path, mask))
-    return found
+                pixels = images.read(path, sizes)
+                model = model or pixels.shape[:2]
+            named.append((flag, path, pixels))
+    return named
 
 
 def check_formats(job: Job, given: Images) -> None:
     """Raise ImageError if the format of an output file cannot hold a picture of this size."""
-    for name in (*job.outputs, job.options.checkpoint_output):
+    for name in (job.files.output, job.files.checkpoints):
         if name is not None:
             images.check_size(name, *content_size(*given.shape, job.settings))
 
@@ -124,7 +159,7 @@ def start(job: Job) -> tuple[Running, "Network"]:
         device = configure(job.running.device, job.running.threads, deterministic)
     network = vgg.load(job.network)
     if job.running.network_sha256 not in (None, network.sha256):
-        problem = f"is not the network of {job.options.recipe or job.options.resume}"
+        problem = f"is not the network of {job.files.source}"
         advice = f"name that one, whose SHA-256 is {job.running.network_sha256}, with --network"
         raise NetworkError(f"{job.network}: {problem}; {advice}")
     name = networks.name(job.network)
@@ -132,34 +167,138 @@ def start(job: Job) -> tuple[Running, "Network"]:
 
 
 def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
-    """Make one picture, and return the exit status. running: as start() returns it."""
-    run, record, line = prepare(job, named, running, network)
-    if job.options.save_recipe:
-        path = recipes.write(job.options.save_recipe, record.settings, job.options.overwrite)
+    """Paint one picture, write its files, report on it, and return the exit status.
+
+    running: as start() returns it.
+    """
+    prepared, files = prepare(job, named, running, network), job.files
+    line, settings = prepared.line, prepared.run.settings
+    if files.recipe:
+        path = recipes.write(files.recipe, prepared.record.settings, files.overwrite)
         line += f"; saved the settings in {path}"
-    if job.options.live is None:
-        return follow(run, job, record, line)
-    from styling.live.live import watched
+    with contextlib.ExitStack() as stack:
+        resumed = bool(prepared.record.arrays)
+        reporter = report.Reporter(settings, job.running.print_iterations, job.quiet, resumed)
+        observers: list[Observer] = [lambda progress, recorder: reporter(progress)]
+        if job.live is not None:
+            from styling.live.live import watched
 
-    with watched(job.options.live, run.settings) as (view, place):
-        return follow(run, job, record, f"{line}; to be seen at {place}", view)
+            view, place = stack.enter_context(watched(job.live, settings))
+            observers.append(view)
+            line += f"; to be seen at {place}"
+        state = checkpoints = None
+        if files.checkpoints:
+            checkpoints = Checkpoints(files.checkpoints, files.overwrite, settings)
+            observers.append(checkpoints)
+        if files.state:
+            state = StateFile(files.state, files.overwrite or files.state == files.resumed)
+            observers.append(state)
+        stack.callback(reporter.close)
+        reporter.say(line)
+        needs_losses = job.live is not None or {"progress_write", "progress_plot"} & set(files.progress)
+        losses_every = (job.running.print_iterations or 1) if needs_losses else 0
+        outcome = follow(prepared, observers, losses_every)
+    status = finish(prepared, outcome, state, reporter.say)
+    return status or int(checkpoints is not None and checkpoints.failed)
 
 
-def prepare(job: Job, named: Named, running: Running, network: "Network") -> tuple["Run", states.Saved, str]:
-    """The run of a job for one picture, its record at the start, and the line that is printed first."""
+def prepare(job: Job, named: Named, running: Running, network: "Network") -> Prepared:
+    """Make the run of a job definite. named: its images. running: as start() returns it.
+
+    Raises StyleError for images or a network that do not fit the job, or the memory at hand.
+    """
     from styling.run.runs import resolve
 
-    options, saved = job.options, job.saved
-    identities = identify(named) if options.save_state else []
+    files, saved = job.files, job.saved
+    identities = identify(named) if files.state else []
     if saved:
-        check_same_images(options.resume, identities, saved.images)
+        check_same_images(files.resumed, identities, saved.images)
     layers = {layer.name for layer in network.layers}
     with of_network(job.network):
         settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
         run = resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings)
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
-    return run, record, describe(job, run, lacking)
+    return Prepared(job, run, begin(run, record, files.resumed), record, describe(job, run, lacking))
+
+
+def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int = 0) -> Outcome:
+    """Make a run, until it ends or is stopped; each observer is called with each Progress, once recorded.
+
+    losses_every: record the losses every so many iterations, and at the end; 0 for never. An error is raised
+    if there is nothing to keep yet, and is in the outcome otherwise.
+    """
+    job, record, settings = prepared.job, prepared.record, prepared.run.settings
+    grid = "progress_grid" in job.files.progress
+    recorder = Recorder(record, settings.iterations, losses_every, grid, job.files.state_iterations)
+    progress, early = None, None
+    try:
+        with contextlib.closing(prepared.progresses) as progresses:
+            for progress in progresses:
+                recorder(progress)
+                for observer in observers:
+                    observer(progress, recorder)
+    except (KeyboardInterrupt, StyleError) as error:
+        if progress is None or (isinstance(error, KeyboardInterrupt) and progress.iteration == 0):
+            raise
+        early = error
+    with uninterrupted():
+        recorder.finish(progress)
+        return Outcome(recorder, progress, picture_of(early, progress), early)
+
+
+def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Iterator["Progress"]:
+    """Start the run, or continue it from its record. resumed: the file of the record, for error messages."""
+    import stylize
+
+    try:
+        return stylize.follow(run, states.State.from_arrays(record.arrays) if record.arrays else None)
+    except StateError as error:
+        raise StateError(f"{resumed}: {error}") from None
+
+
+def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray | None:
+    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from."""
+    if isinstance(early, DivergedError):
+        return early.image
+    try:
+        is_last = progress.state.scale == len(progress.scales) - 1
+        return progress.result() if is_last else progress.image()
+    except DivergedError as error:  # interrupted after the loss became NaN, but before it was noticed
+        return error.image
+
+
+def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: Callable[[str], None]) -> int:
+    """Write what a run made, say so, and return the exit status; of a batch, only what is finished."""
+    files, settings, early = prepared.job.files, prepared.run.settings, outcome.early
+    status = stopped(early) if isinstance(early, KeyboardInterrupt) else int(early is not None)
+    written, saved = "", False
+    with uninterrupted():
+        if state and not isinstance(early, DivergedError):
+            saved = state.save(outcome.progress, outcome.recorder)
+        if not (early and files.folder):
+            written = save(outcome.picture, outcome.recorder, files, settings.losses)
+    if state and not saved:
+        status = status or 1
+    line = f"{ending(outcome, settings)}, in {report.seconds(outcome.recorder.seconds)}; "
+    line += f"wrote {written}" if written else "nothing was written"
+    if saved and status > 1:
+        line += f"; --resume {state.path} goes on from there"
+    elif state and state.saved is not None and not written:
+        line += f" but {state.path}, after {state.saved} iterations"
+    (complain if status else say)(line)
+    return status
+
+
+def ending(outcome: Outcome, settings: Settings) -> str:
+    """How a run ended, in words."""
+    iteration = outcome.progress.iteration
+    if isinstance(outcome.early, KeyboardInterrupt):
+        return f"interrupted after {iteration} iterations"
+    if outcome.early:
+        return f"error: {outcome.early}"
+    line = f"total loss {outcome.progress.losses()['total']:.6g} after {iteration} iterations"
+    return line + (f", as {settings.optimizer} finds no lower" if iteration < settings.iterations else "")
 
 
 def identify(named: Named) -> list[tuple[str, str, str]]:
@@ -191,104 +330,3 @@ def describe(job: Job, run: "Run", lacking: list[str]) -> str:
     if run.settings.precision == "bfloat16" and job.settings.precision == "fastest":
         line += "; in bfloat16, since this processor is faster with it"
     return "; ".join((line, *run.remarks))
-
-
-def follow(run: "Run", job: Job, record: states.Saved, line: str, view: "View | None" = None) -> int:
-    """Make a run, report on it until it ends or is stopped, write what it made, and return the exit status.
-
-    record: of a new run, or of a saved run to go on with. line: printed first. view: shows it in a browser.
-    """
-    options, settings = job.options, run.settings
-    progresses = begin(run, record, options.resume)
-    every = job.running.print_iterations
-    losses_every = (every or 1) if options.progress_write or options.progress_plot or view else 0
-    grid, save_every = job.running.progress_grid, options.save_state_iterations
-    recorder = Recorder(record, settings.iterations, losses_every, grid, save_every)
-    reporter = report.Reporter(settings, every, options.quiet, resumed=bool(record.arrays))
-    reporter.say(line)
-    file = None
-    if options.save_state:
-        file = StateFile(options.save_state, options.overwrite or options.save_state == options.resume)
-
-    def watch(progress: "Progress") -> bool:
-        """Show, record and save what is due; returns False if a checkpoint could not be written."""
-        reporter(progress)
-        recorder(progress)
-        if view:
-            view(progress, recorder)
-        writes = options.checkpoint_output and settings.is_checkpoint(progress.iteration)
-        is_written = not writes or save_checkpoint(progress, job)
-        if file and recorder.is_save_due(progress.iteration):
-            file.save(progress, recorder)
-        return is_written
-
-    try:
-        ending = iterate(progresses, watch, settings)
-    finally:
-        reporter.close()
-    status, progress = ending.status, ending.progress
-    with uninterrupted():
-        if progress is not None:
-            recorder.finish(progress)
-        saved = file is not None and ending.diverged is None and file.save(progress, recorder)
-        written = save(ending.diverged or progress, recorder, job, settings.losses)
-    if file and not saved:
-        status = status or 1
-    line = f"{ending.text}, in {report.seconds(recorder.seconds)}; "
-    line += f"wrote {written}" if written else "nothing was written"
-    if saved and status > 1:
-        line += f"; --resume {file.path} goes on from there"
-    elif file and file.saved is not None and not written:
-        line += f" but {file.path}, after {file.saved} iterations"
-    say = complain if status else reporter.say
-    say(line)
-    return status
-
-
-def begin(run: "Run", record: states.Saved, path: Path | None) -> Iterator["Progress"]:
-    """Start the run, or continue it from its record. path: the file of the record, for error messages."""
-    import stylize
-
-    try:
-        state = states.State.from_arrays(record.arrays) if record.arrays else None
-        return stylize.follow(run, state)
-    except StateError as error:
-        raise StateError(f"{path}: {error}") from None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a run ended: exit status, and text for people. progress: the last. diverged: the error, if any."""
-
-    status: int
-    text: str
-    progress: "Progress | None"
-    diverged: DivergedError | None = None
-
-
-def iterate(
-    progresses: Iterator["Progress"], watch: Callable[["Progress"], bool], settings: Settings
-) -> Ending:
-    """Follow a run until it ends, is stopped or fails.
-
-    An exception is raised again if there is nothing to keep yet.
-    """
-    status, progress = 0, None
-    try:
-        for progress in progresses:
-            if not watch(progress):
-                status = 1
-    except KeyboardInterrupt as stop:
-        if progress is None or progress.iteration == 0:
-            raise
-        return Ending(stopped(stop), f"interrupted after {progress.iteration} iterations", progress)
-    except DivergedError as error:
-        return Ending(1, f"error: {error}", progress, error)
-    except StyleError as error:
-        if progress is None:
-            raise
-        return Ending(1, f"error: {error}", progress)
-    text = f"total loss {progress.losses()['total']:.6g} after {progress.iteration} iterations"
-    if progress.iteration < settings.iterations:
-        text += f", as {settings.optimizer} finds no lower"
-    return Ending(status, text, progress)

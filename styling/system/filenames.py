@@ -21,10 +21,12 @@ def check_names(
     overwrite: bool,
     resumed: Path | None = None,
     endings: Collection[str] = (),
+    makes_folders: bool = False,
 ) -> None:
     """Raise unless all inputs can be read and all outputs written; both are pairs of a flag and a path.
 
     resumed: an output that may exist. endings: the allowed endings of images.
+    makes_folders: whether folders that outputs lack are made.
     """
     taken: dict[str, str] = {}
     folders: dict[Path, tuple[str, Path]] = {}
@@ -36,7 +38,9 @@ def check_names(
         if real in taken:
             raise SettingsError(flag, f"{path} {taken[real]}; give another name")
         taken[real] = f"is written by {flag_of(flag)} too"
-        check_output(flag, path, overwrite or path == resumed, endings)
+        check_output(flag, path, overwrite or path == resumed, endings, not makes_folders)
+        while not path.parent.exists():
+            path = path.parent
         folders[path.parent] = flag, path
     for flag, path in folders.values():
         try:
@@ -82,12 +86,14 @@ def check_input(flag: str, path: Path) -> None:
         raise SettingsError(flag, f"{path}: {error.strerror}") from None
 
 
-def check_output(flag: str, path: Path, overwrite: bool, endings: Collection[str] = ()) -> None:
+def check_output(
+    flag: str, path: Path, overwrite: bool, endings: Collection[str] = (), needs_folder: bool = True
+) -> None:
     """Raise unless `path` may be written: it is new or may be replaced; an image has a known format."""
     try:
         if path.is_dir():
             raise SettingsError(flag, f"{path} is a folder; give the name of a file in it")
-        if not path.parent.is_dir():
+        if needs_folder and not path.parent.is_dir():
             raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
         if os.path.lexists(path) and not overwrite:
             raise SettingsError(flag, f"{path} exists; give another name, or --overwrite to replace it")

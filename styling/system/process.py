@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -50,7 +51,8 @@ def terminable() -> contextlib.AbstractContextManager:
 
 def uninterrupted() -> contextlib.AbstractContextManager:
     """Ignore Ctrl-C and similar signals while files are written, since they would only lose the files."""
-    return handled([signal.SIGINT, *STOPS], signal.SIG_IGN)
+    is_main = threading.current_thread() is threading.main_thread()  # other threads get no signals
+    return handled([signal.SIGINT, *STOPS] if is_main else [], signal.SIG_IGN)
 
 
 @contextlib.contextmanager

@@ -106,7 +106,8 @@ def job(arguments: Sequence[str]) -> Job:
 
     parser.error = refuse  # argparse would end the program
     try:
-        return plan(parser.parse_args(arguments))
+        (one,) = plan(parser.parse_args(arguments))
+        return one
     except SettingsError as error:
         raise StyleError(f"argument {flag_of(error.name)}: {error.problem}") from None
 

@@ -1,6 +1,5 @@
 """The single thread that paints: it computes the runs of all sessions, one after the other."""
 
-import contextlib
 import itertools
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import stylize
 from styling.command import painting, report
-from styling.command.jobs import Job, named_images
+from styling.command.jobs import Job
 from styling.live.view import POINTS, View, jpeg
 from styling.network import networks
 from styling.pictures import images
@@ -24,8 +22,6 @@ from styling.web import form as forms
 from styling.web.sessions import Result, Session
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from styling.run.progress import Progress
     from vgg import Network
 
@@ -112,42 +108,25 @@ class Painter:
     def _paint(self, task: Task) -> None:
         """Paint a picture, and add it to its session's results."""
         task.status, job = "starting", task.job
-        named = painting.read_images(job)
-        run, record, line = painting.prepare(job, named, self._running, self.network)
-        task.line = task.session.in_words(line)
-        state = states.State.from_arrays(record.arrays) if record.arrays else None
-        iterations = run.settings.iterations
-        recorder = Recorder(record, iterations, max(iterations // POINTS, 1))
-        task.view, progress, failure = View(run.settings), None, None
-        try:
-            with contextlib.closing(stylize.follow(run, state)) as progresses:
-                for progress in progresses:
-                    task.status = "painting"
-                    recorder(progress)
-                    task.view(progress, recorder)
-                    # Not at the start of a scale, since a run that ends there does not reach that scale.
-                    if task.stop.is_set() and progress.iteration > progress.state.began:
-                        break
-        except StyleError as error:
-            if progress is None or progress.iteration == 0:
-                raise
-            failure = error
-        recorder.finish(progress)
-        if isinstance(failure, DivergedError):
-            picture = failure.image
-        else:
-            task.view.look(progress, recorder)
-            picture = finished(progress)
-        if picture is not None:
-            _keep(task, run.settings, recorder.saved(progress), progress, picture, failure)
-        if failure:
-            raise failure
+        prepared = painting.prepare(job, painting.read_images(job), self._running, self.network)
+        task.line = task.session.in_words(prepared.line)
+        settings = prepared.run.settings
+        task.view = View(settings)
 
+        def watch(progress: "Progress", recorder: Recorder) -> None:
+            task.status = "painting"
+            task.view(progress, recorder)
+            # Not at the start of a scale, since a run that ends there does not reach that scale.
+            if task.stop.is_set() and progress.iteration > progress.state.began:
+                raise KeyboardInterrupt
 
-def finished(progress: "Progress") -> "np.ndarray":
-    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from."""
-    is_last = progress.state.scale == len(progress.scales) - 1
-    return progress.result() if is_last else progress.image()
+        outcome = painting.follow(prepared, [watch], max(settings.iterations // POINTS, 1))
+        if not isinstance(outcome.early, DivergedError):
+            task.view.look(outcome.progress, outcome.recorder)
+        if outcome.picture is not None:
+            _keep(task, settings, outcome)
+        if isinstance(outcome.early, StyleError):
+            raise outcome.early
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
@@ -159,29 +138,24 @@ def shortened(settings: Settings, iteration: int) -> dict[str, object]:
     return {"iterations": iteration} | ({"scale_shares": counts} if len(counts) > 1 else {})
 
 
-def _keep(
-    task: Task,
-    settings: Settings,
-    saved: states.Saved,
-    progress: "Progress",
-    picture: "np.ndarray",
-    failure: StyleError | None,
-) -> None:
+def _keep(task: Task, settings: Settings, outcome: painting.Outcome) -> None:
     """Write a picture, its recipe and, if it was stopped, its saved run; add it to the results."""
-    session, table, note = task.session, saved.settings, f"painted in {report.seconds(saved.seconds)}"
+    session, progress, picture = task.session, outcome.progress, outcome.picture
+    saved = outcome.recorder.saved(progress)
+    table, note = saved.settings, f"painted in {report.seconds(saved.seconds)}"
     session.count += 1
     name = f"picture-{session.count}"
-    is_stopped = failure is None and task.stop.is_set() and progress.iteration < settings.iterations
+    is_stopped = isinstance(outcome.early, KeyboardInterrupt) and progress.iteration < settings.iterations
     if is_stopped:
         states.write(session.state, saved)
         table = table | shortened(settings, progress.iteration)
         note = f"stopped after {progress.iteration} of {settings.iterations} iterations, {note}"
-    if failure:
-        note = f"{failure}, {note}"
+    elif isinstance(outcome.early, StyleError):
+        note = f"{outcome.early}, {note}"
     images.write(session.file(name, "png"), picture)
     recipes.write(session.file(name, "toml"), table)
     session.file(name, "jpg").write_bytes(jpeg(picture, THUMBNAIL_SIDE))
-    files = [(flag, session.names.get(str(path), str(path))) for flag, path in named_images(task.job.options)]
+    files = [(flag, session.names.get(str(path), str(path))) for flag, path in task.job.files.images]
     size = picture.shape[1], picture.shape[0]
     session.add(Result(name, size, forms.command(files, name), task.form, note))
     session.resumable = name if is_stopped else None

@@ -17,7 +17,8 @@ from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_ma
 from processes import Command, make_all
 
 import vgg
-from neural_style import build_parser, output_names, plan
+from styling.command.flags import build_parser
+from styling.command.jobs import output_names, plan
 from styling.network import networks
 from styling.network.networks import FILES
 from styling.settings import Running, Settings, combine, recipes
@@ -270,7 +271,7 @@ def test_a_recipes_checkpoints_are_compared_without_being_written(planned, folde
     assert job.settings.checkpoint_iterations == 2
     assert [flag for flag, _ in output_names(job)] == ["output"]
     with pytest.raises(SettingsError, match="goes together"):
-        list(output_names(planned("--checkpoint-iterations 2")))
+        planned("--checkpoint-iterations 2")
 
 
 @pytest.fixture
@@ -280,7 +281,8 @@ def planned(folder, monkeypatch):
 
     def make(text):
         words = ["--content", "content.png", "--styles", "style1.png", "--output", "out.png", *text.split()]
-        return plan(build_parser().parse_args(words))
+        (job,) = plan(build_parser().parse_args(words))
+        return job
 
     return make
 

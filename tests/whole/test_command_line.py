@@ -11,7 +11,6 @@ import sys
 import termios
 import tomllib
 import zlib
-from argparse import Namespace
 
 import imageio.v3 as iio
 import numpy as np
@@ -24,8 +23,8 @@ from processes import Command
 
 import neural_style as program
 from styling import __version__
-from styling.command import painting
-from styling.settings import Settings
+from styling.command import jobs, painting
+from styling.settings import Running, Settings
 
 GOOD = words("--content content.png --styles style1.png --network tiny.mat --output out.png")
 # The flags of the program whose command line people know, all of which are to work here.
@@ -535,7 +534,9 @@ def test_many_photographs_are_painted_each_as_by_itself(neural_style, folder):
 
     many = [*words("--content photos broken.png -o painted"), *run]
     first = neural_style(*many, check=1)
-    assert "broken.png: is empty" in first.stderr and "1 of 3 pictures failed" in first.stderr
+    assert "broken.png: is empty" in first.stderr and first.stderr.endswith(
+        "2 of 3 pictures are painted; failed: broken.png\n"
+    )
     made = {"content.png", "content-progress.txt", "style2.png", "style2-progress.txt"}
     assert {path.name for path in (folder / "painted").iterdir()} == made
 
@@ -595,9 +596,9 @@ def test_large_images_are_read_no_larger_than_the_picture_needs(folder):
         (small, Settings(), [Image.open(small).width, 600, 600]),
         (None, Settings(width=100), [600, 600]),
     ):
-        masks = {"style_masks": [], "style_guides": [], "content_mask": None}
-        options = Namespace(content=[], styles=[large], initial=large, **masks)
-        job = Namespace(contents=[content], options=options, settings=settings, film=None)
+        named = [("content", content), ("styles", large), ("initial", large)]
+        files = jobs.Files(tuple(pair for pair in named if pair[1]), folder / "out.png")
+        job = jobs.Job(files, settings, Running(), folder / "tiny.mat", {}, None, frozenset())
         found = painting.read_images(job)
         assert [image.shape[1] for _, _, image in found] == sides
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import vgg
-from neural_style import build_parser, plan
+from styling.command.flags import build_parser
+from styling.command.jobs import plan
 from styling.pictures import images
 from stylize import stylize
 
@@ -40,7 +41,7 @@ def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
     )
     expected = {losses["updates"]: losses["total"] for losses in case["losses"]}
     deviations = {}
-    for progress in stylize(content, styles, vgg.load(network), plan(options).settings, initial):
+    for progress in stylize(content, styles, vgg.load(network), plan(options)[0].settings, initial):
         if progress.iteration in expected:
             total = progress.losses()["total"]
             deviations[progress.iteration] = abs(total / expected[progress.iteration] - 1)
