@@ -1,7 +1,7 @@
 """The flags of the command line: their names, help texts and values.
 
 They are the flags of Athalye's neural-style (2015), which people know, and some more. The flags of settings
-are made from styling/settings.py.
+are made from their entries in styling/settings/entries.py.
 
     python -m styling.command.flags > docs/flags.md
 """
@@ -76,13 +76,7 @@ class Words(argparse.Action):
         super().__init__(nargs="+", **keywords)
         self.kind = kind
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: object, namespace: Any, values: Any, option_string: object = None) -> None:
         """Add the words to the list."""
         words = [word for value in values for word in value.split(",") if word]
         try:
@@ -337,12 +331,10 @@ def read_layers(name: str, words: Sequence[str]) -> tuple[str, ...] | dict[str, 
     pairs = [word.partition("=") for word in words]
     if not any(equals for _, equals, _ in pairs):
         return tuple(words)
-    weights = {}
+    weights: dict[str, float] = {}
     for layer, equals, weight in pairs:
-        if not layer:
-            raise SettingsError(name, f"={weight} names no layer")
-        if not equals:
-            raise SettingsError(name, f"{layer} has no weight, while others have one; give all or none")
+        if not (layer and equals):
+            raise SettingsError(name, f"{layer}{equals}{weight} is not NAME=WEIGHT, as others are")
         if layer in weights:
             raise SettingsError(name, f"{layer} is named twice")
         try:

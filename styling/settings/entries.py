@@ -32,8 +32,14 @@ from styling.settings.checks import (
 from styling.system.errors import SettingsError, flag_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-HISTOGRAM_LAYERS = ("relu1_1", "relu4_1")
-LAYER_TERMS = ("content", "style", "shift", "histogram")
+# The terms that compare layers, in the order of printing, and the layers that each usually compares.
+USUAL_LAYERS = {
+    "content": ("relu4_2", "relu5_2"),
+    "style": STYLE_LAYERS,
+    "shift": STYLE_LAYERS,
+    "histogram": ("relu1_1", "relu4_1"),
+}
+LAYER_TERMS = tuple(USUAL_LAYERS)
 WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
 DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
 
@@ -148,7 +154,10 @@ class Entries:
         None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
     )
     histogram_layers: Layers | None = minimised(
-        None, "layers of the histogram loss", unset=" ".join(HISTOGRAM_LAYERS), needs="histogram_weight"
+        None,
+        "layers of the histogram loss",
+        unset=" ".join(USUAL_LAYERS["histogram"]),
+        needs="histogram_weight",
     )
     shifts: Distances = minimised(
         (1, 2, 4, 8), "positions by which feature maps are shifted, sideways and down", needs="shift_weight"

@@ -11,18 +11,9 @@ from dataclasses import fields, replace
 from typing import Any
 
 from styling.settings import recipes
-from styling.settings.entries import (
-    HISTOGRAM_LAYERS,
-    LAYER_TERMS,
-    STYLE_LAYERS,
-    Entries,
-    Running,
-    check_count,
-)
+from styling.settings.entries import LAYER_TERMS, USUAL_LAYERS, Entries, Running, check_count
 from styling.settings.recipes import Recipe
 from styling.system.errors import NetworkError, SettingsError
-
-CONTENT_LAYERS = ("relu4_2", "relu5_2")
 
 
 class Settings(Entries):
@@ -78,7 +69,7 @@ class Settings(Entries):
     @property
     def losses(self) -> tuple[str, ...]:
         """The names of the loss terms in the order of printing, then the total."""
-        extra = [name for name in ("shift", "histogram") if getattr(self, f"{name}_weight")]
+        extra = [term for term in LAYER_TERMS[2:] if getattr(self, f"{term}_weight")]
         return ("content", "style", *extra, "tv", "total")
 
     def check_images(
@@ -95,9 +86,8 @@ class Settings(Entries):
         content, initial, content_mask: whether it is given. styles, style_masks, style_guides: how many.
         """
         if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
-            raise SettingsError(
-                "styles", "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
-            )
+            problem = "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
+            raise SettingsError("styles", problem)
         from_content = self.noiseblend(initial) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
@@ -133,39 +123,31 @@ class Settings(Entries):
         return tuple(end - start for start, end in itertools.pairwise(ends))
 
     def layer_weights(self, term: str) -> dict[str, float]:
-        """Layers of the term (content, style, shift or histogram) and their weights, if above 0; empty if the
-        term itself has no weight."""
+        """Layers of the term, one of LAYER_TERMS, and their weights, if above 0; empty if the term itself has
+        no weight."""
         if not getattr(self, f"{term}_weight"):
             return {}
         layers = getattr(self, f"{term}_layers")
-        if term == "style" or (term == "shift" and layers is None):
-            layers = self._style_layers()
-        elif layers is None:
+        if term == "shift" and layers is None:
+            term, layers = "style", self.style_layers
+        if layers is None and term == "content":
             blend = 1.0 if self.content_weight_blend is None else self.content_weight_blend
-            content = dict(zip(CONTENT_LAYERS, (blend, 1 - blend), strict=True))
-            layers = content if term == "content" else HISTOGRAM_LAYERS
+            layers = dict(zip(USUAL_LAYERS["content"], (blend, 1 - blend), strict=True))
+        layers = layers or USUAL_LAYERS[term]
         if not isinstance(layers, dict):
-            layers = dict.fromkeys(layers, 1 / len(layers))
+            ratio = self.style_layer_weight_exp if term == "style" else None
+            layers = dict(zip(layers, _geometric(1.0 if ratio is None else ratio, len(layers)), strict=True))
         return {name: weight for name, weight in layers.items() if weight > 0}
 
     def layers(self) -> set[str]:
         """Every layer that the losses use."""
         return {name for term in LAYER_TERMS for name in self.layer_weights(term)}
 
-    def _style_layers(self) -> dict[str, float]:
-        layers = STYLE_LAYERS if self.style_layers is None else self.style_layers
-        if isinstance(layers, dict):
-            return layers
-        ratio = 1.0 if self.style_layer_weight_exp is None else self.style_layer_weight_exp
-        return dict(zip(layers, _geometric(ratio, len(layers)), strict=True))
-
     def style_shares(self, count: int) -> tuple[float, ...]:
         """Blend weights b_i of so many styles, sum 1. Raises SettingsError if another number was given."""
         check_count("style_blend_weights", self.style_blend_weights, count)
         weights = self.style_blend_weights or (1.0,) * count
-        largest = max(weights, default=1)
-        shares = [weight / largest for weight in weights]
-        return tuple(share / sum(shares) for share in shares)
+        return tuple(weight / sum(weights) for weight in weights)
 
     def scales_of_styles(self, count: int) -> tuple[float, ...]:
         """Scales of so many styles. Raises SettingsError if another number was given."""

@@ -296,49 +296,39 @@ def test_flags_win_over_the_recipe_and_recipes_over_the_defaults(planned):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "flags", "values"),
+    ("recipe", "flags", "changes"),
     [
-        ("max_size = 99", "--width 20", {"width": 20, "max_size": None}),
-        ("width = 99", "--max-size 20", {"width": None, "max_size": 20}),
-        (
-            'content_layers = ["relu3_1"]',
-            "--content-weight-blend 0.25",
-            {"content_layers": None, "content_weight_blend": 0.25},
-        ),
-        (
-            "content_weight_blend = 0.5",
-            "--content-layers relu3_1",
-            {"content_layers": ("relu3_1",), "content_weight_blend": None},
-        ),
-        (
-            "style_layer_weight_exp = 2",
-            "--style-layers relu1_1=3",
-            {"style_layers": {"relu1_1": 3}, "style_layer_weight_exp": None},
-        ),
-        (
-            "style_layers = { relu1_1 = 3, relu2_1 = 1 }",
-            "--style-layer-weight-exp 2",
-            {"style_layers": ("relu1_1", "relu2_1"), "style_layer_weight_exp": 2},
-        ),
-        (
-            'optimizer = "lbfgs-b"\nevaluations = 5',
-            "--optimizer adam",
-            {"optimizer": "adam", "evaluations": None},
-        ),
-        (
-            "scales = [0.5, 1]\nscale_shares = [1, 2]",
-            "--scales 0.25 0.5 1",
-            {"scales": (0.25, 0.5, 1), "scale_shares": None},
-        ),
-        ("scales = [0.5, 1]", "--scale-shares 1 2", {"scales": (0.5, 1), "scale_shares": (1, 2)}),
-        ("seed = 4\nthreads = 1", "--seed 5 --threads 2", {"seed": 5, "threads": 2}),
-        ('network_sha256 = "0"', "--network vgg16", {"network": "vgg16", "network_sha256": None}),
+        ("max_size = 99", "--width 20", {"max_size": None}),
+        ("width = 99", "--max-size 20", {"width": None}),
+        ('content_layers = ["relu3_1"]', "--content-weight-blend 0.25", {"content_layers": None}),
+        ("content_weight_blend = 0.5", "--content-layers relu3_1", {"content_weight_blend": None}),
+        ("style_layer_weight_exp = 2", "--style-layers relu1_1=3", {"style_layer_weight_exp": None}),
+        ("style_layers = { pool1 = 3 }", "--style-layer-weight-exp 2", {"style_layers": ("pool1",)}),
+        ('optimizer = "lbfgs-b"\nevaluations = 5', "--optimizer adam", {"evaluations": None}),
+        ("scales = [0.5, 1]\nscale_shares = [1, 2]", "--scales 0.25 0.5 1", {"scale_shares": None}),
+        ("colors = 'matched'", "--preserve-colors", {"colors": "content"}),
+        ("preserve_colors = true", "--no-preserve-colors", {"colors": "style"}),
+        ('network_sha256 = "0"', "--network vgg16", {"network_sha256": None}),
     ],
 )
-def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, flags, values):
-    job = planned(f"--recipe {write_recipe(folder, recipe)} {flags}")
-    found = dataclasses.asdict(job.running) | dataclasses.asdict(job.settings)
-    assert {name: found[name] for name in values} == values
+def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, flags, changes):
+    job, alone = planned(f"--recipe {write_recipe(folder, recipe)} {flags}"), planned(flags)
+    assert (job.settings, job.running) == tuple(
+        dataclasses.replace(part, **{k: v for k, v in changes.items() if hasattr(part, k)})
+        for part in (alone.settings, alone.running)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "colors"),
+    [
+        ("preserve_colors = true", "content"),
+        ('preserve_colors = false\ncolors = "matched"\npadding = "zero"', "matched"),
+        ('preserve_colors = true\ncolors = "content"', "content"),
+    ],
+)
+def test_the_keys_of_earlier_versions_are_read(tmp_path, text, colors):
+    assert combined(str(tmp_path / write_recipe(tmp_path, text)))[0] == Settings(colors=colors)
 
 
 @pytest.mark.parametrize(
@@ -439,30 +429,22 @@ def test_list_recipes_has_a_line_for_each(neural_style):
         ("vgg16 = 3", ["vgg16", "[vgg16]"]),
         ("iterations = 1.0", ["iterations", "whole number"]),
         ("iterations = true", ["iterations", "whole number"]),
-        ("iterations = 0", ["iterations", "at least 1"]),
         ("iterations = 1_000_000_000_000_000_000_000", ["iterations"]),
         ("clip = 1", ["clip", "true or false"]),
         ('style_weight = "500"', ["style_weight", "number"]),
         ("style_weight = -1", ["style_weight", "at least 0"]),
         ("style_weight = nan", ["style_weight"]),
-        ("style_weight = inf", ["style_weight"]),
         ("style_weight = 1979-05-27", ["style_weight", "number"]),
-        ("style_weight = false", ["style_weight", "number"]),
         ("shifts = [1, 2.5]", ["shifts", "whole numbers"]),
-        ("shifts = 3", ["shifts", "whole numbers"]),
         ("shifts = []", ["shifts"]),
         ("style_layers = [1]", ["style_layers", "names"]),
         ('style_layers = "relu1_1"', ["style_layers", "names"]),
-        ("style_layers = []", ["style_layers"]),
         ('style_layers = { relu1_1 = "a" }', ["style_layers", "numbers"]),
-        ("style_layers = { relu1_1 = -1 }", ["style_layers"]),
         ('style_scales = ["1"]', ["style_scales", "list, each a number"]),
         ("pooling = 3", ["pooling", "avg, max"]),
-        ('pooling = "median"', ["pooling", "median"]),
-        ('device = "tpu"', ["device", "tpu"]),
-        ("threads = 0", ["threads"]),
         ("description = 3", ["description", "text"]),
-        ("width = 3\nmax_size = 3", ["max_size"]),
+        ('preserve_colors = true\ncolors = "matched"', ["preserve_colors", "matched"]),
+        ('padding = "edge"', ["padding"]),
         ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
         ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
         ("iterations =", ["TOML"]),

@@ -1,8 +1,10 @@
 """The rules of the settings: ranges, contradictions, layer weights, shares and sizes."""
 
+import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import reference
 from conftest import ROOT
@@ -17,77 +19,52 @@ A, B, C, D = "relu1_2", "relu2_2", "relu3_2", "relu3_3"  # none of them a defaul
 WRONG = [
     ("iterations", {"iterations": 0}),
     ("iterations", {"iterations": 1.5}),
-    ("iterations", {"iterations": math.inf}),
     ("width", {"width": math.nan}),
     ("seed", {"seed": 1.5}),
     ("learning_rate", {"learning_rate": "1"}),
     ("style_layers", {"style_layers": "relu1_1"}),
-    ("checkpoint_iterations", {"checkpoint_iterations": -1}),
-    ("width", {"width": 0}),
     ("max_size", {"max_size": 100, "width": 100}),
     ("learning_rate", {"learning_rate": 0}),
     ("learning_rate", {"learning_rate": math.nan}),
     ("learning_rate", {"learning_rate": math.inf}),
-    ("eps", {"eps": 0}),
     ("eps", {"eps": 1e-50}),  # which is 0 in 32 bits, as the next two are 1 and infinite
     ("beta1", {"beta1": 1 - 1e-10}),
     ("style_scales", {"style_scales": (1e39,)}),
     ("beta1", {"beta1": 1}),
     ("beta2", {"beta2": -0.1}),
     ("content_weight", {"content_weight": -1}),
-    ("tv_weight", {"tv_weight": math.inf}),
     ("style_weight", {"content_weight": 0, "style_weight": 0, "tv_weight": 0}),
     ("content_weight_blend", {"content_weight_blend": 1.1}),
-    ("initial_noiseblend", {"initial_noiseblend": -0.1}),
-    ("style_layer_weight_exp", {"style_layer_weight_exp": -1}),
     ("style_scales", {"style_scales": (1, 0)}),
     ("style_structure", {"style_structure": ("fine", "rough")}),
     ("scales", {"scales": ()}),
     ("scales", {"scales": (0.5,)}),
-    ("scales", {"scales": (0.5, 2)}),
     ("scales", {"scales": (1, 0.5)}),
     ("scales", {"scales": (0.5, 0.25, 1)}),
     ("scales", {"scales": (0.5, 0.5, 1)}),
-    ("scales", {"scales": (0, 1)}),
-    ("scales", {"scales": (-0.5, 1)}),
     ("scales", {"scales": (math.nan, 1)}),
-    ("scales", {"scales": (1e-50, 1)}),
     ("scale_shares", {"scale_shares": (1, 2)}),
     ("scale_shares", {"scale_shares": (1,), "scales": (0.5, 1)}),
     ("scale_shares", {"scale_shares": (), "scales": (0.5, 1)}),
-    ("scale_shares", {"scale_shares": (0, 0), "scales": (0.5, 1)}),
-    ("scale_shares", {"scale_shares": (2, -1), "scales": (0.5, 1)}),
     ("style_blend_weights", {"style_blend_weights": (1, -1)}),
     ("style_blend_weights", {"style_blend_weights": (0, 0)}),
     ("style_blend_weights", {"style_blend_weights": (1, math.nan)}),
     ("seed", {"seed": -1}),
     ("pooling", {"pooling": "mean"}),
-    ("precision", {"precision": "float16"}),
     ("content_layers", {"content_layers": ()}),
     ("content_layers", {"content_layers": {"relu4_2": 0}}),
     ("content_layers", {"content_layers": {"relu4_2": -1, "relu5_2": 2}}),
     ("content_layers", {"content_layers": {"relu4_2": 1}, "content_weight_blend": 0.5}),
     ("style_layers", {"style_layers": ("relu1_1", "relu1_1")}),
     ("style_layers", {"style_layers": {"relu1_1": 1}, "style_layer_weight_exp": 2}),
-    ("shift_weight", {"shift_weight": -1}),
-    ("histogram_weight", {"histogram_weight": math.nan}),
-    ("shift_layers", {"shift_layers": ("relu1_1", "relu1_1")}),
     ("shift_layers", {"shift_layers": {}}),
     ("histogram_layers", {"histogram_layers": {"relu1_1": math.inf}}),
-    ("histogram_layers", {"histogram_layers": "relu1_1"}),
     ("shifts", {"shifts": ()}),
     ("shifts", {"shifts": (1, 0)}),
     ("shifts", {"shifts": (2, 2)}),
     ("shifts", {"shifts": (1.0,)}),
-    ("content_reduction", {"content_reduction": "max"}),
-    ("style_reduction", {"style_reduction": "none"}),
-    ("tv_reduction", {"tv_reduction": ""}),
-    ("gram_divisor", {"gram_divisor": "channels"}),
     ("optimizer", {"optimizer": "normalized_gradient_descent"}),
-    ("noise", {"noise": "white"}),
-    ("evaluations", {"evaluations": 0, "optimizer": "lbfgs-b"}),
     ("evaluations", {"evaluations": 20}),
-    ("height", {"height": 0, "width": 10}),
     ("height", {"height": 10}),
     ("height", {"height": 10, "max_size": 10}),
 ]
@@ -98,6 +75,13 @@ def test_a_wrong_setting_is_named(name, values):
     with pytest.raises(SettingsError) as error:
         Settings(**values)
     assert error.value.name == name
+
+
+def test_values_are_of_the_settings_type():
+    run = Settings(content_weight=np.float64(3), scales=[np.float32(0.5), 1], shifts=[np.int64(2)], clip=True)
+    assert (run.content_weight, run.scales, run.shifts) == (3.0, (0.5, 1.0), (2,))
+    assert type(run.content_weight) is float and type(run.shifts[0]) is int
+    assert run == dataclasses.replace(run) and hash(run)
 
 
 def test_a_recipe_is_settings_with_others_in_place_of_its_own():
