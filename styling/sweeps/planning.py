@@ -67,7 +67,7 @@ def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
     for cell in cells:
         run = cell.run
         # Until its files are read, a run is identified by its parts; a set has no fixed repr.
-        digest = results.digest(dataclasses.replace(run, droppable=frozenset()))
+        digest = results.digest(dataclasses.replace(run, explicit=frozenset()))
         try:
             found = [NamedImage(flag, path, *read(path, flag in MASKS)) for flag, path in run.images]
             network = load(run.network)
