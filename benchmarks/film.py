@@ -11,28 +11,29 @@ to relu5_1, in the painting network or, better, in another network, the judge.
 
 import argparse
 import statistics
+import subprocess
 import sys
-import time
-from collections import deque
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+import vgg
+from styling.films import flow
+from styling.network import networks
+from styling.pictures import images
+from styling.system.files import data_folder
+
+LAYERS = [f"relu{block}_1" for block in range(1, 6)]
 
 
 class Scene:
     """The clip: frame(t) gives a frame, and motion(t) where each pixel was in the frame before."""
 
     def __init__(self, width: int, height: int) -> None:
-        from styling.pictures import images
-
         self.size = height, width
-        self.behind = images.read(ROOT / "data" / "harbour.jpg")
-        front = images.read(ROOT / "data" / "still_life.jpg")
+        self.behind = images.read(data_folder() / "harbour.jpg")
+        front = images.read(data_folder() / "still_life.jpg")
         high, wide = front.shape[:2]
         self.front = front[high // 4 : 3 * high // 4, wide // 4 : 3 * wide // 4]
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -55,9 +56,8 @@ class Scene:
     def frame(self, t: float) -> np.ndarray:
         """A frame, float32 [H, W, 3]; averages 4 x 4 samples a pixel to avoid aliasing."""
         height, width = self.size
-        fine = 4
-        rows, columns = np.mgrid[: height * fine, : width * fine].astype(np.float32)
-        rows, columns = (rows + 0.5) / (height * fine), (columns + 0.5) / (width * fine)
+        rows, columns = np.mgrid[: 4 * height, : 4 * width].astype(np.float32)
+        rows, columns = (rows + 0.5) / (4 * height), (columns + 0.5) / (4 * width)
         left, top, part = self.camera(t)
         behind = _sample(self.behind, top + part * rows, left + part * columns)
         front_left, front_top, size = self.place(t)
@@ -80,12 +80,9 @@ class Scene:
         same = self.in_front(t - 1, old_rows, old_columns) == front
         inside = (old_rows > 0) & (old_rows < 1) & (old_columns > 0) & (old_columns < 1)
         # A pixel at an edge is a mixture of both sides.
-        edge = cv2.dilate((_edges(front) | ~same).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        edge = cv2.morphologyEx(front.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+        edge = cv2.dilate((edge | ~same).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         return flow, inside & same & ~edge
-
-
-def _edges(mask: np.ndarray) -> np.ndarray:
-    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
 
 
 def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -96,96 +93,69 @@ def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     )
 
 
-def paint(
-    frames: list[np.ndarray], style: np.ndarray, network, settings, is_film: bool
-) -> tuple[list[np.ndarray], list[float]]:
-    """Paint the frames; returns the pictures, and the seconds that each took."""
-    import stylize
-    from styling.films import frames as films
-    from styling.pictures.images import Images
-    from styling.run import runs
-
-    pictures, seconds, kept = [], [], {}
-    before = deque(maxlen=max(settings.frames_back))
-    each = replace(settings, iterations=films.iterations_between(settings))
-    for content in frames:
-        began = time.monotonic()
-        if is_film:
-            run = films.resolve(content, Images(styles=(style,)), before, network, settings)
-        else:
-            run = runs.resolve(Images(content, (style,)), network, each)
-        pictures.append(deque(stylize.follow(run, kept=kept), maxlen=1).pop().result())
-        before.append(films.Frame(content, np.rint(pictures[-1])))
-        seconds.append(time.monotonic() - began)
-    return pictures, seconds
+def paint(options: argparse.Namespace, folder: Path, *flags: object) -> tuple[list[np.ndarray], float]:
+    """Paint the clip into a folder; returns the pictures, and the median of seconds from one to the next."""
+    words = ["--recipe", "best", "--seed", 1, "--network", options.network, "--styles", options.style, *flags]
+    subprocess.run([sys.executable, "-m", "neural_style", "--device", "cpu", *map(str, words)], check=True)
+    files = sorted(folder.glob("*.png"))
+    seconds = np.diff([file.stat().st_mtime for file in files])
+    return [images.read(file) for file in files], statistics.median(seconds)
 
 
-def style_losses(pictures: list[np.ndarray], style: np.ndarray, judge) -> list[float]:
-    """The style loss of each picture, in the network `judge`."""
-    import stylize
-    from styling.pictures import images
-    from styling.settings import Settings, style_size
-
-    layers = dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), 1.0)
-    settings = Settings(
-        content_weight=0, style_weight=1, tv_weight=0, style_layers=layers, style_reduction="relative"
-    )
-    height, width = pictures[0].shape[:2]
-    style = images.resize(style, *style_size(*style.shape[:2], 1.0, width))
-    objective = stylize.build_objective(None, [style], judge, settings, (height, width))
-    return [float(objective(judge.preprocess(picture))["style"]) for picture in pictures]
+def grams(network: vgg.Network, image: np.ndarray) -> dict[str, np.ndarray]:
+    """Gram matrices by layer, divided by the number of positions."""
+    features = network.features(network.preprocess(image), LAYERS)
+    flat = {name: F.numpy().reshape(-1, F.shape[-1]) for name, F in features.items()}
+    return {name: F.T @ F / len(F) for name, F in flat.items()}
 
 
-def temporal_errors(scene: Scene, pictures: list[np.ndarray]) -> list[float]:
-    """The mean squared difference of each picture to the one before it, warped by the true motion."""
-    from styling.films import flow
-
-    found = []
-    for t in range(1, len(pictures)):
-        motion, same = scene.motion(t)
-        found.append(float(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2)))
-    return found
+def style_loss(network: vgg.Network, picture: np.ndarray, style: np.ndarray) -> float:
+    """The sum over the layers of the relative squared error of the Gram matrix."""
+    G, A = grams(network, picture), grams(network, style)  # noqa: N806
+    return sum(float(np.sum((G[name] - A[name]) ** 2) / np.sum(A[name] ** 2)) for name in LAYERS)
 
 
 def main() -> None:
-    """Paint the clip in both ways, write the pictures, and print the measurements."""
-    from styling.system.device import configure
-
+    """Paint the clip in both ways, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="a folder for the pictures")
+    parser.add_argument("--output", type=Path, required=True, help="a new folder for the pictures")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--iterations", type=int, default=None, help="for a frame, instead of the recipe's")
+    parser.add_argument("--iterations", type=int, default=28, help="for a frame (default 28)")
     parser.add_argument("--network", default="small")
     parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
-    parser.add_argument("--style", type=Path, default=ROOT / "data" / "mosaic.jpg")
+    parser.add_argument("--style", type=Path, default=data_folder() / "mosaic.jpg")
     options = parser.parse_args()
-    configure("cpu", None, deterministic=True)
-    import vgg
-    from styling.network import networks
-    from styling.pictures import images
-    from styling.settings import Settings
-
-    network = vgg.load(networks.find(options.network))
-    judge = vgg.load(networks.find(options.judge)) if options.judge else network
     scene = Scene(options.width, options.width * 9 // 16)
-    frames, style = [scene.frame(t) for t in range(options.frames)], images.read(options.style)
-    settings = Settings.from_recipe("best", network, seed=1)
-    if options.iterations:
-        settings = replace(settings, frame_iterations=options.iterations)
-    options.output.mkdir(exist_ok=True)
+    clip, film, apart = (options.output / name for name in ("clip", "film", "apart"))
+    for folder in (clip, film):
+        folder.mkdir(parents=True)
+    for t in range(options.frames):
+        images.write(clip / f"{t + 1:06}.png", scene.frame(t))
+    ways = {
+        "frame by frame": (apart, "--iterations", options.iterations, "--content", clip, "--output", apart),
+        "film": (
+            film,
+            "--frame-iterations",
+            options.iterations,
+            "--content",
+            clip / "%06d.png",
+            "--output",
+            film / "%06d.png",
+        ),
+    }
+    judge = vgg.load(networks.find(options.judge or options.network))
+    style = images.read(options.style)
+    style = images.resize(style, round(options.width * style.shape[0] / style.shape[1]), options.width)
     print("| | temporal error | style loss | seconds a frame (median) |\n| --- | --- | --- | --- |")
-    found = []
-    for name in ("frame by frame", "film"):
-        pictures, seconds = paint(frames, style, network, settings, name == "film")
-        for i, picture in enumerate(pictures):
-            images.write(options.output / f"{name.replace(' ', '-')}-{i:03}.png", picture, overwrite=True)
-        error = np.mean(temporal_errors(scene, pictures))
-        loss = np.mean(style_losses(pictures[1:], style, judge))  # a film starts with a photograph, too
-        found.append((error, loss))
-        print(f"| {name} | {error:.1f} | {loss:.4f} | {statistics.median(seconds[1:]):.1f} |", flush=True)
-    (error, loss), (film_error, film_loss) = found
-    print(f"| film / frame by frame | {film_error / error:.3f} | {film_loss / loss:.3f} | |")
+    for name, flags in ways.items():
+        pictures, seconds = paint(options, *flags)
+        errors = []
+        for t in range(1, len(pictures)):
+            motion, same = scene.motion(t)
+            errors.append(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2))
+        loss = np.mean([style_loss(judge, picture, style) for picture in pictures[1:]])
+        print(f"| {name} | {np.mean(errors):.1f} | {loss:.4f} | {seconds:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,54 +1,54 @@
 """The side in PyTorch: the loop as in tutorials, with the same interface as in in_tensorflow.py."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from objective import CONTENT, STYLE, Step, read, total_loss
 from torch.nn import functional
+from worker import CONTENT, STYLE, Layers, Step, read, total_loss
 
 
-class Torch:
+def load(network: Path, weights: Path) -> Callable[..., Step]:
     """PyTorch's own operations and gradients."""
+    layers, mean_pixel = read(weights)
+    layers = [
+        (name, *(tensor(part.transpose(3, 2, 0, 1) if part.ndim == 4 else part) for part in parts))
+        for name, *parts in layers
+    ]
 
-    def __init__(self, network: Path, weights: Path) -> None:
-        layers, self.mean_pixel = read(weights)
-        self.layers = [
-            (name, *(_tensor(part.transpose(3, 2, 0, 1) if part.ndim == 4 else part) for part in parts))
-            for name, *parts in layers
-        ]
-
-    def build(self, content: np.ndarray, style: np.ndarray, start: np.ndarray) -> Step:
-        """Compute the targets; returns the step that compares with them."""
-        images = ((image - self.mean_pixel).transpose(2, 0, 1)[None] for image in (content, style, start))
-        content, style, x = map(_tensor, images)
+    def build(*images: np.ndarray) -> Step:
+        content, style, x = (tensor((image - mean_pixel).transpose(2, 0, 1)[None]) for image in images)
         with torch.no_grad():
-            contents = {name: y for name, y in self.features(content).items() if name in CONTENT}
-            grams = {name: gram(y) for name, y in self.features(style).items() if name in STYLE}
+            contents = {name: y for name, y in features(layers, content).items() if name in CONTENT}
+            grams = {name: gram(y) for name, y in features(layers, style).items() if name in STYLE}
         x.requires_grad_()
 
         def step() -> float:
             x.grad = None
             differences = x[:, :, 1:] - x[:, :, :-1], x[..., 1:] - x[..., :-1]
-            total = total_loss(self.features(x), contents, grams, differences, torch.mean, gram)
+            total = total_loss(features(layers, x), contents, grams, differences, torch.mean, gram)
             total.backward()
             return total.item()
 
         return step
 
-    def features(self, y: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The outputs of the layers in use for x [1, 3, H, W]."""
-        features = {}
-        for name, *parts in self.layers:
-            if parts:
-                y = functional.conv2d(y, *parts, padding="same")
-            elif "relu" in name:
-                y = functional.relu(y)
-            else:
-                y = functional.avg_pool2d(y, 2, ceil_mode=True, count_include_pad=False)
-            if name in CONTENT | STYLE:
-                features[name] = y
-        return features
+    return build
+
+
+def features(layers: Layers, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The outputs of the layers in use for y [1, 3, H, W]."""
+    outputs = {}
+    for name, *parts in layers:
+        if parts:
+            y = functional.conv2d(y, *parts, padding="same")
+        elif "relu" in name:
+            y = functional.relu(y)
+        else:
+            y = functional.avg_pool2d(y, 2, ceil_mode=True, count_include_pad=False)
+        if name in CONTENT | STYLE:
+            outputs[name] = y
+    return outputs
 
 
 def gram(y: torch.Tensor) -> torch.Tensor:
@@ -57,6 +57,6 @@ def gram(y: torch.Tensor) -> torch.Tensor:
     return flat @ flat.T / y.numel()
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    # A transposed view would make the convolutions slower.
+def tensor(array: np.ndarray) -> torch.Tensor:
+    """A contiguous tensor, since a transposed view would make the convolutions slower."""
     return torch.from_numpy(np.ascontiguousarray(array))

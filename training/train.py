@@ -474,9 +474,7 @@ def training_loss(student: Features, taught: Features) -> tuple[Tensor, dict[str
 
 
 def start(options: argparse.Namespace, teacher: Weights, data: dict[str, list]) -> Weights:
-    """The weights to begin with: those of a file, or by least squares."""
-    if options.start:
-        return read_mat(options.start)
+    """The weights to begin with, by least squares."""
     rng = np.random.default_rng((options.seed, 0))
     fitting = [
         random_crop(data["photos"] if i % 3 else data["paintings"], rng, 224) for i in range(FITTING_IMAGES)
@@ -660,9 +658,6 @@ def parse_options() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("vgg16-small.mat"))
     parser.add_argument("--checkpoint", type=Path, default=Path("small.pt"), help="goes on from there")
-    parser.add_argument(
-        "--start", type=Path, help="a network (.mat) to start from, not from VGG-16's kernels"
-    )
     parser.add_argument("--steps", type=int, default=6300)
     parser.add_argument("--learning-rate", type=float, default=2.5e-3, help="of each tensor's own size")
     parser.add_argument("--seed", type=int, default=0)
