@@ -40,19 +40,12 @@ def test_reads_every_layout_depth_and_width(tmp_path, layout, convolutions):
 
 
 @pytest.mark.parametrize("layout", ["old", "new"])
-@pytest.mark.parametrize("shape", [(3,), (1, 3), (3, 1), (1, 1, 3)])
-def test_a_mean_pixel_is_read_in_any_shape(tmp_path, layout, shape):
-    average = MEAN_PIXEL.reshape(shape)
-    network = vgg.load(write_mat(tmp_path / "tiny.mat", tiny_layers(), layout, average=average))
-    assert np.array_equal(network.mean_pixel, MEAN_PIXEL)
-
-
-@pytest.mark.parametrize("layout", ["old", "new"])
-def test_an_older_file_is_read_as_a_newer_one(tmp_path, layout):
-    layers = tiny_layers(VGG16)
-    network = vgg.load(write_mat(tmp_path / "face.mat", layers, layout, older=True))
+@pytest.mark.parametrize(("older", "shape"), [(False, (3,)), (False, (3, 1)), (True, (1, 1, 3))])
+def test_a_mean_pixel_of_any_shape_and_an_older_file_are_read(tmp_path, layout, older, shape):
+    layers, average = tiny_layers(VGG16), MEAN_PIXEL.reshape(shape)
+    network = vgg.load(write_mat(tmp_path / "face.mat", layers, layout, older=older, average=average))
     assert [layer.name for layer in network.layers] == [layer[0] for layer in layers]
-    assert np.allclose(network.mean_pixel, MEAN_PIXEL)
+    assert np.array_equal(network.mean_pixel, MEAN_PIXEL)
     assert np.array_equal(kernel_of(network), layers[0][2])
 
 
@@ -147,27 +140,24 @@ def test_shapes_are_those_of_the_features(height, width, convolutions):
     assert network.shapes(height, width, ["conv3_1"]).keys() == {"conv3_1"}
 
 
-def test_a_layers_gradient_is_the_models_whichever_way_and_graph_asks_first():
+def test_a_layer_and_its_gradient_are_the_models_whichever_way_and_graph_asks_first():
     # The first and the last are large enough for Winograd's way, the one between is not.
     rng = np.random.default_rng(1)
-    kernel = rng.normal(size=(3, 3, 128, 256)).astype(np.float32) / 34
-    layer = vgg.Layer("conv", "conv", tf.constant(kernel), tf.zeros([256]))
+    kernel, bias = rng.normal(size=(3, 3, 128, 256)) / 34, rng.normal(size=256)
+    layer = vgg.Layer("conv", "conv", tf.constant(kernel, tf.float32), tf.constant(bias, tf.float32))
 
-    def gradient(x, upstream):
+    def output_and_gradient(x, upstream):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer.convolve(x)
-        return tape.gradient(y, x, upstream)
+        return y, tape.gradient(y, x, upstream)
 
-    for height, width, call in (
-        (40, 38, tf.function(gradient)),
-        (5, 3, tf.function(gradient)),
-        (3, 4, gradient),
-    ):
-        x, upstream = tf.zeros([1, height, width, 128]), rng.normal(size=(height, width, 256))
-        found = call(x, tf.constant(upstream[None], tf.float32))[0]
-        expected = reference.conv_gradient(x[0], kernel.astype(np.float64), upstream)
-        np.testing.assert_allclose(found, expected, atol=4e-5)
+    compiled = tf.function(output_and_gradient)
+    for height, width, call in ((41, 38, compiled), (5, 3, compiled), (3, 4, output_and_gradient)):
+        x, upstream = rng.normal(size=(height, width, 128)), rng.normal(size=(height, width, 256))
+        y, gradient = call(*(tf.constant(part[None], tf.float32) for part in (x, upstream)))
+        np.testing.assert_allclose(y[0], reference.conv(x, kernel, bias), atol=2e-5)
+        np.testing.assert_allclose(gradient[0], reference.conv_gradient(x, kernel, upstream), atol=4e-5)
 
 
 def test_in_bfloat16_a_layer_that_winograds_way_is_for_stays_exact():
@@ -182,25 +172,6 @@ def test_in_bfloat16_a_layer_that_winograds_way_is_for_stays_exact():
         assert distance(tf.cast(found, tf.float32), expected) < 0.01
 
 
-def test_a_gradient_by_winograds_way_needs_the_kernel_once():
-    kernel = tf.random.stateless_normal([3, 3, 128, 256], [1, 2])
-    layer = vgg.Layer("conv", "conv", kernel, tf.zeros([256]))
-
-    @tf.function
-    def gradient(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer.convolve(x)
-        return y, tape.gradient(y, x)
-
-    def kernels(*size):
-        graph = gradient.get_concrete_function(tf.TensorSpec([1, *size, 128])).graph
-        return sum(held.shape.num_elements() == kernel.shape.num_elements() for held, _ in graph.captures)
-
-    assert kernels(40, 40) == 1
-    assert kernels(5, 5) == 2, "elsewhere the turned kernel is faster"
-
-
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize(
     "layers", [tiny_layers(VGG16), tiny_layers(VGG19), low_rank_layers()], ids=["vgg16", "vgg19", "low rank"]
@@ -213,33 +184,16 @@ def test_a_normalized_network_is_the_reference_models(pooling, layers):
     seen = [rng.uniform(0, 255, (h, w, 3)) - MEAN_PIXEL for h, w in ((21, 18), (30, 9))]
     x = rng.uniform(0, 255, (17, 23, 3)) - MEAN_PIXEL
     inputs = [tf.constant(image[None], tf.float32) for image in seen]
-    names = ["relu1_2", "relu2_1", "pool3", "relu5_1"]
+    deepest = [name for name, kind, *_ in layers if kind == "conv"][-1]
+    names = ["relu1_2", "relu2_1", "pool3", deepest]
     network = network_of(layers)
     means = vgg.mean_activations(network.features(x, network.relus(names), pooling) for x in inputs)
     found = network.normalized(means, names)
     features = found.features(tf.constant(x[None], tf.float32), names, pooling)
     expected = reference.features(reference.normalized(layers, seen, pooling), x, pooling)
-    assert found.layers[-1].name == "relu5_1"
     for name in names:
-        np.testing.assert_allclose(
-            features[name][0], expected[name], rtol=1e-3, atol=1e-4 * expected[name].max()
-        )
-
-
-def test_normalized_filters_have_a_mean_activation_of_1(network_file):
-    network = vgg.load(network_file)
-    seen = [tf.random.stateless_normal([1, h, w, 3], [1, h], stddev=60.0) for h, w in ((20, 31), (25, 16))]
-    names = ["relu1_1", "relu3_2", "relu5_4"]
-    means = vgg.mean_activations(network.features(x, network.relus(names)) for x in seen)
-    normalized = network.normalized(means, names)
-    for name in names:
-        before, means = (
-            np.concatenate([np.reshape(F[name], (-1, F[name].shape[-1])) for F in maps]).mean(axis=0)
-            for maps in ([net.features(x, names) for x in seen] for net in (network, normalized))
-        )
-        often = before >= 0.25 * before.mean()
-        assert often.any() and (abs(means[often] - 1) < 1e-3).all() and (means < 1.001).all(), name
-    assert np.array_equal(network.layers[0].kernel, vgg.load(network_file).layers[0].kernel)
+        scale = np.abs(expected[name]).max()
+        np.testing.assert_allclose(features[name][0], expected[name], rtol=1e-3, atol=1e-4 * scale)
 
 
 def test_a_filter_that_the_images_leave_nearly_idle_is_scaled_as_one_of_a_quarter_of_the_mean():
@@ -249,18 +203,6 @@ def test_a_filter_that_the_images_leave_nearly_idle_is_scaled_as_one_of_a_quarte
     factors = [4, 1, 1 / 1.99]  # and not 100, which would make it the only one that counts
     np.testing.assert_allclose(found.kernel, network.layers[0].kernel * factors, rtol=1e-5)
     np.testing.assert_allclose(found.bias, network.layers[0].bias * factors, rtol=1e-5)
-
-
-def test_the_deepest_convolution_is_normalized_too():
-    layers = tiny_layers()
-    seen = np.random.default_rng(3).uniform(0, 255, (21, 18, 3)) - MEAN_PIXEL
-    x = tf.constant(seen[None], tf.float32)
-    network = network_of(layers)
-    activations = network.features(x, network.relus(["conv2_2"]))
-    means = vgg.mean_activations([activations])
-    found = network.normalized(means, ["conv2_2"]).features(x, ["conv2_2"])["conv2_2"][0]
-    expected = reference.features(reference.normalized(layers, [seen], "avg"), seen, "avg")["conv2_2"]
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there can a name be any bytes")
@@ -386,22 +328,19 @@ def test_a_network_that_does_not_start_at_the_image_is_refused(refused):
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "pad", "problem"),
+    ("size", "pad", "problem"),
     [
-        ("conv2_1", 5, 2, r"conv2_1 has a kernel \[5, 5, 3, 4\]"),
-        ("conv2_1", 2, 1, r"conv2_1 has a kernel \[2, 2, 3, 4\]"),
-        ("conv2_1", 3, 0, "conv2_1 has a pad of .*, where 1 is wanted"),
-        ("conv2_1", 1, 1, "conv2_1 has a pad of .*, where 0 is wanted"),
+        (5, 2, r"conv2_1 has a kernel \[5, 5, 3, 4\]"),
+        (2, 1, r"conv2_1 has a kernel \[2, 2, 3, 4\]"),
+        (3, 0, "conv2_1 has a pad of .*, where 1 is wanted"),
+        (1, 1, "conv2_1 has a pad of .*, where 0 is wanted"),
     ],
 )
-def test_a_convolution_that_changes_the_size_or_is_of_another_is_refused(refused, name, size, pad, problem):
-    layers = [
-        (*layer[:2], np.ones((size, size, *layer[2].shape[2:]), np.float32), layer[3])
-        if layer[0] == name
-        else layer
-        for layer in tiny_layers()
-    ]
-    write_mat(refused.path, layers, fields={name: {"pad": np.full((1, 4), pad)}})
+def test_a_convolution_that_changes_the_size_or_is_of_another_is_refused(refused, size, pad, problem):
+    layers = tiny_layers()
+    (at,) = (i for i, layer in enumerate(layers) if layer[0] == "conv2_1")
+    layers[at] = ("conv2_1", "conv", np.ones((size, size, 3, 4), np.float32), layers[at][3])
+    write_mat(refused.path, layers, fields={"conv2_1": {"pad": np.full((1, 4), pad)}})
     refused(problem)
 
 
@@ -438,11 +377,10 @@ def test_the_first_layer_that_is_not_understood_is_named(refused, place, kind, p
 
 
 def test_weights_that_are_no_numbers_are_refused(refused):
-    write_mat(
-        refused.path,
-        [(*layer, bias if layer[0] != "conv2_1" else bias * np.nan) for *layer, bias in tiny_layers()],
-    )
-    refused("conv2_1 holds NaN")
+    layers = tiny_layers()
+    layers[-3][3][0] = np.nan
+    write_mat(refused.path, layers)
+    refused("conv5_4 holds NaN")
 
 
 @pytest.fixture
@@ -490,25 +428,23 @@ def test_the_second_load_reads_the_cache_and_not_the_file(network_file, cache_fo
     assert not any("fc" in name for name in arrays)
 
 
+def flipped_bit(data):
+    at = len(data) // 4
+    return data[:at] + bytes([data[at] ^ 64]) + data[at + 1 :]
+
+
 @pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" + data]
+    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: b"x" + data, flipped_bit]
 )
 def test_a_damaged_cache_costs_only_time(network_file, cache_folder, damage):
     first = vgg.load(network_file)
     cache = only_file(cache_folder)
     whole = cache.read_bytes()
     cache.write_bytes(damage(whole))
-    assert np.array_equal(kernel_of(vgg.load(network_file)), kernel_of(first))
+    found = vgg.load(network_file)
+    for layer, expected in zip(found.layers, first.layers, strict=True):
+        assert layer.kernel is None or np.array_equal(layer.kernel, expected.kernel)
     assert len(cache.read_bytes()) == len(whole), "the cache is made again"
-
-
-def test_a_flipped_bit_in_the_cache_is_noticed(network_file, cache_folder):
-    first = vgg.load(network_file)
-    cache = only_file(cache_folder)
-    data = bytearray(cache.read_bytes())
-    data[data.index(first.layers[0].kernel.numpy().tobytes()) + 5] ^= 64
-    cache.write_bytes(data)
-    assert np.array_equal(kernel_of(vgg.load(network_file)), kernel_of(first))
 
 
 def test_a_changed_file_is_read_again(tmp_path, network_file, cache_folder):

@@ -1,4 +1,4 @@
-"""Winograd's convolution against the float64 model, and a layer's gradient where it takes that way."""
+"""Winograd's convolution and its gradient against the float64 model; tests/test_vgg.py has a large layer."""
 
 import numpy as np
 import reference
@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styling.network import winograd
-from vgg import Layer
 
 
 @settings(deadline=None, max_examples=25)
@@ -36,18 +35,3 @@ def test_back_it_is_the_gradient_at_any_size(height, width, channels, filters, s
     assert found.shape == (1, height, width, channels)
     expected = reference.conv_gradient(np.zeros((height, width, channels)), kernel, upstream)
     np.testing.assert_allclose(found[0], expected, atol=5e-5)
-
-
-def test_a_large_layer_and_its_gradient_are_the_models():
-    rng = np.random.default_rng(1)
-    x, upstream = rng.normal(size=(41, 42, 128)), rng.normal(size=(41, 42, 256))
-    kernel, bias = rng.normal(size=(3, 3, 128, 256)) / 34, rng.normal(size=256)
-    layer = Layer("conv", "conv", tf.constant(kernel, tf.float32), tf.constant(bias, tf.float32))
-    image = tf.constant(x[None], tf.float32)
-    assert winograd.pays(image.shape, kernel.shape)
-    with tf.GradientTape() as tape:
-        tape.watch(image)
-        y = layer.convolve(image)
-    gradient = tape.gradient(y, image, tf.constant(upstream[None], tf.float32))
-    np.testing.assert_allclose(y[0], reference.conv(x, kernel, bias), atol=2e-5)
-    np.testing.assert_allclose(gradient[0], reference.conv_gradient(x, kernel, upstream), atol=4e-5)
