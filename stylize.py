@@ -10,24 +10,24 @@ or, to follow it:
 
 The loss is content_weight * content + style_weight * style + tv_weight * total variation, with the
 normalisations of Athalye's neural-style (2015); settings choose other terms and normalisations. Adam, or
-another optimiser of styling/optimizers.py, minimises it. Images are float32 [H, W, 3], RGB 0..255. Nothing
+another optimiser of styling/optimizers, minimises it. Images are float32 [H, W, 3], RGB 0..255. Nothing
 here reads the command line or files, or prints; errors name settings by their flags.
 """
 
 import contextlib
 import itertools
-import time
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from styling import optimizers
-from styling.objective.evaluation import compiled
-from styling.objective.terms import Objective, build_objective
+from styling.objective import targets, terms
+from styling.objective.evaluation import Objective, evaluation
+from styling.optimizers.base import Step, clip
 from styling.pictures import colors, images, masks
 from styling.pictures.images import Images
 from styling.run import runs
@@ -35,13 +35,13 @@ from styling.run.memory import device_errors
 from styling.run.progress import Progress
 from styling.run.runs import Run
 from styling.run.sizes import Scale
-from styling.run.states import NOTHING, State
+from styling.run.states import State
 from styling.settings import Settings
+from styling.system.errors import DivergedError
 from styling.system.quiet import tf
 from vgg import Network
 
-SECONDS_BETWEEN_LOOKS = 0.5
-Kept = dict[tuple[int, int], tuple["Objective", Callable]]  # by the size of a scale
+LOOK_EVERY = 10  # updates, from one look at whether the loss is finite to the next
 
 
 def paint(
@@ -94,125 +94,129 @@ def stylize(
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 
-def follow(run: Run, state: State | None = None, kept: Kept | None = None) -> Iterator[Progress]:
-    """Do what stylize() does, for a resolved run; raises StateError and MemoryLimitError at the call.
-
-    kept: a cache of what the frames of a film have in common; an empty dictionary for the first frame.
-    """
+def follow(run: Run, state: State | None = None) -> Iterator[Progress]:
+    """Do what stylize() does, for a resolved run; raises StateError and MemoryLimitError at the call."""
     if state is not None:
         runs.check_state(state, run)
-        state = _on_device(state)
+        state = state.on_device()
     runs.check_memory(run)
-    return _coarse_to_fine(run, state, {} if kept is None else kept)
+    return _coarse_to_fine(run, state)
 
 
-def _coarse_to_fine(run: Run, state: State | None, kept: Kept) -> Iterator[Progress]:
+def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
     """Paint scale after scale; each starts from the last result, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
-    given = colors.prepared(run.images, settings.colors)
-    to_progress = partial(Progress, scales=run.scales, _to_image=_image_maker(run, given.are_gray))
-    ends = itertools.accumulate(scale.iterations for scale in run.scales)
-    reported = None
-    for index, (scale, layout, end) in enumerate(zip(run.scales, run.layouts, ends, strict=True)):
-        last = scale is run.scales[-1]
-        done = state.iteration if state else 0
+    optimizer = optimizers.of_settings(settings)
+    colored = colors.prepared(run.images, settings.colors)
+    to_image = _image_maker(run, colored.are_gray)
+    progress = reported = None
+    for index, (scale, layout, end) in enumerate(zip(run.scales, run.layouts, run.ends, strict=True)):
+        last, done = scale is run.scales[-1], state.iteration if state else 0
         begins = state is None or state.scale < index
-        if (begins and end == done and not last) or (state and state.scale > index):
+        if (begins and done == end and not last) or (state is not None and state.scale > index):
             continue
         with device_errors(*scale.size):
-            # Only the last scale uses the frame before; coarse scales paint the areas that are new in a film.
-            own = resized(given if last else replace(given, warped=None), scale)
-            objective, evaluate = _objective(own, run, scale, layout, kept)
-            if begins:
-                x = (
-                    _enlarged(state.x, scale.size)
-                    if state
-                    else _start(own, run.network, settings, scale.size)
-                )
-                if own.warped is not None:
-                    before = run.network.preprocess(own.warped.pixels)
-                    x = tf.where(own.warped.shown[None, ..., None], before, x)
-                if objective.painted is not None:
-                    x = tf.where(objective.painted, x, run.network.preprocess(own.content))
-                fallback = state.fallback if state else NOTHING  # a rough one: scales' losses differ
-                state = State(done, index, done, optimizers.clip(x, bounds), fallback=fallback)
-            steps = _steps(evaluate, settings, state, bounds)
-            with contextlib.closing(steps):
-                for progress in _optimize(steps, settings, state, end, to_progress):
+            # 1. What is compared: features, Gram matrices, smoothness. Only the last scale uses the frame
+            # before; coarse scales paint the areas that are new in a film.
+            pictures = resized(colored if last else replace(colored, warped=None), scale)
+            objective = build_objective(
+                pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped
+            )
+            evaluate = evaluation(objective, reuse=not settings.normalize)
+            # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
+            if state is None or begins:
+                x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size)
+                x = _with_known_parts(x, pictures, run.network, objective.painted)
+                state = State(done, index, done, clip(x, bounds))
+            # 3. Minimise.
+            with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
+                for count, step in enumerate(itertools.islice(steps, end - state.iteration + 1)):
+                    state = _after(step, replace(state, iteration=state.iteration + min(count, 1)), settings)
+                    progress = Progress(state, run.scales, step.losses, to_image)
                     # A scale's last Progress is the start of the next scale, which reports it.
                     is_new = reported is None or progress.iteration > reported.iteration
                     if is_new and (last or progress.iteration < end):
                         yield progress
                         reported = progress
-            state = replace(progress.state, fallback=progress.fallback())
-    if progress is not reported:  # no lower loss was found after the last report
+    if progress is not None and progress is not reported:  # no lower loss was found after the last report
         yield progress
 
 
-def _optimize(
-    steps: Iterator[optimizers.Step],
+def _after(step: Step, state: State, settings: Settings) -> State:
+    """The state with an optimiser's step. Raises DivergedError if its loss is seen not to be finite."""
+    state = replace(state, x=step.x, memory=step.memory)
+    checkpoint = state.iteration == settings.iterations or settings.is_checkpoint(state.iteration)
+    compared = checkpoint or (settings.best_of_all and state.iteration > state.began)
+    if compared or state.iteration % LOOK_EVERY == 0:  # not always, since it waits for the device
+        total = float(step.losses["total"])
+        if not math.isfinite(total):
+            raise DivergedError(state.iteration)
+        if compared and total < state.best[0]:
+            state = replace(state, best=(total, step.x))
+    return state
+
+
+def build_objective(
+    content: np.ndarray | None,
+    styles: Sequence[np.ndarray],
+    network: Network,
     settings: Settings,
-    state: State,
-    last: int,
-    to_progress: Callable[..., Progress],
-) -> Iterator[Progress]:
-    """The iterations of one scale, from the state's to the last, or until the optimiser ends."""
-    next_look = time.monotonic()
-    for iteration, step in enumerate(
-        itertools.islice(steps, last - state.iteration + 1), start=state.iteration
-    ):
-        state = replace(state, iteration=iteration, x=step.x, memory=step.memory)
-        progress = to_progress(state=state, _losses=step.losses)
-        checkpoint = iteration == settings.iterations or settings.is_checkpoint(iteration)
-        if checkpoint or time.monotonic() >= next_look:
-            state = replace(state, fallback=progress.fallback())
-            next_look = time.monotonic() + SECONDS_BETWEEN_LOOKS
-        yield progress
-        compared = checkpoint or (settings.best_of_all and iteration > state.began)
-        if compared and float(step.losses["total"]) < state.best[0]:
-            state = replace(state, best=(float(step.losses["total"]), step.x))
+    size: tuple[int, int] | None = None,
+    layout: masks.Layout | None = None,
+    warped: images.Warped | None = None,
+) -> Objective:
+    """What is minimised for these images, at the sizes that they have.
+
+    size: (height, width) of the picture; the content's by default. layout: which style paints where; by
+    default, each paints the whole picture. warped: of the picture's size. Images larger than settings.tile
+    are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
+    for the content's features.
+    """
+    if size is None:
+        assert content is not None
+        size = content.shape[:2]
+    layout = layout or masks.Layout.whole(settings.style_shares(len(styles)))
+    if settings.normalize:
+        seen = [network.preprocess(image) for image in (*styles, content) if image is not None]
+        network = network.normalized(targets.mean_activations(seen, network, settings), settings.layers())
+    network = targets.in_precision(network, settings)
+    tiling = targets.cut(network, settings.layers(), settings, size)
+    compared, names = terms.styles(styles, network, size, settings, layout), settings.losses[:-1]
+    if settings.content_weight and content is not None:
+        compared.append(terms.content(content, network, tiling, settings, layout.content))
+    if settings.tv_weight:
+        compared.append(terms.smoothness(size, settings))
+    if warped is not None:
+        compared.append(terms.steadiness(warped, network, settings))
+        names = (*names, "temporal")
+    painted = None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
+    return Objective(network, settings.pooling, tiling, names, tuple(compared), painted)
 
 
-def _objective(
-    own: Images, run: Run, scale: Scale, layout: masks.Layout, kept: Kept
-) -> tuple["Objective", optimizers.Evaluate]:
-    """The objective at a scale, and its evaluation; both reuse what earlier frames left in the cache."""
-    settings = run.settings
-    if scale.size in kept:
-        objective, evaluation_of = kept[scale.size]
-        objective = objective.of_frame(own.content, own.warped, settings)
-    else:
-        objective = build_objective(
-            own.content, own.styles, run.network, settings, scale.size, layout, own.warped
-        )
-        evaluation_of = compiled(objective)
-        if not (settings.normalize or settings.colors in colors.MATCHES):  # these depend on the content
-            kept[scale.size] = objective.without_frame, evaluation_of
-    return objective, evaluation_of(objective)
-
-
-def _steps(
-    evaluate: optimizers.Evaluate, settings: Settings, state: State, bounds: optimizers.Bounds
-) -> Iterator[optimizers.Step]:
-    """The iterates of the optimiser that the settings name."""
-    optimizer = optimizers.RECORDS[settings.optimizer]
-    parameters = {name: getattr(settings, name) for name in optimizer.settings}
-    return optimizer.function(evaluate, state.x, bounds=bounds, memory=state.memory, **parameters)
-
-
-def _start(own: Images, network: Network, settings: Settings, size: tuple[int, int]) -> tf.Tensor:
+def _start(pictures: Images, run: Run, size: tuple[int, int]) -> tf.Tensor:
     """The first x, [1, height, width, 3] minus the mean pixel: an image, noise, or a blend of the two."""
-    share = settings.noiseblend(own.initial is not None)
+    settings, network = run.settings, run.network
+    share = settings.noiseblend(pictures.initial is not None)
     x = tf.zeros([1, *size, 3])
     if share < 1:
-        image = own.content if own.initial is None else images.resize(own.initial, *size)
+        image = pictures.photo if pictures.initial is None else images.resize(pictures.initial, *size)
         x = (1 - share) * network.preprocess(image)
     if share > 0 and settings.noise == "uniform":
         x += share * network.preprocess(images.uniform_noise(*size, settings.seed))
     elif share > 0:
         x += share * tf.constant(images.noise(*size, settings.seed))
     return x
+
+
+def _with_known_parts(
+    x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None
+) -> tf.Tensor:
+    """x with the frame before where that shows the same, and with the content where nothing is painted."""
+    if pictures.warped is not None:
+        before = network.preprocess(pictures.warped.pixels)
+        x = tf.where(pictures.warped.shown[None, ..., None], before, x)
+    return x if painted is None else tf.where(painted, x, network.preprocess(pictures.photo))
 
 
 def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
@@ -223,9 +227,8 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
     size, settings = run.scales[-1].size, run.settings
     keeps_colors = settings.colors in ("content", "luminance")
     painted = run.layouts[-1].painted
-    photo = None
     if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory
-        photo = images.resize(run.images.content, *size)
+        photo = images.resize(run.images.photo, *size)
     if painted is not None:
         painted = masks.feathered(painted, settings.mask_feather)[..., None]
 
@@ -240,22 +243,14 @@ def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
     return to_image
 
 
-def resized(given: Images, scale: Scale) -> Images:
+def resized(run_images: Images, scale: Scale) -> Images:
     """The content and the styles at a scale; the others as they are."""
-    content = None if given.content is None else images.resize(given.content, *scale.size)
-    styles = zip(given.styles, scale.styles, strict=True)
-    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
-    return replace(given, content=content, styles=resized_styles)
+    content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
+    styles = zip(run_images.styles, scale.styles, strict=True)
+    return replace(
+        run_images, content=content, styles=tuple(images.resize(style, *size) for style, size in styles)
+    )
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     return x if x.shape[1:3] == size else tf.image.resize(x, size, "bicubic")
-
-
-def _on_device(state: State) -> State:
-    """The state with tensors in place of arrays."""
-    best, fallback = (
-        (total, None if x is None else tf.constant(x)) for total, x in (state.best, state.fallback)
-    )
-    memory = tuple(map(tf.constant, state.memory))
-    return replace(state, x=tf.constant(state.x), memory=memory, best=best, fallback=fallback)

@@ -65,9 +65,12 @@ class Layer:
         return flip(self.kernel)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
-    """A network's layers in order, its mean pixel (float32 [3], RGB) and the SHA-256 of its file."""
+    """A network's layers in order, its mean pixel (float32 [3], RGB) and the SHA-256 of its file.
+
+    Two networks are the same if they are the same object.
+    """
 
     layers: tuple[Layer, ...]
     mean_pixel: np.ndarray

@@ -80,7 +80,7 @@ def paint_frames(
     last = store.done(clip.span.first)
     reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
     before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
-    frame, size, kept = None, None, {}
+    frame, size = None, None
     try:
         with contextlib.closing(clip.frames()) as frames:
             for frame in frames:
@@ -93,7 +93,7 @@ def paint_frames(
                 masks = films.masks_of(given, content)
                 if frame.number > last:
                     run = films.resolve(content, given, before, network, settings, masks)
-                    picture = paint_frame(run, {} if moved else kept, reporter) if run else content
+                    picture = paint_frame(run, reporter) if run else content
                     store.write(frame.number, picture)
                     last = frame.number
                     reporter.is_done()
@@ -108,12 +108,12 @@ def paint_frames(
     return last, None
 
 
-def paint_frame(run: "Run", kept: dict, reporter: report.FilmReporter) -> np.ndarray:
-    """The picture of a frame. kept: as stylize.follow() takes it."""
+def paint_frame(run: "Run", reporter: report.FilmReporter) -> np.ndarray:
+    """The picture of a frame."""
     import stylize
     from styling.run.memory import gradients_forgotten
 
     with gradients_forgotten():
-        for progress in stylize.follow(run, kept=kept):
+        for progress in stylize.follow(run):
             reporter(progress)
     return progress.result()

@@ -258,14 +258,15 @@ def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Iterator["P
 
 
 def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray | None:
-    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from."""
+    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from; None
+    if the loss has diverged."""
     if isinstance(early, DivergedError):
-        return early.image
+        return None
     try:
         is_last = progress.state.scale == len(progress.scales) - 1
         return progress.result() if is_last else progress.image()
-    except DivergedError as error:  # interrupted after the loss became NaN, but before it was noticed
-        return error.image
+    except DivergedError:  # interrupted after the loss became NaN, but before it was noticed
+        return None
 
 
 def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: Callable[[str], None]) -> int:

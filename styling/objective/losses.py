@@ -13,6 +13,7 @@ from styling.system.quiet import tf
 
 AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
 RANGE = 255  # of a pixel's values
+Statistic = Callable[..., Any]  # of a feature map, or of the part of a window: tensors that add up over parts
 
 
 class Part(NamedTuple):
@@ -45,17 +46,16 @@ class Part(NamedTuple):
 
 
 def content(
-    features: tf.Tensor, target: tf.Tensor, part: Part | None = None, weights: tf.Tensor | None = None
+    features: tf.Tensor, target: tf.Tensor, part: Part | None = None, mask: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Mean squared difference of two feature maps (Gatys et al. 2015, eq. 1, as a mean).
 
-    weights: of the whole map's positions, [1, h, w, 1]; 1 each by default.
+    mask: weights of the whole map's positions, [1, h, w, 1]; 1 each by default.
     """
     difference = features - target
-    if weights is not None:
-        of_window = weights if part is None else part.window(weights, *features.shape[1:3])
-        difference *= tf.sqrt(of_window)  # the squares have the weights
-    return _sum_of_squares(difference if part is None else part.core(difference), 1 / _size(features, part))
+    if mask is not None:
+        difference *= _root(mask, features, part)  # the squares have the weights
+    return sum_of_squares(difference if part is None else part.core(difference), 1 / _size(features, part))
 
 
 def relative_factor(mean_square: float) -> float:
@@ -84,39 +84,32 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
     return symmetric(features if part is None else part.core(features))
 
 
-def guided(
-    statistic: Callable[..., Any], features: tf.Tensor, guide: tf.Tensor, sizes: Any, part: Part | None = None
+def masked(
+    statistic: Statistic, features: tf.Tensor, mask: tf.Tensor, sizes: Any, part: Part | None = None
 ) -> Any:
-    """A statistic of the feature map times a guide, [1, h, w, 1] of the whole map (Gatys et al. 2017, eq. 2).
+    """A statistic of the part of a feature map that is within a mask (Gatys et al. 2017, eq. 2).
 
-    statistic: gram, or shifted_grams with shifts. sizes: guide_sizes() of the statistic and the guide;
-    divided by them, the statistic is the mean over the guide's region.
+    statistic: gram, or shifted_grams with shifts, which contain the map twice: it is multiplied by the root
+    of the mask, [1, h, w, 1] of the whole map. sizes: mask_sizes() of both; divided by them, the statistic is
+    a mean over the masked positions.
     """
-    if part is None:
-        found = statistic(guide * features)
-    else:
-        found = statistic(part.window(guide, *features.shape[1:3]) * features, part=part)
+    found = statistic(_root(mask, features, part) * features, part=part)
     if isinstance(sizes, dict):
         return {key: found[key] / size for key, size in sizes.items()}
     return found / sizes
 
 
-def guide_sizes(statistic: Callable[..., Any], guide: tf.Tensor) -> Any:
-    """The share of all positions that the statistic counts within a guide, without shifts that count none."""
-    sizes = tf.nest.map_structure(tf.squeeze, statistic(guide))
+def mask_sizes(statistic: Statistic, mask: tf.Tensor) -> Any:
+    """The share of all positions that the statistic counts within a mask, without shifts that count none."""
+    sizes = tf.nest.map_structure(tf.squeeze, statistic(tf.sqrt(mask)))
     if isinstance(sizes, dict):
-        positions = math.prod(guide.shape)
+        positions = math.prod(mask.shape)
         return {key: size for key, size in sizes.items() if float(size) * positions >= 1}
     return sizes
 
 
-def style(gram_matrix: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
-    """Mean squared difference of two Gram matrices (Gatys et al. 2015, eq. 4, as a mean), times a factor."""
-    return _sum_of_squares(gram_matrix - target, factor / math.prod(gram_matrix.shape))
-
-
 def gram_factor(shape: tuple[int, int, int], divisor: str, reduction: str) -> float:
-    """The factor for style() that gives Gram matrices of another divisor, or a sum.
+    """The factor for mean squared differences that gives Gram matrices of another divisor, or a sum.
 
     shape: (h, w, C) of the picture's feature map. divisor: "size" is h * w * C, "positions" is h * w, "none"
     is 1. reduction: "mean" or "sum" of the squared difference, or "relative" to the target, for which the
@@ -160,18 +153,13 @@ def shifted_grams(
     return dict(zip(sizes, correlate(features), strict=True)) if sizes else {}
 
 
-def shift(
-    grams: dict[tuple[int, int], tf.Tensor],
-    targets: dict[tuple[int, int], tf.Tensor],
-    factors: dict[tuple[int, int], float],
-) -> tf.Tensor:
-    """Mean of style() over the shifts that both maps have, each with its factor; 0 if there is none."""
-    parts = [style(grams[key], targets[key], factors[key]) for key in grams.keys() & targets.keys()]
-    return total(parts) / max(len(parts), 1)
+def sorted_values(features: tf.Tensor, part: None = None) -> tf.Tensor:
+    """Every channel's values in ascending order, [C, h * w] (Risser, Wilmot, Barnes 2017, by exact matching).
 
-
-def sorted_values(features: tf.Tensor) -> tf.Tensor:
-    """Every channel's values in ascending order, [C, h * w]: the same information as its histogram."""
+    The mean squared difference to a style's sorted values is that of the map and the same map matched to the
+    style's histogram, since matching pairs the k-th smallest value with the k-th smallest. There are no
+    histograms of parts.
+    """
     return tf.sort(tf.transpose(tf.reshape(features, [-1, features.shape[-1]])))
 
 
@@ -187,40 +175,44 @@ def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
     return (1 - share) * tf.gather(values, below, axis=1) + share * upper
 
 
-def histogram(values: tf.Tensor, target: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
-    """Mean squared difference of a feature map and the same map matched to a style's histogram (Risser,
-    Wilmot, Barnes 2017), times a factor. The matched map is constant in the gradient. Both are
-    sorted_values(), [C, h * w], since exact matching pairs the k-th smallest value with the k-th smallest."""
-    return _sum_of_squares(values - target, factor / math.prod(values.shape))
+def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tensor]:
+    """Mean squared difference of neighbouring pixels by axis, DOWN and SIDEWAYS (Mahendran & Vedaldi 2015).
 
-
-def total_variation(x: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
-    """Mean (or sum) of squared differences of vertical neighbours, plus the same of horizontal neighbours.
-
-    reduction: "mean", "sum", or "relative" for the mean divided by 255^2. An image that is one pixel high or
-    wide has no neighbours in that direction. In a part, a pair counts if its first pixel counts. (Mahendran &
-    Vedaldi 2015.)
+    An image that is one pixel high or wide has no neighbours in that direction. In a part, a pair counts if
+    its first pixel counts.
     """
-    channels = x.shape[-1]
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
-    terms = []
-    for axis, size in ((DOWN, (height - 1) * width * channels), (SIDEWAYS, height * (width - 1) * channels)):
-        if size:
-            differences = _differences(x, axis)
-            counted = differences if part is None else part.core(differences)
-            terms.append(_sum_of_squares(counted, _factor(size, reduction)))
-    return total(terms)
+    found = {}
+    for axis, size in pairs(height, width, x.shape[-1]).items():
+        differences = _differences(x, axis)
+        counted = differences if part is None else part.core(differences)
+        found[axis] = sum_of_squares(counted, 1 / size)
+    return found
 
 
-def temporal(x: tf.Tensor, warped: tf.Tensor, reduction: str = "mean", part: Part | None = None) -> tf.Tensor:
-    """Mean (or sum) of squared differences to the warped frame before, weighted by its trust.
+def pairs(height: int, width: int, channels: int = 3) -> dict[int, int]:
+    """The number of pairs of neighbouring values by axis, if there are any."""
+    counts = {DOWN: (height - 1) * width * channels, SIDEWAYS: height * (width - 1) * channels}
+    return {axis: count for axis, count in counts.items() if count}
 
-    warped: [1, H, W, 4], the frame like x, then the trust in each pixel, 0..1. reduction: as for
-    total_variation(); means are over all pixels, trusted or not. (Ruder et al. 2016, eq. 7.)
+
+def temporal(x: tf.Tensor, warped: tf.Tensor, part: Part | None = None) -> tf.Tensor:
+    """Mean squared difference to the warped frame before, weighted by its trust (Ruder et al. 2016, eq. 7).
+
+    warped: [1, H, W, 4], the frame like x, then the trust in each pixel, 0..1. The mean is over all pixels,
+    trusted or not.
     """
+    if part is not None:
+        warped = part.window(warped, *x.shape[1:3])
     difference = tf.sqrt(warped[..., 3:]) * (x - warped[..., :3])  # the squares have the trust as a weight
     counted = difference if part is None else part.core(difference)
-    return _sum_of_squares(counted, _factor(_size(x, part), reduction))
+    return sum_of_squares(counted, 1 / _size(x, part))
+
+
+def pixel_factor(reduction: str, count: int) -> float:
+    """The factor from a mean over `count` squared differences of pixels to a reduction: "mean", "sum", or
+    "relative" for the mean divided by 255^2."""
+    return {"mean": 1, "sum": count, "relative": 1 / RANGE**2}[reduction]
 
 
 def total(terms: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -228,14 +220,14 @@ def total(terms: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.add_n(terms) if terms else tf.zeros([])
 
 
-def _factor(size: int, reduction: str) -> float:
-    """The factor from a sum over `size` differences of pixels to a reduction."""
-    return 1 / {"mean": size, "sum": 1, "relative": size * RANGE**2}[reduction]
-
-
-def _sum_of_squares(x: tf.Tensor, factor: float) -> tf.Tensor:
+def sum_of_squares(x: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
     """The sum of squares times a factor."""
     return 2 * factor * tf.nn.l2_loss(x)  # half the sum; its gradient is a single product
+
+
+def _root(mask: tf.Tensor, features: tf.Tensor, part: Part | None) -> tf.Tensor:
+    """The root of a whole map's mask, for a map or for a window of one."""
+    return tf.sqrt(mask if part is None else part.window(mask, *features.shape[1:3]))
 
 
 def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:

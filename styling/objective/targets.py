@@ -1,19 +1,68 @@
-"""Targets: the content's feature maps and the styles' statistics, which a picture is compared with."""
+"""What a picture is compared with: the content's feature maps, and the styles' statistics."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import vgg
 from styling.objective import losses, tiles
+from styling.objective.losses import Part, Statistic
 from styling.settings import Settings
 from styling.system.quiet import tf
 from vgg import Network
 
 Features = dict[str, tf.Tensor]
-Parts = dict[str, losses.Part]
+Maps = Sequence[Features] | tiles.Stored  # for each window
+Masks = dict[str, tuple]  # by layer, its mask and losses.mask_sizes(); () for all positions
+
+
+class View(NamedTuple):
+    """What the terms see of a picture: all of it, or the window of a tile.
+
+    x: [1, h, w, 3], minus the mean pixel. features: [1, h, w, C] by layer. part, parts: what counts in x and
+    in each layer's map, if it is a window.
+    """
+
+    x: tf.Tensor
+    features: Features
+    part: Part | None = None
+    parts: Mapping[str, Part] = MappingProxyType({})
+
+    @classmethod
+    def of_window(
+        cls,
+        x: tf.Tensor,
+        network: Network,
+        tiling: tiles.Tiling,
+        names: Iterable[str],
+        pooling: str,
+        place: tf.Tensor,
+    ) -> "View":
+        """The view of a tile's window [1, h, w, 3], which was cut at this place."""
+        features, parts = tiling.features(network, x, names, pooling, place)
+        return cls(x, features, tiling.part(place), parts)
+
+
+def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
+    """The tiling of images of a size, (height, width), if these layers are used."""
+    reaches = dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
+    return tiles.tiling(network.built(names), size, settings.tile or 0, reaches)
+
+
+def views(
+    x: tf.Tensor, network: Network, tiling: tiles.Tiling, names: Iterable[str], pooling: str
+) -> Iterator[View]:
+    """An image [1, H, W, 3] with the named layers' maps, whole or tile by tile."""
+    if tiling.is_whole:
+        yield View(x, network.features(x, names, pooling))
+        return
+    for place in map(tf.constant, tiling.places):
+        yield View.of_window(tiling.cut(x, place), network, tiling, names, pooling, place)
 
 
 def mean_activations(
@@ -25,22 +74,25 @@ def mean_activations(
     def maps() -> Iterator[Features]:
         for x in images:
             tiling = cut(network, {*names, *settings.layers()}, settings, x.shape[1:3])
-            for features, parts in windows(x, network, tiling, names, settings.pooling):
-                yield features if parts is None else {n: parts[n].core(features[n]) for n in names}
+            for view in views(x, network, tiling, names, settings.pooling):
+                yield {
+                    name: view.parts[name].core(maps) if view.parts else maps
+                    for name, maps in view.features.items()
+                }
 
     return vgg.mean_activations(maps())
 
 
-def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Sequence[Features]:
-    """The content layers' feature maps, for each tile's window."""
-    found = windows(x, network, tiling, settings.layer_weights("content"), settings.pooling)
-    maps = (features for features, _ in found)
-    return list(maps) if len(tiling.places) == 1 else tiles.Stored(maps)
+def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Maps:
+    """The content layers' maps, for each window. Raises StyleError if there is no disk space for them."""
+    names = settings.layer_weights("content")
+    maps = (view.features for view in views(x, network, tiling, names, settings.pooling))
+    return list(maps) if tiling.is_whole else tiles.Stored(maps)
 
 
-def mean_squares(maps: Sequence[Features], tiling: tiles.Tiling) -> dict[str, float]:
-    """The mean square of the content's maps by layer, from the maps of all tiles' windows."""
-    squares = Counter()
+def mean_squares(maps: Maps, tiling: tiles.Tiling) -> dict[str, float]:
+    """The mean square of the content's maps by layer, from the maps of all windows."""
+    squares: defaultdict[str, float] = defaultdict(float)
     for i, place in enumerate(tiling.places):
         for layer, values in maps[i].items():
             part = tiling.part(place, tiling.levels[layer])
@@ -48,29 +100,53 @@ def mean_squares(maps: Sequence[Features], tiling: tiles.Tiling) -> dict[str, fl
     return squares
 
 
-def windows(
-    x: tf.Tensor, network: Network, tiling: tiles.Tiling, names: Iterable[str], pooling: str
-) -> Iterator[tuple[Features, Parts | None]]:
-    """An image's feature maps, whole or for each tile's window, and the part that counts in each."""
-    if len(tiling.places) == 1:
-        yield network.features(x, names, pooling), None
-        return
-    for place in map(tf.constant, tiling.places):
-        yield tiling.features(network, tiling.cut(x, place), names, pooling, place)
+def at_layers(statistic: Statistic, view: View, masks: Masks) -> dict[tuple, tf.Tensor]:
+    """A statistic of the view's maps at the layers of masks, each within its mask, by (layer, *key)."""
+    found: dict[tuple, tf.Tensor] = {}
+    for layer, mask in masks.items():
+        features, part = view.features[layer], view.parts.get(layer)
+        if mask:
+            found |= keyed(layer, losses.masked(statistic, features, mask[0], mask[1], part))
+        else:
+            found |= keyed(layer, statistic(features, part=part))
+    return found
 
 
-def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
-    """The tiling of images of a size, (height, width), if these layers are used."""
-    return tiles.tiling(network.built(names), size, settings.tile or 0, _reaches(settings))
+def keyed(layer: str, statistic: Any) -> dict[tuple, Any]:
+    """A layer's statistic by (layer,), or by (layer, axis, shift) where there are several."""
+    if isinstance(statistic, dict):
+        return {(layer, *key): values for key, values in statistic.items()}
+    return {(layer,): statistic}
 
 
-def _reaches(settings: Settings) -> dict[str, int]:
-    """By layer, how many positions beyond a tile the losses use."""
-    return dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
+def of_style(
+    style: tf.Tensor,
+    network: Network,
+    settings: Settings,
+    statistics: Mapping[str, tuple[Statistic, Masks]],
+    shapes: Mapping[str, tuple[int, int, int]],
+) -> dict[str, dict[tuple, tf.Tensor]]:
+    """A style's statistics for each term, by the term's name, then by (layer, *key).
+
+    statistics: for each term, and within which part of the painting. shapes: of the picture's maps; the
+    style's sorted values are as many as those of the picture.
+    """
+    tiling = cut(network, settings.layers(), settings, style.shape[1:3])
+    names = {layer for _, masks in statistics.values() for layer in masks}
+    found = reduce(
+        added,
+        (
+            {name: at_layers(statistic, view, masks) for name, (statistic, masks) in statistics.items()}
+            for view in views(style, network, tiling, names, settings.pooling)
+        ),
+    )
+    for key, values in found.get("histogram", {}).items():
+        found["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
+    return found
 
 
-def added(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    """The sum of two sets of statistics; a whole image's are the sum over its windows."""
+def added(a: Any, b: Any) -> Any:
+    """The sum of the statistics of two windows; those of a whole image are the sum over all its windows."""
     return tf.nest.map_structure(tf.add, a, b)
 
 

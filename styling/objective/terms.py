@@ -1,341 +1,307 @@
-"""The terms of the loss, and the objective that they make."""
+"""The terms of the loss: content, style, smoothness, and for films, steadiness.
 
-import itertools
+A term is two functions and what they compare with. `statistic` looks at a View of the picture and gives
+tensors that add up over the windows of tiles: a Gram matrix, or a sum of squared differences. `loss` makes a
+scalar of the whole picture's statistic. evaluation.py needs no more to compute any term and its gradient,
+whole or by tiles.
+
+A new term is a function here that returns a Term, a line in stylize.objective_of(), and its settings. Its
+`statistic` and `loss` are functions at the top level of a module: what a run decides is in `target` and
+`maps`, which are arguments of the compiled evaluation, so that other targets of the same shapes (the next
+frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
+have there, is in `maps`, one entry for each window; what it knows of the whole picture is in `target`. A term
+whose target follows the picture (patches, nearest neighbours) is one of these too: between two updates its
+`maps` are replaced by those for the present x, and they are constants until then.
+"""
+
 import math
-import operator
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, reduce
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from styling.objective import guides as guiding
-from styling.objective import losses, targets, tiles
-from styling.objective.guides import Guides
-from styling.objective.targets import Features, Parts
-from styling.pictures import images, masks
+from styling.objective import layer_masks, losses, targets, tiles
+from styling.objective.layer_masks import LayerMasks
+from styling.objective.losses import Statistic
+from styling.objective.targets import Features, Maps, Masks, View, at_layers, keyed
+from styling.pictures.images import Warped
+from styling.pictures.masks import Layout
 from styling.settings import Settings
 from styling.system.quiet import tf
 from vgg import Network
 
 
-@dataclass(frozen=True)
-class StyleTarget:
-    """A style's statistics by layer, and its shares of the blend there.
+class Target(NamedTuple):
+    """What a term compares with, by the keys of its statistic.
 
-    factors: what the mean squared differences are multiplied by, a number for each tensor of the statistics.
+    weights: of the loss, float32 scalars. values: the statistics that the picture should have, if its own are
+    not differences already. rest: a constant of the loss. masks: of a term's layers.
     """
 
-    shares: dict[str, float]
-    statistics: dict[str, Any]
-    factors: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class StyleTerm:
-    """A term that pulls a statistic of the picture's feature maps towards the same statistic of the styles'.
-
-    statistic: feature map -> statistic; with `part`, the share of a window in it. distance: the picture's
-    statistic, the target's and its factors -> a scalar. layers: their weights. targets: one for each style
-    with a share. guides: the region that counts, and its sizes, by layer; None for all positions.
-    """
-
-    weight: float
-    layers: dict[str, float]
-    statistic: Callable[..., Any]
-    distance: Callable[[Any, Any, Any], tf.Tensor]
-    targets: tuple[StyleTarget, ...] = ()
-    guides: dict[str, tuple[tf.Tensor, Any]] | None = None
-
-    def within(self, guides: Guides | None) -> "StyleTerm":
-        """The same term limited to a region, with the layers that its guides have."""
-        if guides is None:
-            return self
-        layers = {layer: weight for layer, weight in self.layers.items() if layer in guides}
-        sizes = {layer: losses.guide_sizes(self.statistic, guides[layer]) for layer in layers}
-        return replace(self, layers=layers, guides={layer: (guides[layer], sizes[layer]) for layer in layers})
-
-    def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
-        """The statistic of the feature maps by layer. parts: which part of each map counts; None for all."""
-        found = {}
-        for layer in self.layers:
-            part = {"part": parts[layer]} if parts else {}
-            if self.guides is None:
-                found[layer] = self.statistic(features[layer], **part)
-            else:
-                found[layer] = losses.guided(self.statistic, features[layer], *self.guides[layer], **part)
-        return found
-
-    def loss(self, statistics: dict[str, Any]) -> tf.Tensor:
-        """The weighted term, a scalar, of the picture's statistics by layer."""
-        terms = []
-        for layer, weight in self.layers.items():
-            for target in self.targets:
-                if layer not in target.statistics:  # its guide is too small there, or it is not wanted
-                    continue
-                scale = partial(operator.mul, self.weight * weight * target.shares[layer])
-                factors = tf.nest.map_structure(scale, target.factors[layer])
-                terms.append(self.distance(statistics[layer], target.statistics[layer], factors))
-        return losses.total(terms)
+    weights: dict[Any, tf.Tensor]
+    values: dict[Any, tf.Tensor] = {}  # noqa: RUF012
+    rest: tf.Tensor | float = 0.0
+    masks: Any = ()
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is minimised: called with x [1, H, W, 3], it returns the weighted loss terms and their total.
+class Term:
+    """A term of the loss. Terms of one name, such as a style's in several regions, are printed as their sum.
 
-    tiling: how a picture is cut. content: target feature maps by layer, one entry for each tile's window.
-    content_layers: the factor of each layer's mean squared difference, a scalar. content_guides: weights of
-    the positions, [1, h, w, 1], if they differ. terms: the terms that compare with the styles, by name, one
-    for each region. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None if it
-    is painted everywhere. warped: for a frame of a film, the frame before with its trust, [1, H, W, 4].
+    layers: whose feature maps it needs. statistic: (view, target, map) -> tensors that add up over windows.
+    loss: (statistic of the whole picture, target) -> weighted scalar. maps: by window, tensors that only
+    its statistic needs; none for most terms.
     """
 
-    network: Network
-    pooling: str
-    tiling: tiles.Tiling
-    content: Sequence[Features]
-    content_layers: dict[str, tf.Tensor]
-    content_weight: float
-    content_guides: Guides
-    terms: dict[str, tuple[StyleTerm, ...]]
-    tv_weight: float
-    tv_reduction: str
-    painted: tf.Tensor | None = None
-    temporal_weight: float = 0.0
-    warped: tf.Tensor | None = None
+    name: str
+    layers: tuple[str, ...]
+    statistic: Callable[[View, Target, Features], dict[Any, tf.Tensor]]
+    loss: Callable[[dict[Any, tf.Tensor], Target], tf.Tensor]
+    target: Target = field(compare=False)
+    maps: Maps | None = field(default=None, compare=False)
 
-    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """x [1, H, W, 3], minus the mean pixel, without tiles -> weighted scalars by the names of
-        Settings.losses."""
-        features = self.network.features(x, self.layers, self.pooling)
-        local = self.local(x, features, self.content[0], warped=self.warped)
-        return self.ordered(local, self.compared(self.statistics(features)))
+    def map(self, window: int) -> Features:
+        """The tensors for one window."""
+        return {} if self.maps is None else self.maps[window]
 
-    @property
-    def layers(self) -> set[str]:
-        """All layers whose feature maps the losses use."""
-        terms = itertools.chain(*self.terms.values())
-        return set(self.content_layers).union(*(term.layers for term in terms))
 
-    @property
-    def frame(self) -> dict[str, Any]:
-        """The fields that change from frame to frame of a film, apart from the content's feature maps."""
-        return {"content_layers": self.content_layers, "warped": self.warped}
+def weighted_sum(statistic: dict[Any, tf.Tensor], target: Target) -> tf.Tensor:
+    """The loss of scalars that are differences already: their weighted sum."""
+    return losses.total([weight * statistic[key] for key, weight in target.weights.items()])
 
-    @property
-    def without_frame(self) -> "Objective":
-        """The objective without the fields that change from frame to frame of a film."""
-        return replace(self, content=(), warped=None)
 
-    def of_frame(
-        self, content: np.ndarray | None, warped: images.Warped | None, settings: Settings
-    ) -> "Objective":
-        """The same objective for another content and another frame before it; raises StyleError."""
-        network, maps = self.network, None
-        if settings.layer_weights("content"):
-            maps = targets.content(network.preprocess(content), network, self.tiling, settings)
-        return replace(
-            self,
-            content=maps or [{}] * len(self.tiling.places),
-            content_layers=_content_factors(
-                maps, self.tiling, network.shapes(*self.tiling.size, settings.layers()), settings
-            ),
-            warped=warped
-            and tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1),
-        )
-
-    def local(
-        self,
-        x: tf.Tensor,
-        features: Features,
-        content: Features,
-        parts: Parts | None = None,
-        part: losses.Part | None = None,
-        warped: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """The content, tv and temporal terms, which are sums over positions, of a picture or a window of it.
-
-        parts, part: what counts in the window's feature maps and in the window itself. warped: the same
-        window of self.warped.
-        """
-        of = parts or dict.fromkeys(self.content_layers)
-        terms = [
-            weight
-            * losses.content(features[layer], content[layer], of[layer], self.content_guides.get(layer))
-            for layer, weight in self.content_layers.items()
+def distance(statistic: dict[Any, tf.Tensor], target: Target) -> tf.Tensor:
+    """The loss of statistics: the weighted mean squared differences to the target's (Gatys et al. 2015, eq. 4
+    and 5, as means)."""
+    return target.rest + losses.total(
+        [
+            losses.sum_of_squares(statistic[key] - values, target.weights[key] / math.prod(values.shape))
+            for key, values in target.values.items()
         ]
-        found = {
-            "content": self.content_weight * losses.total(terms),
-            "tv": self.tv_weight * losses.total_variation(x, self.tv_reduction, part),
-        }
-        if warped is not None:
-            found["temporal"] = self.temporal_weight * losses.temporal(x, warped, self.tv_reduction, part)
-        return found
-
-    def statistics(self, features: Features, parts: Parts | None = None) -> dict[str, Any]:
-        """The statistics that the other terms compare, by name; they are sums over positions as well."""
-        return {
-            name: [term.statistics(features, parts) for term in terms] for name, terms in self.terms.items()
-        }
-
-    def compared(self, statistics: dict[str, Any]) -> dict[str, tf.Tensor]:
-        """The other terms, by name, from the whole picture's statistics."""
-        return {
-            name: reduce(tf.add, map(StyleTerm.loss, terms, statistics[name]))
-            for name, terms in self.terms.items()
-        }
-
-    @staticmethod
-    def ordered(local: dict[str, tf.Tensor], compared: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """All terms in the order of Settings.losses, and their total."""
-        terms = {"content": local["content"]} | compared | local
-        return terms | {"total": losses.total(list(terms.values()))}
-
-
-def build_objective(
-    content: np.ndarray | None,
-    styles: Sequence[np.ndarray],
-    network: Network,
-    settings: Settings,
-    size: tuple[int, int] | None = None,
-    layout: masks.Layout | None = None,
-    warped: images.Warped | None = None,
-) -> Objective:
-    """The objective with these images, at the sizes that they have, as its targets.
-
-    size: (height, width) of the picture; the content's by default. layout: which style paints where; by
-    default, each paints the whole picture. warped: of the picture's size. Images larger than settings.tile
-    are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
-    for the content's features.
-    """
-    size = size or content.shape[:2]
-    prepared = [network.preprocess(style) for style in styles]
-    target = None if content is None else network.preprocess(content)
-    if settings.normalize:
-        seen = [*prepared, *([] if target is None else [target])]
-        network = network.normalized(targets.mean_activations(seen, network, settings), settings.layers())
-    network = targets.in_precision(network, settings)
-    tiling = targets.cut(network, settings.layers(), settings, size)
-    if layout is None:
-        shares = dict(enumerate(settings.style_shares(len(styles))))
-        layout = masks.Layout((masks.Region(None, shares),), (None,) * len(styles))
-    content_guides = {}
-    if layout.content is not None:
-        content_guides = guiding.means(layout.content, network, settings.layer_weights("content"))
-    objective = Objective(
-        network=network,
-        pooling=settings.pooling,
-        tiling=tiling,
-        content=(),
-        content_layers={},
-        content_weight=settings.content_weight,
-        content_guides=content_guides,
-        terms=_style_terms(prepared, network, settings, size, layout),
-        tv_weight=settings.tv_weight,
-        tv_reduction=settings.tv_reduction,
-        painted=None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0),
-        temporal_weight=settings.temporal_weight,
     )
-    return objective.of_frame(content, warped, settings)
 
 
-def _content_factors(
-    maps: Sequence[Features] | None,
-    tiling: tiles.Tiling,
-    shapes: dict[str, tuple[int, int, int]],
-    settings: Settings,
-) -> dict[str, tf.Tensor]:
-    """The content layers' weights, times the factor from a mean squared difference to the reduction."""
-    factors = settings.layer_weights("content")
+def constants(numbers: Mapping[Any, float]) -> dict[Any, tf.Tensor]:
+    """Numbers as tensors, so that others need no compilation."""
+    return {key: tf.constant(number, tf.float32) for key, number in numbers.items()}
+
+
+# The content.
+
+
+def content(
+    image: np.ndarray, network: Network, tiling: tiles.Tiling, settings: Settings, mask: np.ndarray | None
+) -> Term:
+    """The picture's feature maps are to be the content's (Gatys et al. 2015, eq. 1).
+
+    mask: a factor for the weight of each pixel, [H, W]; None for 1 everywhere.
+    """
+    weights = settings.layer_weights("content")
+    maps = targets.content(network.preprocess(image), network, tiling, settings)
+    factors = dict.fromkeys(weights, 1.0)
     if settings.content_reduction == "sum":
-        factors = {layer: weight * math.prod(shapes[layer]) for layer, weight in factors.items()}
-    if settings.content_reduction == "relative" and factors:
+        factors = {layer: math.prod(shape) for layer, shape in network.shapes(*tiling.size, weights).items()}
+    elif settings.content_reduction == "relative":
         squares = targets.mean_squares(maps, tiling)
-        factors = {
-            layer: weight * losses.relative_factor(squares[layer]) for layer, weight in factors.items()
+        factors = {layer: losses.relative_factor(square) for layer, square in squares.items()}
+    target = Target(
+        constants({layer: settings.content_weight * weights[layer] * factors[layer] for layer in weights}),
+        masks={} if mask is None else layer_masks.at_layers(mask, network, weights),
+    )
+    return Term("content", tuple(weights), content_differences, weighted_sum, target, maps)
+
+
+def content_differences(view: View, target: Target, maps: Features) -> dict[str, tf.Tensor]:
+    """The mean squared difference at each layer."""
+    return {
+        layer: losses.content(view.features[layer], values, view.parts.get(layer), target.masks.get(layer))
+        for layer, values in maps.items()
+    }
+
+
+# The styles.
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A statistic that is compared with the styles'.
+
+    of_map: feature map -> statistic. of_view: the same for all layers, as a Term needs it. factors: of each
+    layer's mean squared difference.
+    """
+
+    name: str
+    of_map: Statistic
+    of_view: Callable[[View, Target, Features], dict[Any, tf.Tensor]]
+    factors: dict[str, float]
+
+    def masks(self, at: LayerMasks | None) -> Masks:
+        """The masks of its layers, of those that the mask covers. at: the mask at each layer, or None."""
+        if at is None:
+            return dict.fromkeys(self.factors, ())
+        return {
+            layer: (at[layer], losses.mask_sizes(self.of_map, at[layer]))
+            for layer in self.factors
+            if layer in at
         }
-    return {layer: tf.constant(factor, tf.float32) for layer, factor in factors.items()}
+
+    def keys(self, masks: Masks, shapes: Mapping[str, tuple[int, int, int]]) -> list[tuple]:
+        """The keys of the picture's statistic. shapes: of its maps."""
+        sizes = {
+            layer: mask[1] if mask else losses.mask_sizes(self.of_map, tf.ones([1, *shapes[layer][:2], 1]))
+            for layer, mask in masks.items()
+        }
+        return [key for layer, of_layer in sizes.items() for key in keyed(layer, of_layer)]
 
 
-def _style_factor(statistic: tf.Tensor, settings: Settings) -> float:
-    """The factor from a mean squared difference to a style's statistic to the reduction of the settings."""
-    if settings.style_reduction == "relative":
-        return losses.relative_factor(float(tf.reduce_mean(tf.square(statistic))))
-    return 1.0  # the factor of a sum is the same for every style, so it is part of the layer's weight
-
-
-def _style_terms(
-    styles: Sequence[tf.Tensor],
-    network: Network,
-    settings: Settings,
-    size: tuple[int, int],
-    layout: masks.Layout,
-) -> dict[str, tuple[StyleTerm, ...]]:
-    """The terms that compare with the styles, by name, for each region; "style" is there even without a
-    weight."""
-    shapes = network.shapes(*size, settings.layers())
-    style_layers = {
-        name: weight * losses.gram_factor(shapes[name], settings.gram_divisor, settings.style_reduction)
-        for name, weight in settings.layer_weights("style").items()
-    }
-    shift_layers, histogram_layers = (settings.layer_weights(term) for term in ("shift", "histogram"))
+def comparisons(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) -> list[Comparison]:
+    """What the settings compare with the styles. shapes: (h, w, C) of the picture's maps, by layer."""
+    style, shift, histogram = (
+        {
+            layer: getattr(settings, f"{name}_weight") * weight
+            for layer, weight in settings.layer_weights(name).items()
+        }
+        for name in ("style", "shift", "histogram")
+    )
+    for layer in style:
+        style[layer] *= losses.gram_factor(shapes[layer], settings.gram_divisor, settings.style_reduction)
     shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
-    terms = {
-        "style": StyleTerm(settings.style_weight, style_layers, losses.gram, losses.style),
-        "shift": StyleTerm(settings.shift_weight, shift_layers, shifted_grams, losses.shift),
-        "histogram": StyleTerm(
-            settings.histogram_weight, histogram_layers, losses.sorted_values, losses.histogram
-        ),
-    }
-    terms = {name: term for name, term in terms.items() if name in settings.losses}
-    layers = {layer for term in terms.values() for layer in term.layers}
-
-    def within(mask: np.ndarray | None) -> dict[str, StyleTerm]:
-        guides = guiding.guides(mask, network, layers, settings.mask_erosion)
-        return {name: term.within(guides) for name, term in terms.items()}
-
-    own = settings.layers_of_styles(len(styles), layers)
-    found = {name: [] for name in terms}
-    for region in layout.regions or (masks.Region(None, {}),):
-        wanted = {name: [] for name in terms}
-        for i, share in region.shares.items():
-            if not (share and layers):
-                continue
-            of_style = _statistics(styles[i], network, settings, within(layout.guides[i]), shapes)
-            shares = {layer: _share_at(layer, i, region.shares, own) for layer in own[i]}
-            for name, every in of_style.items():
-                statistics = {layer: statistic for layer, statistic in every.items() if layer in shares}
-                factors = tf.nest.map_structure(partial(_style_factor, settings=settings), statistics)
-                wanted[name].append(StyleTarget(shares, statistics, factors))
-        for name, term in within(region.mask).items():
-            found[name].append(replace(term, targets=tuple(wanted[name])))
-    return {name: tuple(of_regions) for name, of_regions in found.items()}
+    every = (
+        Comparison("style", losses.gram, grams, style),
+        Comparison("shift", shifted_grams, shifted, shift),
+        Comparison("histogram", losses.sorted_values, ranked, histogram),
+    )
+    return [comparison for comparison in every if comparison.factors]
 
 
-def _share_at(layer: str, style: int, shares: dict[int, float], own: Sequence[set[str]]) -> float:
+def grams(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
+    """The Gram matrix of each layer (Gatys et al. 2015, eq. 3)."""
+    return at_layers(losses.gram, view, target.masks)
+
+
+def shifted(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
+    """The shifted Gram matrices of each layer, for the target's shifts."""
+    shifts = sorted({shift for _, _, shift in target.values})
+    return at_layers(partial(losses.shifted_grams, shifts=shifts), view, target.masks)
+
+
+def ranked(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
+    """The sorted values of each layer."""
+    return at_layers(losses.sorted_values, view, target.masks)
+
+
+def styles(
+    images: Sequence[np.ndarray], network: Network, size: tuple[int, int], settings: Settings, layout: Layout
+) -> list[Term]:
+    """Statistics of the picture's feature maps are to be the styles'; a term for each and each region.
+
+    images: the styles. size: (height, width) of the picture. layout: which style paints where.
+    """
+    shapes = network.shapes(*size, settings.layers())
+    compared = comparisons(settings, shapes)
+    layers = {layer for comparison in compared for layer in comparison.factors}
+
+    def at(mask: np.ndarray | None) -> LayerMasks | None:
+        return None if mask is None else layer_masks.of_style(mask, network, layers, settings)
+
+    used = {i for region in layout.regions for i, share in region.shares.items() if share and compared}
+    statistics = {}
+    for i in used:
+        guide = at(layout.guides[i])
+        within = {comparison.name: (comparison.of_map, comparison.masks(guide)) for comparison in compared}
+        statistics[i] = targets.of_style(network.preprocess(images[i]), network, settings, within, shapes)
+    layers_of = settings.layers_of_styles(len(images), layers)
+    terms = []
+    for region in layout.regions:
+        mask, shares = at(region.mask), {i: share for i, share in region.shares.items() if i in used}
+        for comparison in compared if shares else ():
+            masks = comparison.masks(mask)
+            keys = comparison.keys(masks, shapes)
+            found = {i: statistics[i][comparison.name] for i in shares}
+            weights = [
+                {
+                    key: comparison.factors[key[0]] * factor * _share_at(key[0], i, shares, layers_of)
+                    for key, factor in _factors(found[i], keys, settings).items()
+                    if key[0] in layers_of[i]
+                }
+                for i in shares
+            ]
+            target = blend(list(found.values()), weights)._replace(masks=masks)
+            terms.append(Term(comparison.name, tuple(masks), comparison.of_view, distance, target))
+    return terms
+
+
+def blend(statistics: Sequence[Mapping[Any, tf.Tensor]], weights: Sequence[Mapping[Any, float]]) -> Target:
+    """Several styles' statistics as one target: the mean of them by their weights.
+
+    The sum over styles of w_i |G - A_i|^2 is W |G - A|^2 plus a constant, the sum of w_i |A_i - A|^2, where W
+    is the sum of the weights and A the mean. (|.|^2 is a mean of squares here.)
+    """
+    values, sums, rest = {}, {}, 0.0
+    for key in dict.fromkeys(key for each in weights for key in each):
+        parts = [
+            (each[key], found[key]) for found, each in zip(statistics, weights, strict=True) if key in each
+        ]
+        sums[key] = sum(weight for weight, _ in parts)
+        values[key] = tf.add_n([weight / sums[key] * value for weight, value in parts])
+        rest += sum(weight * float(_mean_square(value - values[key])) for weight, value in parts)
+    return Target(constants(sums), values, tf.constant(rest, tf.float32))
+
+
+def _factors(
+    statistic: Mapping[tuple, tf.Tensor], keys: Sequence[tuple], settings: Settings
+) -> dict[tuple, float]:
+    """The factors from mean squared differences to the reduction of the settings, for each key that the
+    picture and a style have; a layer's shifts count as their mean."""
+    common = [key for key in keys if key in statistic]
+    counts = Counter(layer for layer, *_ in common)
+    factors = {key: 1 / counts[key[0]] for key in common}
+    if settings.style_reduction == "relative":
+        for key in common:
+            factors[key] *= losses.relative_factor(float(_mean_square(statistic[key])))
+    return factors
+
+
+def _mean_square(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.square(x))
+
+
+def _share_at(layer: str, style: int, shares: Mapping[int, float], layers_of: Sequence[set[str]]) -> float:
     """A style's share at a layer; the shares of styles that do not use the layer go to the others."""
-    if all(layer in own[i] for i in shares):
+    if all(layer in layers_of[i] for i in shares):
         return shares[style]
-    counting = sum(share for i, share in shares.items() if layer in own[i])
+    counting = sum(share for i, share in shares.items() if layer in layers_of[i])
     return shares[style] * sum(shares.values()) / counting
 
 
-def _statistics(
-    style: tf.Tensor,
-    network: Network,
-    settings: Settings,
-    terms: dict[str, StyleTerm],
-    shapes: dict[str, tuple[int, int, int]],
-) -> dict[str, dict[str, Any]]:
-    """The statistics of a style that each term compares, by layer."""
-    tiling = targets.cut(network, settings.layers(), settings, style.shape[1:3])
-    layers = {layer for term in terms.values() for layer in term.layers}
-    windows = targets.windows(style, network, tiling, layers, settings.pooling)
-    found = reduce(
-        targets.added,
-        ({name: term.statistics(*window) for name, term in terms.items()} for window in windows),
-    )
-    for layer, values in found.get("histogram", {}).items():
-        found["histogram"][layer] = losses.quantiles(values, math.prod(shapes[layer][:2]))
-    return found
+# Pixels.
+
+
+def smoothness(size: tuple[int, int], settings: Settings) -> Term:
+    """Neighbouring pixels are to be alike. size: (height, width) of the picture."""
+    factors = {
+        axis: settings.tv_weight * losses.pixel_factor(settings.tv_reduction, count)
+        for axis, count in losses.pairs(*size).items()
+    }
+    return Term("tv", (), differences, weighted_sum, Target(constants(factors)))
+
+
+def differences(view: View, target: Target, _: Features) -> dict[int, tf.Tensor]:
+    """The total variation of the pixels by axis."""
+    return losses.total_variation(view.x, view.part)
+
+
+def steadiness(warped: Warped, network: Network, settings: Settings) -> Term:
+    """A frame of a film is to be the frame before, warped, where that can be trusted."""
+    factor = losses.pixel_factor(settings.tv_reduction, warped.pixels.size)
+    before = tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1)
+    target = Target(constants({"frame": settings.temporal_weight * factor}), {"frame": before})
+    return Term("temporal", (), difference_to_frame, weighted_sum, target)
+
+
+def difference_to_frame(view: View, target: Target, _: Features) -> dict[str, tf.Tensor]:
+    """The mean squared difference to the warped frame."""
+    return {"frame": losses.temporal(view.x, target.values["frame"], view.part)}

@@ -12,7 +12,7 @@ Cores begin on the grid of the last pooling, so that no position of a map belong
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,10 @@ from styling.system.quiet import tf
 if TYPE_CHECKING:
     from vgg import Layer, Network
 
-START, BEGIN, END = range(3)  # a place: the window's start in the map; its core's start and end in the window
+Place = tuple[
+    int, int, int
+]  # along a side: the window's start in the map, the core's start and end in the window
+WINDOW, CORE, CORE_END = range(3)  # of a Place
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,12 @@ class Axis:
     """How one side of an image, and of its maps after each pooling, is cut.
 
     sides: the lengths of the image and of the maps. lengths: of the windows in them. places: for each tile,
-    the window's start in the map, and the core's start and end in the window, int32 [tiles, maps, 3].
+    its Place in the image and in each map.
     """
 
     sides: tuple[int, ...]
     lengths: tuple[int, ...]
-    places: np.ndarray
+    places: tuple[tuple[Place, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,18 @@ class Tiling:
 
     rows: Axis
     columns: Axis
-    levels: dict[str, int]
+    levels: dict[str, int] = field(hash=False)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is only one tile, the image."""
+        return len(self.places) == 1
 
     @cached_property
     def places(self) -> np.ndarray:
         """Each tile's place, int32 [tiles, 2, maps, 3], rows first."""
         down, sideways = self.rows.places, self.columns.places
-        return np.stack([np.stack([row, column]) for row in down for column in sideways])
+        return np.array([(row, column) for row in down for column in sideways], np.int32)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -67,11 +75,11 @@ class Tiling:
 
     def cut(self, x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
         """A tile's window [1, h, w, 3] of an image [1, H, W, 3]."""
-        return self._slice(x, place[:, 0, START], 0)
+        return self._slice(x, place[:, 0, WINDOW], 0)
 
     def add(self, image: tf.Variable, window: tf.Tensor, place: tf.Tensor) -> None:
         """Add a tile's window to an image in place."""
-        (top, left), (height, width) = place[:, 0, START], self.window
+        (top, left), (height, width) = place[:, 0, WINDOW], self.window
         of_window = image[:, top : top + height, left : left + width]
         of_window.assign(of_window + window)
 
@@ -79,8 +87,8 @@ class Tiling:
         """The part that counts in a tile's window, in the image (level 0) or after `level` poolings."""
         rows, columns = place[0, level], place[1, level]
         whole = self.rows.sides[level], self.columns.sides[level]
-        starts = rows[START], columns[START]
-        return Part(rows[BEGIN], rows[END], columns[BEGIN], columns[END], *whole, *starts)
+        starts = rows[WINDOW], columns[WINDOW]
+        return Part(rows[CORE], rows[CORE_END], columns[CORE], columns[CORE_END], *whole, *starts)
 
     def features(
         self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor
@@ -88,7 +96,7 @@ class Tiling:
         """The named layers' outputs for a tile's window, and the part that counts in each."""
 
         def trim(x: tf.Tensor, level: int) -> tf.Tensor:
-            return self._slice(x, place[:, level, START] - place[:, level - 1, START] // 2, level)
+            return self._slice(x, place[:, level, WINDOW] - place[:, level - 1, WINDOW] // 2, level)
 
         names = set(names)
         parts = {name: self.part(place, self.levels[name]) for name in names}
@@ -112,12 +120,14 @@ def tiling(
         level += layer.kind == "pool"
         levels[layer.name] = level
     margins = _margins(layers, reaches or {})
-    return Tiling(*(_axis(side, tile or side, margins) for side in size), levels)
+    rows, columns = (_axis(side, tile or side, margins) for side in size)
+    return Tiling(rows, columns, levels)
 
 
 def _margins(layers: "Sequence[Layer]", reaches: Mapping[str, int]) -> list[int]:
     """The margin that a window needs, in the image and after each pooling."""
-    margins, need = [], 0
+    margins: list[int] = []
+    need = 0
     for layer in reversed(layers):
         need = max(need, reaches.get(layer.name, 0))
         if layer.kind == "conv":
@@ -151,10 +161,11 @@ def _axis(side: int, tile: int, margins: Sequence[int]) -> Axis:
         sides.append(side)
         lengths.append(length)
         side = -(-side // 2)
-    return Axis(tuple(sides), tuple(lengths), np.stack(places, axis=1).astype(np.int32))
+    of_tiles = np.stack(places, axis=1).tolist()
+    return Axis(tuple(sides), tuple(lengths), tuple(tuple(map(tuple, tile)) for tile in of_tiles))
 
 
-class Stored(Sequence):
+class Stored:
     """Feature maps by layer, for each tile in turn, in a temporary file, since they would fill the memory.
 
     Raises StyleError if the folder for temporary files is full.
@@ -162,24 +173,20 @@ class Stored(Sequence):
 
     def __init__(self, maps: Iterator[dict[str, tf.Tensor]]) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115, since it is read as long as this object exists
-        self._count, self._shapes = 0, {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
         try:
             for tile in maps:
                 self._shapes = {name: features.shape for name, features in tile.items()}
                 for features in tile.values():
                     self._file.write(features.numpy())
-                self._count += 1
             self._file.flush()
         except OSError as error:
             folder = tempfile.gettempdir()
             raise StyleError(f"{folder}: {error.strerror}; set TMPDIR to a folder with more room") from None
 
-    def __len__(self) -> int:
-        return self._count
-
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        found = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
-        self._file.seek(i * sum(features.nbytes for features in found.values()))
-        for features in found.values():
-            self._file.readinto(features)
-        return found
+        maps = {name: np.empty(shape, np.float32) for name, shape in self._shapes.items()}
+        self._file.seek(i * sum(features.nbytes for features in maps.values()))
+        for features in maps.values():
+            self._file.readinto(features.data)
+        return maps

@@ -100,7 +100,7 @@ class Images:
         )
 
     @property
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, Any]:
         """The number of images for each flag, as Settings.check_images() takes them."""
         return {
             flag: len(value) if flag in LISTS else int(value is not None)
@@ -112,6 +112,12 @@ class Images:
         """The (height, width) for the picture's shape: the content's, else the first style's, else 0."""
         model = self.content if self.content is not None else next(iter(self.styles), None)
         return (0, 0) if model is None else model.shape[:2]
+
+    @property
+    def photo(self) -> np.ndarray:
+        """The content, where Settings.check_images() has made sure that there is one."""
+        assert self.content is not None
+        return self.content
 
     @property
     def are_gray(self) -> bool:

@@ -38,6 +38,11 @@ class Layout:
     painted: np.ndarray | None = None
     content: np.ndarray | None = None
 
+    @classmethod
+    def whole(cls, shares: Sequence[float]) -> "Layout":
+        """All styles together paint everything. shares: of the loss, by style."""
+        return cls((Region(None, dict(enumerate(shares))),), (None,) * len(shares))
+
 
 def checked(images: Images) -> Images:
     """The images with one mask and one guide for each style; None replaces a white one, () if all are None.

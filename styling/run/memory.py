@@ -4,13 +4,14 @@ import bisect
 import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tensorflow.python.framework import ops
 
 from styling.objective.tiles import tiling
-from styling.optimizers import RECORDS
+from styling.optimizers import KINDS
 from styling.system.errors import MemoryLimitError, StyleError
 from styling.system.limits import free_memory, total_memory
 from styling.system.quiet import tf
@@ -26,10 +27,10 @@ ACTIVATIONS_HELD, BYTES_PER_PIXEL, START_BYTES = 1.6, 240, 80 * 2**20
 STYLE_PART = 0.6
 # In addition to the tiles: for the picture, its optimiser state and temporary images; for a style.
 PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
-# For masks: a step holds one more copy of each layer's map for each region, multiplied by the guide. The run
-# holds the guides, and the masks from which they are made.
-GUIDED_BYTES, GUIDE_BYTES = 4, 2 * 4
-NO_GUIDES: Mapping[str, int] = MappingProxyType({})
+# For masks: a step holds one more copy of each layer's map for each region, multiplied by the mask. The run
+# holds the masks at each layer, and those that they are made of.
+MASKED_BYTES, MASK_BYTES = 4, 2 * 4
+NO_MASKS: Mapping[str, int] = MappingProxyType({})
 TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
 TILE = TILES[0]
 
@@ -39,11 +40,11 @@ def choose_tile(
     size: tuple[int, int],
     style_sizes: Sequence[tuple[int, int]],
     optimizer: str = "adam",
-    guided: Mapping[str, int] = NO_GUIDES,
+    masked: Mapping[str, int] = NO_MASKS,
 ) -> int:
     """The tile to use: 512 if images of these sizes, (height, width), evaluated whole, need more than half of
     the machine's memory, else 0. Free memory is not considered, so that the choice is always the same."""
-    needs = [needed(layers, size, 0, optimizer, guided), *(needed(layers, style) for style in style_sizes)]
+    needs = [needed(layers, size, 0, optimizer, masked), *(needed(layers, style) for style in style_sizes)]
     return TILE if max(needs) > total_memory() / 2 else 0
 
 
@@ -54,29 +55,31 @@ def check_memory(
     optimizer: str = "adam",
     tile: int = 0,
     by_tiles: bool = True,
-    guided: Mapping[str, int] = NO_GUIDES,
+    masked: Mapping[str, int] = NO_MASKS,
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
     layers: those that are built. tile: as in Settings. by_tiles: whether tiles can evaluate all terms.
-    guided: as for needed(), for the picture. The message says which width and which tiles would fit.
+    masked: as for needed(), for the picture. The message says which width and which tiles would fit.
     """
     free = free_memory()
-    images = [("a result", size, "use --width {width} or less", (optimizer, guided))]
+    images = [
+        ("a result", size, "use --width {width} or less", partial(needed, optimizer=optimizer, masked=masked))
+    ]
     style_advice = "make its --style-scales smaller, for a width of {width} or less"
-    images += [(f"style {i}", style, style_advice, ()) for i, style in enumerate(style_sizes, 1)]
-    for what, (height, width), advice, held in images:
-        need = needed(layers, (height, width), tile, *held)
+    images += [(f"style {i}", style, style_advice, partial(needed)) for i, style in enumerate(style_sizes, 1)]
+    for what, (height, width), advice, need_of in images:
+        need = need_of(layers, (height, width), tile)
         if need <= free:
             continue
         fits = bisect.bisect_right(
             range(1, width),
-            free,
-            key=lambda wide: needed(layers, (-(-height * wide // width), wide), tile, *held),
+            float(free),
+            key=lambda wide: need_of(layers, (-(-height * wide // width), wide), tile),
         )
         advice = advice.format(width=max(fits, 1))
         smaller = (other for other in TILES if by_tiles and (other < tile or not tile))
-        other = next((o for o in smaller if needed(layers, (height, width), o, *held) <= free), None)
+        other = next((o for o in smaller if need_of(layers, (height, width), o) <= free), None)
         raise MemoryLimitError(
             f"{what} of {width} x {height} pixels needs about {need / GIB:.1f} GiB of memory, "
             f"and {free / GIB:.1f} GiB are free: {advice}{f', or --tile {other}' if other else ''}"
@@ -88,20 +91,20 @@ def needed(
     size: tuple[int, int],
     tile: int = 0,
     optimizer: str | None = None,
-    guided: Mapping[str, int] = NO_GUIDES,
+    masked: Mapping[str, int] = NO_MASKS,
 ) -> float:
     """Bytes that an image of this size, (height, width), needs: a picture with this optimiser, or a style.
 
-    guided: by layer, how often a step multiplies its map by a guide: once for each region and each term.
+    masked: by layer, how often a step multiplies its map by a mask: once for each region and each term.
     """
     at_once = math.prod(tiling(layers, size, tile).window)
-    kept = RECORDS[optimizer].bytes_per_pixel if optimizer else 0
+    held: float = KINDS[optimizer].bytes_per_pixel if optimizer else 0
     if at_once < math.prod(size):
-        kept += PICTURE_BYTES if optimizer else STYLE_BYTES
+        held += PICTURE_BYTES if optimizer else STYLE_BYTES
     step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)
-    maps, guides = guided_values(layers, guided)
-    step, kept = step + GUIDED_BYTES * maps, kept + GUIDE_BYTES * guides
-    return START_BYTES + step * at_once + kept * math.prod(size)
+    maps, masks = masked_values(layers, masked)
+    step, held = step + MASKED_BYTES * maps, held + MASK_BYTES * masks
+    return START_BYTES + step * at_once + held * math.prod(size)
 
 
 def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
@@ -115,17 +118,17 @@ def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
     return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
 
 
-def guided_values(layers: "Sequence[Layer]", guided: Mapping[str, int]) -> tuple[float, float]:
-    """The number of values in guided maps, and in their guides, for each pixel of the image."""
-    maps, guides, share, channels = 0.0, 0.0, 1.0, 0
+def masked_values(layers: "Sequence[Layer]", masked: Mapping[str, int]) -> tuple[float, float]:
+    """The number of values in masked maps, and in their masks, for each pixel of the image."""
+    maps, masks, share, channels = 0.0, 0.0, 1.0, 0
     for layer in layers:
         if layer.kind == "conv":
             channels = layer.bias.shape[0]
         elif layer.kind == "pool":
             share /= 4
-        maps += guided.get(layer.name, 0) * share * channels
-        guides += guided.get(layer.name, 0) * share
-    return maps, guides
+        maps += masked.get(layer.name, 0) * share * channels
+        masks += masked.get(layer.name, 0) * share
+    return maps, masks
 
 
 @contextlib.contextmanager

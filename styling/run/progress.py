@@ -59,16 +59,4 @@ class Progress:
             return self.image()
         if math.isfinite(best):
             return self._to_image(x)
-        raise self._diverged()
-
-    def fallback(self) -> tuple[float, tf.Tensor | None]:
-        """The better of this image and the fallback so far; DivergedError for a loss that is not finite."""
-        total = float(self._losses["total"])
-        if not math.isfinite(total):
-            raise self._diverged()
-        better = self.iteration and total < self.state.fallback[0]
-        return (total, self.state.x) if better else self.state.fallback
-
-    def _diverged(self) -> DivergedError:
-        lowest, x = self.state.fallback
-        return DivergedError(self.iteration, self._to_image(x) if math.isfinite(lowest) else None)
+        raise DivergedError(self.iteration)

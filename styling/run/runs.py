@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from styling import optimizers
-from styling.objective import guides
+from styling.objective import layer_masks
 from styling.objective.targets import in_precision
 from styling.pictures import masks
 from styling.pictures.images import Images
@@ -39,8 +39,13 @@ class Run:
         return in_precision(self.network, self.settings).built(self.settings.layers())
 
     @property
-    def guided(self) -> Counter[str]:
-        """By layer, how often a step multiplies its map by a guide."""
+    def ends(self) -> list[int]:
+        """The updates made by the end of each scale."""
+        return list(itertools.accumulate(scale.iterations for scale in self.scales))
+
+    @property
+    def masked(self) -> Counter[str]:
+        """By layer, how often a step multiplies its map by a mask."""
         count = sum(region.mask is not None for region in self.layouts[-1].regions)
         terms = [self.settings.layer_weights(term) for term in ("style", "shift")]
         return Counter([layer for term in terms for layer in term] * count)
@@ -64,14 +69,16 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     layouts = tuple(masks.layout(images, settings, scale.size, scale.styles) for scale in scales)
     run = Run(images, network, settings, scales, layouts)
     layers = run.layers  # raises NetworkError for layers that the network lacks
-    run = replace(run, remarks=guides.remarks(layouts, [scale.size for scale in scales], network, settings))
+    run = replace(
+        run, remarks=layer_masks.remarks(layouts, [scale.size for scale in scales], network, settings)
+    )
     for scale in scales:
         check_shifts(network, settings, scale.size)
     if settings.tile is not None:
         return run
     full, tile = scales[-1], 0
     if device.is_cpu() and not settings.histogram_weight:
-        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer, run.guided)
+        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer, run.masked)
     return replace(run, settings=replace(settings, tile=tile))
 
 
@@ -79,31 +86,31 @@ def check_memory(run: Run) -> None:
     """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
     if device.is_cpu():
         full, settings = run.scales[-1], run.settings
-        step = settings.optimizer, settings.tile, not settings.histogram_weight
-        memory.check_memory(run.layers, full.size, full.styles, *step, run.guided)
+        by_tiles = not settings.histogram_weight
+        step = settings.optimizer, settings.tile or 0, by_tiles, run.masked
+        memory.check_memory(run.layers, full.size, full.styles, *step)
 
 
 def memory_needed(run: Run) -> float:
     """An estimate of the bytes of memory that a run needs on the CPU."""
-    layers, full, settings = run.layers, run.scales[-1], run.settings
-    needs = [memory.needed(layers, full.size, settings.tile, settings.optimizer, run.guided)]
-    needs += [memory.needed(layers, style, settings.tile) for style in full.styles]
+    layers, full, tile = run.layers, run.scales[-1], run.settings.tile or 0
+    needs = [memory.needed(layers, full.size, tile, run.settings.optimizer, run.masked)]
+    needs += [memory.needed(layers, style, tile) for style in full.styles]
     return max(needs)
 
 
 def check_state(state: State, run: Run) -> None:
     """Raise StateError unless the state fits the run."""
-    scales, kinds = run.scales, optimizers.RECORDS[run.settings.optimizer].memory
-    ends = list(itertools.accumulate(scale.iterations for scale in scales))
-    if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= ends[state.scale]):
+    scales, kinds = run.scales, optimizers.KINDS[run.settings.optimizer].memory
+    if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= run.ends[state.scale]):
         raise StateError("is of a run with other iterations")
     image = (1, *scales[state.scale].size, 3)
     shapes = {"image": image, "scalar": ()}
-    compared = [x for _, x in (state.best, state.fallback) if x is not None]
+    best = [x for x in state.best[1:] if x is not None]
     if (
         [tuple(part.shape) for part in state.memory] != [shapes[kind] for kind in kinds]
         or any(part.dtype not in ("float32", "int32") for part in state.memory)
-        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *compared))
+        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *best))
         or tuple(state.x.shape) != image
     ):
         raise StateError("is of a run with other sizes, or another optimizer")

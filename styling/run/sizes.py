@@ -34,7 +34,7 @@ def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
     settings.check_images(**images.counts)
     height, width = content_size(*images.shape, settings)
     least = min(LEAST_SIDE / max(height, width), 1)
-    scales = []
+    scales: list[Scale] = []
     for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
         high, wide = (round(side * max(factor, least)) for side in (height, width))
         if high < 1 or wide < 1:
@@ -49,8 +49,11 @@ def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
 
 def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tuple[int, int], ...]:
     """The styles' (height, width) for a picture of this width."""
-    own = settings.scales_of_styles(len(styles))
-    sizes = [style_size(*style.shape[:2], scale, width) for style, scale in zip(styles, own, strict=True)]
+    factors = settings.scales_of_styles(len(styles))
+    sizes = [
+        style_size(style.shape[0], style.shape[1], factor, width)
+        for style, factor in zip(styles, factors, strict=True)
+    ]
     for i, size in enumerate(sizes, 1):
         if 0 in size:
             problem = f"style {i} would be {size[1]} x {size[0]} pixels"

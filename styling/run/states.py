@@ -11,9 +11,9 @@ import math
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from styling.system.errors import StateError
 from styling.system.files import write_whole
 
 FORMAT = 2
-NOTHING = (math.inf, None)  # the loss and the image, if there is no image yet
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,7 @@ class State:
 
     iteration: the updates made. scale: the index of the current scale. began: the updates before this scale.
     x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser state. best:
-    the lowest total loss among those compared at this scale, and its x. fallback: the same for images that
-    are checked about twice a second; it is the result if the loss diverges.
+    the lowest total loss among those compared at this scale, and its x.
     """
 
     iteration: int
@@ -40,32 +38,35 @@ class State:
     began: int
     x: np.ndarray
     memory: tuple[np.ndarray, ...] = ()
-    best: tuple[float, np.ndarray | None] = NOTHING
-    fallback: tuple[float, np.ndarray | None] = NOTHING
+    best: tuple[float, np.ndarray | None] = (math.inf, None)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The whole state as arrays by name, to be saved."""
         arrays = {name: np.array(getattr(self, name)) for name in ("iteration", "scale", "began")}
         arrays["x"] = np.asarray(self.x)
         arrays |= {f"memory/{i:02}": np.asarray(part) for i, part in enumerate(self.memory)}
-        for name in ("best", "fallback"):
-            total, x = getattr(self, name)
-            arrays[f"{name}/total"] = np.array(total)
-            if x is not None:
-                arrays[f"{name}/x"] = np.asarray(x)
+        total, x = self.best
+        arrays["best/total"] = np.array(total)
+        if x is not None:
+            arrays["best/x"] = np.asarray(x)
         return arrays
+
+    def on_device(self) -> "State":
+        """The same state with tensors in place of arrays."""
+        from styling.system.quiet import tf  # not at the top, since a saved run is read before that is loaded
+
+        total, x = self.best
+        best = total, None if x is None else tf.constant(x)
+        return replace(self, x=tf.constant(self.x), memory=tuple(map(tf.constant, self.memory)), best=best)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
         """The state from which arrays() made these. Raises StateError for other arrays."""
         try:
             counts = {name: int(arrays[name]) for name in ("iteration", "scale", "began")}
-            compared = {
-                name: (float(arrays[f"{name}/total"]), arrays.get(f"{name}/x"))
-                for name in ("best", "fallback")
-            }
+            best = float(arrays["best/total"]), arrays.get("best/x")
             memory = tuple(arrays[name] for name in sorted(arrays) if name.startswith("memory/"))
-            return cls(**counts, **compared, x=arrays["x"], memory=memory)
+            return cls(**counts, x=arrays["x"], memory=memory, best=best)
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"holds no state of a run ({error!r})") from None
 
@@ -97,7 +98,7 @@ def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path
 
     Without `overwrite`, the file gets another name if the name is taken; returns the final name.
     """
-    arrays = {f"state/{name}": array for name, array in saved.arrays.items()}
+    arrays: dict[str, Any] = {f"state/{name}": array for name, array in saved.arrays.items()}
     arrays |= {f"picture/{iteration}": picture for iteration, picture in saved.pictures.items()}
     header = {
         "format": FORMAT,
@@ -108,8 +109,8 @@ def write(path: str | os.PathLike, saved: Saved, overwrite: bool = True) -> Path
         "seconds": saved.seconds,
         "arrays": sorted(arrays),
     }
-    header_bytes = np.frombuffer(json.dumps(header).encode(), np.uint8)
-    return write_whole(path, lambda file: np.savez(file, header=header_bytes, **arrays), overwrite)
+    arrays["header"] = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    return write_whole(path, lambda file: np.savez(file, **arrays), overwrite)
 
 
 def read(path: str | os.PathLike) -> Saved:
@@ -130,7 +131,7 @@ def _saved(arrays: dict[str, np.ndarray]) -> Saved:
         raise StateError(f"was written by another version of the program, {header['program']}")
     if sorted(arrays) != header["arrays"]:
         raise StateError("is damaged: some of it is missing")
-    parts = {"state": {}, "picture": {}}
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "picture": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = array

@@ -3,10 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def flag_of(name: str) -> str:
@@ -68,14 +64,10 @@ class MemoryLimitError(StyleError):
 
 
 class DivergedError(StyleError):
-    """A loss that became NaN or infinite.
+    """A loss that became NaN or infinite."""
 
-    `image` is the best picture seen before, float32 [H, W, 3] RGB 0..255, or None if there is none.
-    """
-
-    def __init__(self, iteration: int, image: "np.ndarray | None") -> None:
+    def __init__(self, iteration: int) -> None:
         super().__init__(
             f"the loss became NaN or infinite by iteration {iteration}: lower --learning-rate, or the weights"
         )
         self.iteration = iteration
-        self.image = image

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from styling.objective import losses
+from styling.objective.terms import blend, distance
 
 AXES = {"sideways": losses.SIDEWAYS, "down": losses.DOWN}
 few = settings(deadline=None, max_examples=25)
@@ -55,10 +56,6 @@ def test_a_gram_matrix_forgets_positions(size, channels, seed, random):
 # Shifted Gram matrices.
 
 
-def ones(grams):
-    return dict.fromkeys(grams, 1.0)
-
-
 @few
 @given(sizes, st.integers(1, 4), some_shifts, seeds)
 def test_shifted_grams_are_the_reference_models(size, channels, shifts, seed):
@@ -70,14 +67,19 @@ def test_shifted_grams_are_the_reference_models(size, channels, shifts, seed):
         assert_close(found[key], G)
 
 
+def shift_loss(S, shifts, F):
+    """The shift loss as a function of a map like F, as in terms.py: a mean over what both maps have."""
+    found, of_F = (losses.shifted_grams(tensor(G), tuple(shifts)) for G in (S, F))
+    common = found.keys() & of_F.keys()
+    target = blend([found], [dict.fromkeys(common, 1 / max(len(common), 1))])
+    return lambda x: distance(losses.shifted_grams(x, tuple(shifts)), target)
+
+
 @few
 @given(sizes, sizes, st.integers(1, 4), some_shifts, seeds)
 def test_the_shift_loss_and_its_gradient_are_the_reference_models(size, style_size, channels, shifts, seed):
     F, S = feature_map(size, channels, seed), feature_map(style_size, channels, seed + 1)
-    target = losses.shifted_grams(tensor(S), tuple(shifts))
-    value, gradient = value_and_gradient(
-        lambda x: losses.shift(losses.shifted_grams(x, tuple(shifts)), target, ones(target)), F
-    )
+    value, gradient = value_and_gradient(shift_loss(S, shifts, F), F)
     assert_close(value, reference.shift_loss(F, S, shifts))
     assert_close(gradient, reference.shift_gradient(F, S, shifts))
 
@@ -100,23 +102,14 @@ def test_the_gradient_of_a_single_entry_goes_to_its_two_channels(key):
 
 def test_a_map_too_small_for_every_shift_costs_nothing_and_pulls_nowhere():
     F, S = feature_map((2, 2), 3, 1), feature_map((9, 9), 3, 2)
-    target = losses.shifted_grams(tensor(S), (2, 4))
-    assert len(target) == 4
-    value, gradient = value_and_gradient(
-        lambda x: losses.shift(losses.shifted_grams(x, (2, 4)), target, ones(target)), F
-    )
+    assert len(losses.shifted_grams(tensor(S), (2, 4))) == 4
+    value, gradient = value_and_gradient(shift_loss(S, (2, 4), F), F)
     assert value == 0 and not gradient.any()
 
 
 def test_the_gradient_is_the_same_in_a_graph():
     F, S = feature_map((6, 7), 4, 1), feature_map((5, 9), 4, 2)
-    target = losses.shifted_grams(tensor(S), (1, 5, 6))
-
-    @tf.function
-    def in_a_graph(x):
-        return losses.shift(losses.shifted_grams(x, (1, 5, 6)), target, ones(target))
-
-    value, gradient = value_and_gradient(in_a_graph, F)
+    value, gradient = value_and_gradient(tf.function(shift_loss(S, (1, 5, 6), F)), F)
     assert_close(value, reference.shift_loss(F, S, [1, 5, 6]))
     assert_close(gradient, reference.shift_gradient(F, S, [1, 5, 6]))
 
@@ -128,9 +121,10 @@ def test_the_gradient_is_the_same_in_a_graph():
 @given(sizes, sizes, st.integers(1, 4), seeds)
 def test_the_histogram_loss_and_its_gradient_are_the_reference_models(size, style_size, channels, seed):
     F, S = feature_map(size, channels, seed), feature_map(style_size, channels, seed + 1)
-    target = losses.quantiles(losses.sorted_values(tensor(S)), math.prod(size))
+    values = losses.quantiles(losses.sorted_values(tensor(S)), math.prod(size))
+    target = blend([{0: values}], [{0: 1.0}])
     value, gradient = value_and_gradient(
-        lambda x: losses.histogram(losses.sorted_values(x), target), F.astype(np.float32)
+        lambda x: distance({0: losses.sorted_values(x)}, target), F.astype(np.float32)
     )
     assert_close(value, reference.histogram_loss(F, S))
     assert_close(gradient, reference.histogram_gradient(F, S))  # which holds the matched map constant
@@ -150,12 +144,18 @@ def test_quantiles_are_in_order_between_the_ends_and_numpys(channels, values, co
 
 
 @few
-@given(sizes, st.integers(1, 3), seeds)
-def test_a_map_of_the_same_values_in_other_places_has_no_histogram_loss(size, channels, seed):
-    F = feature_map(size, channels, seed)
-    shuffled = np.random.default_rng(seed).permuted(F.reshape(-1, channels), axis=0).reshape(F.shape)
-    found, target = (losses.sorted_values(tensor(G)) for G in (F, shuffled))
-    assert losses.histogram(found, target) == 0
+@given(st.integers(1, 4), st.integers(1, 4), seeds)
+def test_a_blend_costs_what_its_styles_cost_one_by_one(count, channels, seed):
+    rng = np.random.default_rng(seed)
+    G, *styles = rng.normal(size=(count + 1, channels, channels))
+    weights = rng.uniform(0.1, 9, count)
+    statistics = [{"layer": tf.constant(A, tf.float32)} for A in styles]
+    target = blend(statistics, [{"layer": weight} for weight in weights])
+    value, gradient = value_and_gradient(lambda x: distance({"layer": x[0]}, target), G)
+    differences = [weight * (G - A) for weight, A in zip(weights, styles, strict=True)]
+    expected = sum(np.mean((G - A) ** 2) * weight for weight, A in zip(weights, styles, strict=True))
+    assert value == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    np.testing.assert_allclose(gradient, 2 * sum(differences) / G.size, rtol=1e-3, atol=1e-4)
 
 
 # Reductions and divisors.
@@ -167,7 +167,7 @@ def test_gram_factors_make_other_sources_normalisations(size, channels, seed):
     F, S = feature_map(size, channels, seed), feature_map(size, channels, seed + 1)
     positions = math.prod(size)
     G, A = (np.einsum("hwi,hwj->ij", part, part) for part in (F, S))
-    found = float(losses.style(*(losses.gram(tensor(part)) for part in (F, S))))
+    found = float(tf.reduce_mean((losses.gram(tensor(F)) - losses.gram(tensor(S))) ** 2))
     for divisor, scale in (("size", positions * channels), ("positions", positions), ("none", 1)):
         for reduction, reduce in (("mean", np.mean), ("sum", np.sum)):
             factor = losses.gram_factor((*size, channels), divisor, reduction)
@@ -179,19 +179,15 @@ def test_gram_factors_make_other_sources_normalisations(size, channels, seed):
 @given(sizes, st.integers(1, 5), seeds)
 def test_total_variation_is_a_mean_or_a_sum_or_relative_to_the_range(size, channels, seed):
     F = feature_map(size, channels, seed)
-    vertical, horizontal = reference.differences(F)
+    found, axes = losses.total_variation(tensor(F)), (losses.DOWN, losses.SIDEWAYS)
+    expected = {axis: d for axis, d in zip(axes, reference.differences(F), strict=True) if d.size}
+    assert losses.pairs(*size, channels) == {axis: d.size for axis, d in expected.items()}
     reductions = {"mean": np.mean, "sum": np.sum, "relative": lambda squares: np.mean(squares) / 255**2}
-    for name, reduce in reductions.items():
-        variation = losses.total_variation(tensor(F), name)
-        expected = sum(reduce(part**2) for part in (vertical, horizontal) if part.size)
-        assert float(variation) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_a_single_pixel_has_no_variation(reduction):
-    assert losses.total_variation(tf.ones([1, 1, 1, 3]), reduction) == 0
-    pair = tf.constant([[[[0.0, 0, 0]], [[3.0, 3, 3]]]])
-    assert losses.total_variation(pair, reduction) == {"mean": 9, "sum": 27}[reduction]
+    for axis, d in expected.items():
+        for name, reduce in reductions.items():
+            factor = losses.pixel_factor(name, d.size)
+            assert factor * float(found[axis]) == pytest.approx(reduce(d**2), rel=1e-4, abs=1e-6)
+    assert found.keys() == expected.keys()
 
 
 @few
@@ -201,7 +197,6 @@ def test_the_temporal_loss_is_the_models_with_its_gradient(size, seed):
     x, before, trust = rng.normal(size=(*size, 3)), rng.normal(size=(*size, 3)), rng.uniform(size=size)
     target = tensor(np.concatenate([before, trust[..., None]], -1))
     expected, expected_gradient = reference.temporal(x, before, trust)
-    for name, factor in {"mean": 1, "sum": x.size, "relative": 1 / 255**2}.items():
-        found, gradient = value_and_gradient(lambda F, name=name: losses.temporal(F, target, name), x)
-        assert found == pytest.approx(factor * expected, rel=1e-4, abs=1e-9)
-        np.testing.assert_allclose(gradient, factor * expected_gradient, rtol=1e-4, atol=1e-7 * factor)
+    found, gradient = value_and_gradient(lambda F: losses.temporal(F, target), x)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)

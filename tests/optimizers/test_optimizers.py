@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styling import optimizers
+from styling.optimizers import Adam, GradientDescent, Lbfgs, LbfgsB, NormalizedGradientDescent
 
 few = settings(deadline=None, max_examples=8)
 CURVATURE = np.array([[1, 10, 100.0], [2, 20, 0.5]])
@@ -39,10 +39,9 @@ def rosenbrock():
     return Function(scipy.optimize.rosen, scipy.optimize.rosen_der)
 
 
-def steps_of(optimizer, function, start, count=None, bounds=None, **values):
-    """The first steps, as many as asked for or there are; every one is a Step."""
-    steps = optimizer(function, tf.constant(start, tf.float32), bounds, **values)
-    return list(itertools.islice(steps, count))
+def steps_of(optimizer, function, start, count=None, bounds=None):
+    """The first steps, as many as asked for or there are."""
+    return list(itertools.islice(optimizer.steps(function, tf.constant(start, tf.float32), bounds), count))
 
 
 def assert_path(steps, expected):
@@ -61,27 +60,27 @@ def tensors(*bounds):
 def test_adam_takes_the_reference_models_steps():
     values = {"learning_rate": 0.7, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}
     expected = reference.adam(START, lambda x: CURVATURE * x, 25, **values)
-    assert_path(steps_of(optimizers.adam, quadratic(), START, 26, **values), expected)
+    assert_path(steps_of(Adam(**values), quadratic(), START, 26), expected)
 
 
 def test_adam_goes_on_inside_its_bounds():
     # Under a constant gradient every step is the learning rate, so that the path is known.
     down = Function(lambda x: x.sum(), np.ones_like)
     bounds = tensors([-2.5, -10, 0], [1, 1, 0.5])
-    steps = steps_of(optimizers.adam, down, [[0.0, 0, 0]], 7, bounds, learning_rate=1, eps=1e-12)
+    steps = steps_of(Adam(learning_rate=1, eps=1e-12), down, [[0.0, 0, 0]], 7, bounds)
     assert_path(steps, [[[max(-k, -2.5), -k, 0]] for k in range(7)])
 
 
 @pytest.mark.parametrize("clip", [None, (-1.5, np.array([1, 2, 0.7]))], ids=["free", "clipped"])
 @pytest.mark.parametrize("normalized", [False, True], ids=["plain", "normalized"])
 def test_gradient_descent_takes_the_reference_models_steps(normalized, clip):
-    optimizer = optimizers.normalized_gradient_descent if normalized else optimizers.gradient_descent
+    kind = NormalizedGradientDescent if normalized else GradientDescent
     values = {"learning_rate": 0.3, "eps": 1e-3} if normalized else {"learning_rate": 0.015}
     start = START if clip is None else np.clip(START, *clip)
     expected = reference.gradient_descent(
         start, lambda x: CURVATURE * x, 15, normalized=normalized, clip=clip, **values
     )
-    steps = steps_of(optimizer, quadratic(), start, 16, None if clip is None else tensors(*clip), **values)
+    steps = steps_of(kind(**values), quadratic(), start, 16, None if clip is None else tensors(*clip))
     assert_path(steps, expected)
 
 
@@ -90,35 +89,33 @@ def test_gradient_descent_takes_the_reference_models_steps(normalized, clip):
 def test_a_normalized_step_does_not_depend_on_the_gradients_scale(exponent):
     # Squares of such gradients do not fit into 32 bits.
     scaled = Function(lambda x: 1.0, lambda x: 10**exponent * CURVATURE * x)
-    first, second = steps_of(
-        optimizers.normalized_gradient_descent, scaled, START, 2, learning_rate=10, eps=1e-36
-    )
+    first, second = steps_of(NormalizedGradientDescent(learning_rate=10, eps=1e-36), scaled, START, 2)
     g = CURVATURE * START
     np.testing.assert_allclose(second.x, START - 10 * g / g.std(), rtol=1e-4, atol=1e-4)
     assert first.losses["total"] == 1
 
 
 def test_a_normalized_step_without_a_gradient_stays():
-    steps = steps_of(optimizers.normalized_gradient_descent, quadratic(START), START, 3, learning_rate=10)
+    steps = steps_of(NormalizedGradientDescent(learning_rate=10), quadratic(START), START, 3)
     assert_path(steps, [START] * 3)
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "values"),
+    "optimizer",
     [
-        (optimizers.adam, {"learning_rate": 0.1}),
-        (optimizers.gradient_descent, {"learning_rate": 0.01}),
-        (optimizers.normalized_gradient_descent, {"learning_rate": 0.1}),
-        (optimizers.lbfgs, {}),
-        (optimizers.lbfgs_b, {}),
-        (optimizers.lbfgs_b, {"evaluations": 6}),
+        Adam(learning_rate=0.1),
+        GradientDescent(learning_rate=0.01),
+        NormalizedGradientDescent(learning_rate=0.1),
+        Lbfgs(),
+        LbfgsB(),
+        LbfgsB(evaluations=6),
     ],
 )
-def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer, values):
+def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer):
     function, start = quadratic(), START[None, :, None].astype(np.float32)  # of an image's shape
     function.value = lambda x: (CURVATURE[None, :, None] * x**2).sum() / 2
     function.gradient = lambda x: CURVATURE[None, :, None] * x
-    steps = optimizer(function, tf.constant(start), **values)
+    steps = optimizer.steps(function, tf.constant(start))
     first = next(steps)
     assert function.calls == 1, "the start is evaluated once, and nothing before it is asked for"
     np.testing.assert_array_equal(first.x, start)
@@ -132,7 +129,7 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 
 @pytest.mark.parametrize("evaluations", [5, 8])
 def test_few_evaluations_do_not_pass_for_a_minimum(evaluations):
-    steps = steps_of(optimizers.lbfgs_b, rosenbrock(), [-1.2, 1], 300, evaluations=evaluations)
+    steps = steps_of(LbfgsB(evaluations), rosenbrock(), [-1.2, 1], 300)
     assert len(steps) == 300 or steps[-1].losses["total"] < 1e-4
 
 
@@ -143,7 +140,7 @@ def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
         (rosenbrock(), [-1.2, 1], [1, 1]),
         (rosenbrock(), [0.5, 2, 0.5, 1.5], [1] * 4),
     ):
-        *_, last = steps_of(optimizers.lbfgs_b, function, start, 60, evaluations=evaluations)
+        *_, last = steps_of(LbfgsB(evaluations), function, start, 60)
         np.testing.assert_allclose(last.x, minimum, atol=2e-3)
         assert function.calls < 200
 
@@ -151,7 +148,7 @@ def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
 @few
 @given(st.lists(st.floats(-2, 2), min_size=2, max_size=4), st.sampled_from([None, 5, 20]))
 def test_lbfgs_b_never_rises(start, evaluations):
-    steps = steps_of(optimizers.lbfgs_b, rosenbrock(), start, 40, evaluations=evaluations)
+    steps = steps_of(LbfgsB(evaluations), rosenbrock(), start, 40)
     totals = [float(step.losses["total"]) for step in steps]
     assert all(after <= before for before, after in itertools.pairwise(totals))
 
@@ -166,7 +163,7 @@ def test_lbfgs_b_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_mi
         seen.append(x.numpy())
         return function(x)
 
-    *_, last = steps_of(optimizers.lbfgs_b, evaluate, [-1.2, 1], 80, tensors(low, high))
+    *_, last = steps_of(LbfgsB(), evaluate, [-1.2, 1], 80, tensors(low, high))
     np.testing.assert_allclose(last.x, [0.5, 0.25], atol=1e-4)
     assert all((low <= x).all() and (x <= high).all() for x in seen)
 
@@ -179,14 +176,14 @@ def test_lbfgs_b_within_bounds_ends_at_the_closed_form(seed):
     center, low = rng.normal(0, 3, CURVATURE.shape), rng.uniform(-3, -1, 3)
     high = low + rng.uniform(0.5, 4, 3)
     start = np.clip(START, low, high)
-    *_, last = steps_of(optimizers.lbfgs_b, quadratic(center), start, 60, tensors(low, high))
+    *_, last = steps_of(LbfgsB(), quadratic(center), start, 60, tensors(low, high))
     np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=3e-2)
 
 
 @pytest.mark.parametrize("evaluations", [6, 9])
 def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration(evaluations):
     function = rosenbrock()
-    steps = optimizers.lbfgs_b(function, tf.constant([-1.2, 1]), evaluations=evaluations)
+    steps = LbfgsB(evaluations).steps(function, tf.constant([-1.2, 1]))
     calls = []
     for _ in itertools.islice(steps, 8):
         calls.append(function.calls)
@@ -197,19 +194,16 @@ def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration(evaluations):
 
 
 def test_more_evaluations_an_iteration_come_further():
-    ends = [
-        steps_of(optimizers.lbfgs_b, rosenbrock(), [-1.2, 1], 4, evaluations=n)[-1].losses["total"]
-        for n in (None, 20)
-    ]
+    ends = [steps_of(LbfgsB(n), rosenbrock(), [-1.2, 1], 4)[-1].losses["total"] for n in (None, 20)]
     assert ends[1] < ends[0]
 
 
 @pytest.mark.parametrize("evaluations", [None, 7])
 def test_lbfgs_b_ends_by_itself_at_a_minimum(evaluations):
     function = quadratic(START)
-    (only,) = steps_of(optimizers.lbfgs_b, function, START, evaluations=evaluations)
+    (only,) = steps_of(LbfgsB(evaluations), function, START)
     assert only.losses["total"] == 0 and function.calls <= 2
-    steps = steps_of(optimizers.lbfgs_b, quadratic(START), START + 1, 1000, evaluations=evaluations)
+    steps = steps_of(LbfgsB(evaluations), quadratic(START), START + 1, 1000)
     assert len(steps) < 1000
     np.testing.assert_allclose(steps[-1].x, START, atol=1e-3)
 
@@ -219,7 +213,7 @@ def test_lbfgs_b_ends_by_itself_at_a_minimum(evaluations):
 def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_b_yields(bad, evaluations):
     function = rosenbrock()
     function.value = lambda x: scipy.optimize.rosen(x) if function.calls < 5 else bad
-    steps = steps_of(optimizers.lbfgs_b, function, [-1.2, 1], 50, evaluations=evaluations)
+    steps = steps_of(LbfgsB(evaluations), function, [-1.2, 1], 50)
     totals = [float(step.losses["total"]) for step in steps]
     assert 1 < len(totals) < 50 and np.isfinite(totals[:-1]).all()
     assert totals[-1] == pytest.approx(bad, nan_ok=True)
@@ -244,20 +238,20 @@ def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, ev
 
     function.value = fail
     with pytest.raises(KeyboardInterrupt, match="in the loss"):
-        steps_of(optimizers.lbfgs_b, function, [-1.2, 1], 50, evaluations=evaluations)
+        steps_of(LbfgsB(evaluations), function, [-1.2, 1], 50)
     assert function.calls == 4
 
 
 @pytest.mark.parametrize("evaluations", [None, 7])
 @pytest.mark.parametrize("taken", [0, 1, 3])
 def test_lbfgs_b_that_is_given_up_leaves_no_thread(threads, taken, evaluations):
-    steps = optimizers.lbfgs_b(rosenbrock(), tf.constant([-1.2, 1]), evaluations=evaluations)
+    steps = LbfgsB(evaluations).steps(rosenbrock(), tf.constant([-1.2, 1]))
     assert len(list(itertools.islice(steps, taken))) == taken
     steps.close()
 
 
 def test_lbfgs_b_that_ends_leaves_no_thread(threads):
-    assert len(steps_of(optimizers.lbfgs_b, quadratic(), START, 1000)) < 1000
+    assert len(steps_of(LbfgsB(), quadratic(), START, 1000)) < 1000
 
 
 # L-BFGS on the device, for what has an image's shape.
@@ -287,7 +281,7 @@ def totals_of(steps):
 
 
 def steps_of_lbfgs(function, start, count, bounds=None):
-    return steps_of(optimizers.lbfgs, function, start, count, bounds)
+    return steps_of(Lbfgs(), function, start, count, bounds)
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 1, 1), (1, 1, 1, 2)])
@@ -352,8 +346,7 @@ def test_lbfgs_in_bfloat16_goes_on_where_rounding_makes_totals_rough():
 
     function = Function(lambda x: smooth(x) * (1 + 2e-5 * np.sin(1e6 * x.sum())), lambda x: curvature * x)
     exact, rounded = (
-        steps_of(optimizers.lbfgs, function, start, 120, precision=precision)
-        for precision in ("float32", "bfloat16")
+        steps_of(Lbfgs(precision), function, start, 120) for precision in ("float32", "bfloat16")
     )
     assert len(exact) < 100 < len(rounded)
     ends = [smooth(steps[-1].x.numpy().astype(np.float64)) - 1e5 for steps in (exact, rounded)]

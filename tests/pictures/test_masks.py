@@ -207,9 +207,9 @@ def test_regions_of_one_style_are_together_the_whole():
     parts = rng.uniform(size=(9, 12)).astype(np.float32)
     found = 0
     for part in (parts, 1 - parts):
-        guide = tf.sqrt(part[None, ..., None])
-        sizes = losses.guide_sizes(losses.gram, guide)
-        found += part.mean() * losses.guided(losses.gram, features, guide, sizes)
+        mask = tf.constant(part[None, ..., None])
+        sizes = losses.mask_sizes(losses.gram, mask)
+        found += part.mean() * losses.masked(losses.gram, features, mask, sizes)
     np.testing.assert_allclose(found, losses.gram(features), rtol=1e-4, atol=1e-6)
 
 

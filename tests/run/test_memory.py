@@ -65,12 +65,12 @@ def test_what_an_optimizer_remembers_counts(network_file, monkeypatch):
 
 def test_what_masks_hold_counts(network_file):
     layers = vgg.load(network_file).built(STYLE_LAYERS)
-    plain, guided = (
-        memory.needed(layers, (400, 600), optimizer="adam", guided=of)
+    plain, masked = (
+        memory.needed(layers, (400, 600), optimizer="adam", masked=of)
         for of in ({}, {"relu1_1": 2, "relu2_1": 2})
     )
     # Maps of 3 channels at every pixel and of 4 at a quarter of them; a guide and a mask at each position.
-    assert guided - plain == pytest.approx(400 * 600 * 2 * 4 * ((3 + 4 / 4) + 2 * (1 + 1 / 4)))
+    assert masked - plain == pytest.approx(400 * 600 * 2 * 4 * ((3 + 4 / 4) + 2 * (1 + 1 / 4)))
 
 
 def test_the_masks_of_a_run_are_those_of_its_regions_and_terms(network):
@@ -83,7 +83,7 @@ def test_the_masks_of_a_run_are_those_of_its_regions_and_terms(network):
         ((left, left), {"relu1_1": 1, "relu2_1": 2}),  # which are one region
     ):
         of = runs.resolve(Images(content, (content, content), None, masks), network, run)
-        assert of.guided == expected
+        assert of.masked == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
@@ -97,8 +97,8 @@ def test_the_estimate_is_near_what_a_process_takes(quarter, precision, masks):
     network = vgg.load(quarter)
     computed = {"float32": network, "bfloat16": network.in_bfloat16}[precision]
     layers = computed.built([*STYLE_LAYERS, "relu4_2"])
-    guided = dict.fromkeys(STYLE_LAYERS, masks)
-    estimate = memory.needed(layers, (600, 800), optimizer="adam", guided=guided)
+    masked = dict.fromkeys(STYLE_LAYERS, masks)
+    estimate = memory.needed(layers, (600, 800), optimizer="adam", masked=masked)
     assert 0.75 * taken < estimate < 1.9 * taken
 
 

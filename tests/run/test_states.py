@@ -14,7 +14,7 @@ from conftest import random_image, words
 from processes import Command
 
 from neural_style import main
-from styling import optimizers
+from styling.optimizers import lbfgs_b
 from styling.run import states
 from styling.run.states import State
 from styling.settings import Settings
@@ -38,7 +38,7 @@ RUNS = {
 @pytest.mark.usefixtures("tiny_scales")
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
 def test_a_run_goes_on_from_any_iteration_to_the_same_bytes(network, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimizers, "CALL", 3)  # so that scipy's calls end within the run
+    monkeypatch.setattr(lbfgs_b, "CALL", 3)  # so that scipy's calls end within the run
     few = {"style_layers": ("relu1_1", "relu2_1"), "content_layers": ("relu2_1",)}
     run = dataclasses.replace(run, iterations=9, seed=2, **few)
     images = random_image(33, 28, 1), [random_image(20, 31, 2)]
@@ -183,7 +183,7 @@ def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
             with pytest.raises(StateError):
                 list(stylize(*images, network, run, state=State.from_arrays(wrong)))
     if optimizer == "lbfgs-b":
-        far = arrays | {"memory/01": np.array(optimizers.CALL, np.int32)}
+        far = arrays | {"memory/01": np.array(lbfgs_b.CALL, np.int32)}
         with pytest.raises(StateError):
             list(stylize(*images, network, run, state=State.from_arrays(far)))
 
