@@ -131,8 +131,9 @@ def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
             with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
-                for count, step in enumerate(itertools.islice(steps, end - state.iteration + 1)):
-                    state = _after(step, replace(state, iteration=state.iteration + min(count, 1)), settings)
+                begun = state.iteration
+                for iteration, step in enumerate(itertools.islice(steps, end - begun + 1), begun):
+                    state = _after(step, replace(state, iteration=iteration), settings)
                     progress = Progress(state, run.scales, step.losses, to_image)
                     # A scale's last Progress is the start of the next scale, which reports it.
                     is_new = reported is None or progress.iteration > reported.iteration

@@ -52,7 +52,10 @@ CASES = {
     "relative": Settings(
         **RELATIVE, content_weight_blend=0.3, style_layer_weight_exp=2, style_blend_weights=(1, 3)
     ),
-    "all relative": Settings(**RELATIVE, normalize=True, shift_weight=30, histogram_weight=20),
+    # Whatever Gram matrices are divided by, relative losses are the same.
+    "all relative": Settings(
+        **RELATIVE, normalize=True, shift_weight=30, histogram_weight=20, gram_divisor="none"
+    ),
 }
 
 
@@ -171,14 +174,6 @@ def test_sums_and_divisors_are_the_reference_model_with_other_weights(network, d
         name: weight * (factors[name] * sizes[name][2]) ** 2 for name, weight in run.style_layers.items()
     }
     arguments["tv_weight"] *= 20 * 19 * 3
-    assert_model(build_objective(content, styles, network, run), random_image(20, 20, 4), arguments)
-
-
-@pytest.mark.parametrize("divisor", ["positions", "none"])
-def test_a_relative_style_is_the_same_whatever_its_gram_matrices_are_divided_by(network, divisor):
-    content, styles = random_image(20, 20, 1), [random_image(17, 24, 2), random_image(20, 16, 3)]
-    run = Settings(**RELATIVE, gram_divisor=divisor)
-    arguments = reference_arguments(content, styles, run)
     assert_model(build_objective(content, styles, network, run), random_image(20, 20, 4), arguments)
 
 
@@ -557,20 +552,6 @@ def test_the_best_of_all_is_any_image_but_the_start(network):
         lowest = min(range(1, step.iteration + 1), key=totals.__getitem__)
         assert np.array_equal(step.result(), steps[lowest].image())
     assert np.array_equal(steps[0].result(), steps[0].image())
-
-
-def test_the_result_without_checkpoints_is_the_last_image(network):
-    content = random_image(16, 16, 1)
-    *_, last = stylize(content, [content], network, Settings(iterations=5, learning_rate=60, seed=3))
-    assert np.array_equal(last.result(), last.image())
-
-
-def test_keeping_colors(network):
-    content, style = random_image(16, 16, 1), random_image(16, 16, 2)
-    run = Settings(iterations=3, seed=1, **FEW)
-    *_, plain = stylize(content, [style], network, run)
-    *_, kept = stylize(content, [style], network, dataclasses.replace(run, colors="content"))
-    assert np.allclose(kept.result(), reference.keep_colors(plain.result(), content), atol=1e-2)
 
 
 @pytest.mark.usefixtures("tiny_scales")

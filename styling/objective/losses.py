@@ -95,7 +95,7 @@ def masked(
     """
     found = statistic(_root(mask, features, part) * features, part=part)
     if isinstance(sizes, dict):
-        return {key: found[key] / size for key, size in sizes.items()}
+        return {key: found[key] / size for key, size in sizes.items() if key in found}
     return found / sizes
 
 

@@ -129,22 +129,23 @@ def content_differences(view: View, target: Target, maps: Features) -> dict[str,
 class Comparison:
     """A statistic that is compared with the styles'.
 
-    of_map: feature map -> statistic. of_view: the same for all layers, as a Term needs it. factors: of each
-    layer's mean squared difference.
+    of_map: feature map -> statistic. of_view: the same for all layers, as a Term needs it. layers: their
+    weights. relative: whether mean squared differences are divided by the mean square of the style's.
     """
 
     name: str
     of_map: Statistic
     of_view: Callable[[View, Target, Features], dict[Any, tf.Tensor]]
-    factors: dict[str, float]
+    layers: dict[str, float]
+    relative: bool
 
     def masks(self, at: LayerMasks | None) -> Masks:
         """The masks of its layers, of those that the mask covers. at: the mask at each layer, or None."""
         if at is None:
-            return dict.fromkeys(self.factors, ())
+            return dict.fromkeys(self.layers, ())
         return {
             layer: (at[layer], losses.mask_sizes(self.of_map, at[layer]))
-            for layer in self.factors
+            for layer in self.layers
             if layer in at
         }
 
@@ -155,6 +156,21 @@ class Comparison:
             for layer, mask in masks.items()
         }
         return [key for layer, of_layer in sizes.items() for key in keyed(layer, of_layer)]
+
+    def weights(
+        self, style: Mapping[tuple, tf.Tensor], keys: Sequence[tuple], shares: Mapping[str, float]
+    ) -> dict[tuple, float]:
+        """The weights of a style's statistic, for each key that the picture has too. shares: by layer.
+
+        A layer's shifts count as their mean.
+        """
+        common = [key for key in keys if key in style and key[0] in shares]
+        counts = Counter(layer for layer, *_ in common)
+        weights = {key: self.layers[key[0]] * shares[key[0]] / counts[key[0]] for key in common}
+        if self.relative:
+            for key in common:
+                weights[key] *= losses.relative_factor(float(_mean_square(style[key])))
+        return weights
 
 
 def comparisons(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) -> list[Comparison]:
@@ -169,12 +185,13 @@ def comparisons(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) 
     for layer in style:
         style[layer] *= losses.gram_factor(shapes[layer], settings.gram_divisor, settings.style_reduction)
     shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
+    relative = settings.style_reduction == "relative"
     every = (
-        Comparison("style", losses.gram, grams, style),
-        Comparison("shift", shifted_grams, shifted, shift),
-        Comparison("histogram", losses.sorted_values, ranked, histogram),
+        Comparison("style", losses.gram, grams, style, relative),
+        Comparison("shift", shifted_grams, shifted, shift, relative),
+        Comparison("histogram", losses.sorted_values, ranked, histogram, relative),
     )
-    return [comparison for comparison in every if comparison.factors]
+    return [comparison for comparison in every if comparison.layers]
 
 
 def grams(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
@@ -202,7 +219,7 @@ def styles(
     """
     shapes = network.shapes(*size, settings.layers())
     compared = comparisons(settings, shapes)
-    layers = {layer for comparison in compared for layer in comparison.factors}
+    layers = {layer for comparison in compared for layer in comparison.layers}
 
     def at(mask: np.ndarray | None) -> LayerMasks | None:
         return None if mask is None else layer_masks.of_style(mask, network, layers, settings)
@@ -216,20 +233,18 @@ def styles(
     layers_of = settings.layers_of_styles(len(images), layers)
     terms = []
     for region in layout.regions:
-        mask, shares = at(region.mask), {i: share for i, share in region.shares.items() if i in used}
+        mask, shares = at(region.mask), {i: share for i, share in region.shares.items() if share}
+        shares_at = [
+            {layer: _share_at(layer, i, shares, layers_of) for layer in layers_of[i]} for i in shares
+        ]
         for comparison in compared if shares else ():
             masks = comparison.masks(mask)
             keys = comparison.keys(masks, shapes)
-            found = {i: statistics[i][comparison.name] for i in shares}
+            found = [statistics[i][comparison.name] for i in shares]
             weights = [
-                {
-                    key: comparison.factors[key[0]] * factor * _share_at(key[0], i, shares, layers_of)
-                    for key, factor in _factors(found[i], keys, settings).items()
-                    if key[0] in layers_of[i]
-                }
-                for i in shares
+                comparison.weights(style, keys, of) for style, of in zip(found, shares_at, strict=True)
             ]
-            target = blend(list(found.values()), weights)._replace(masks=masks)
+            target = blend(found, weights)._replace(masks=masks)
             terms.append(Term(comparison.name, tuple(masks), comparison.of_view, distance, target))
     return terms
 
@@ -249,20 +264,6 @@ def blend(statistics: Sequence[Mapping[Any, tf.Tensor]], weights: Sequence[Mappi
         values[key] = tf.add_n([weight / sums[key] * value for weight, value in parts])
         rest += sum(weight * float(_mean_square(value - values[key])) for weight, value in parts)
     return Target(constants(sums), values, tf.constant(rest, tf.float32))
-
-
-def _factors(
-    statistic: Mapping[tuple, tf.Tensor], keys: Sequence[tuple], settings: Settings
-) -> dict[tuple, float]:
-    """The factors from mean squared differences to the reduction of the settings, for each key that the
-    picture and a style have; a layer's shifts count as their mean."""
-    common = [key for key in keys if key in statistic]
-    counts = Counter(layer for layer, *_ in common)
-    factors = {key: 1 / counts[key[0]] for key in common}
-    if settings.style_reduction == "relative":
-        for key in common:
-            factors[key] *= losses.relative_factor(float(_mean_square(statistic[key])))
-    return factors
 
 
 def _mean_square(x: tf.Tensor) -> tf.Tensor:

@@ -169,7 +169,7 @@ def test_cores_are_as_large_as_was_asked_and_windows_little_larger(network):
     assert tiles.tiling(layers, (300, 400), 512).window == (300, 400)
 
 
-def test_one_trace_serves_all_tiles_of_a_run(network):
+def test_one_trace_serves_all_tiles_of_a_run_and_the_next_run_of_its_sizes(network):
     calls = []
 
     class Counted(vgg.Network):
@@ -178,13 +178,12 @@ def test_one_trace_serves_all_tiles_of_a_run(network):
             return super().features(*arguments)
 
     counted = Counted(network.layers, network.mean_pixel, network.sha256)
-    content = random_image(75, 130, 1)
-    objective = build_objective(content, [content], counted, Settings(tile=32))
-    evaluate = evaluation(objective)
+    contents = random_image(75, 130, 1), random_image(75, 130, 2)
+    objectives = [build_objective(content, [content], counted, Settings(tile=32)) for content in contents]
     calls.clear()
-    for seed in (1, 2):
-        evaluate(network.preprocess(random_image(75, 130, seed)))
-    assert len(objective.tiling.places) == 15
+    totals = {float(evaluation(objective)(tf.zeros([1, 75, 130, 3]))[0]["total"]) for objective in objectives}
+    assert len(totals) == 2
+    assert len(objectives[0].tiling.places) == 15
     assert len(calls) == 2, "one for the statistics, one for the gradient"
 
 
