@@ -14,7 +14,8 @@ from styling.films import video
 from styling.network import networks
 from styling.pictures import images
 from styling.pictures.images import Images
-from styling.settings import Running, Settings, content_size, recipes
+from styling.run.sizes import content_size
+from styling.settings import Running, Settings, recipes
 from styling.system import terminal
 from styling.system.errors import DivergedError, StyleError, of_network
 from styling.system.process import (

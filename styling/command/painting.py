@@ -23,7 +23,8 @@ from styling.pictures import images
 from styling.pictures.images import Images
 from styling.run import states
 from styling.run.recorder import Recorder
-from styling.settings import Running, Settings, content_size, recipes, sizes_in_use
+from styling.run.sizes import content_size, sizes_in_use
+from styling.settings import Running, Settings, recipes
 from styling.system import filenames, terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
 from styling.system.process import explain, loading_tensorflow, silent_stderr, stopped, uninterrupted

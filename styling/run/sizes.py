@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from styling.pictures.images import Images
-from styling.settings import Settings, content_size, style_size
+from styling.settings import Settings
 from styling.system.errors import ImageError
 
 LEAST_SIDE = 192  # pixels of a coarse scale's longer side; smaller pictures keep nothing of the content
@@ -59,3 +59,37 @@ def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tupl
             problem = f"style {i} would be {size[1]} x {size[0]} pixels"
             raise ImageError(f"{problem}: make its --style-scales larger")
     return tuple(sizes)
+
+
+def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]:
+    """The result's (height, width) in pixels for a content image (or, without one, a style) of this size."""
+    if settings.height and settings.width:
+        return settings.height, settings.width
+    if settings.width:
+        return math.floor(height / width * settings.width), settings.width
+    if settings.max_size and max(height, width) > settings.max_size:
+        longer = max(height, width)
+        return height * settings.max_size // longer, width * settings.max_size // longer
+    return height, width
+
+
+def style_size(height: int, width: int, scale: float, content_width: int) -> tuple[int, int]:
+    """A style's (height, width) in pixels: `scale` of the content's width, both sides truncated."""
+    factor = scale * content_width / width  # in this order, since rounding can change the size
+    return int(height * factor), int(width * factor)
+
+
+def sizes_in_use(
+    height: int,
+    width: int,
+    settings: Settings,
+    scale: float | None = None,
+    model: tuple[int, int] | None = None,
+) -> list[tuple[int, int]]:
+    """The sizes, (height, width) in pixels, at which an image of this size is used; for images.read().
+
+    They are the picture's size and, for a style, its own size. scale: of the style, else None. model: the
+    size of the image whose shape the picture has, or None for this image.
+    """
+    picture = content_size(*(model or (height, width)), settings)
+    return [picture] if scale is None else [picture, style_size(height, width, scale, picture[1])]

@@ -1,7 +1,7 @@
 """The one list of settings, their checks, and recipes."""
 
 from styling.settings.entries import COLORS, FIELDS, STYLE_LAYERS, Running
-from styling.settings.settings import Settings, build, combine, content_size, sizes_in_use, style_size
+from styling.settings.settings import Settings, build, combine
 
 __all__ = [
     "COLORS",
@@ -11,7 +11,4 @@ __all__ = [
     "Settings",
     "build",
     "combine",
-    "content_size",
-    "sizes_in_use",
-    "style_size",
 ]

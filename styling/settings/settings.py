@@ -4,7 +4,6 @@ The settings themselves are in entries.py.
 """
 
 import itertools
-import math
 import re
 from collections.abc import Collection
 from dataclasses import fields, replace
@@ -174,40 +173,6 @@ class Settings(Entries):
         if self.initial_noiseblend is not None:
             return self.initial_noiseblend
         return 0.0 if has_initial else 1.0
-
-
-def content_size(height: int, width: int, settings: Settings) -> tuple[int, int]:
-    """The result's (height, width) in pixels for a content image (or, without one, a style) of this size."""
-    if settings.height and settings.width:
-        return settings.height, settings.width
-    if settings.width:
-        return math.floor(height / width * settings.width), settings.width
-    if settings.max_size and max(height, width) > settings.max_size:
-        longer = max(height, width)
-        return height * settings.max_size // longer, width * settings.max_size // longer
-    return height, width
-
-
-def style_size(height: int, width: int, scale: float, content_width: int) -> tuple[int, int]:
-    """A style's (height, width) in pixels: `scale` of the content's width, both sides truncated."""
-    factor = scale * content_width / width  # in this order, since rounding can change the size
-    return int(height * factor), int(width * factor)
-
-
-def sizes_in_use(
-    height: int,
-    width: int,
-    settings: Settings,
-    scale: float | None = None,
-    model: tuple[int, int] | None = None,
-) -> list[tuple[int, int]]:
-    """The sizes, (height, width) in pixels, at which an image of this size is used; for images.read().
-
-    They are the picture's size and, for a style, its own size. scale: of the style, else None. model: the
-    size of the image whose shape the picture has, or None for this image.
-    """
-    picture = content_size(*(model or (height, width)), settings)
-    return [picture] if scale is None else [picture, style_size(height, width, scale, picture[1])]
 
 
 def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:

@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image, features
 
 from styling.pictures import images
-from styling.settings import Settings, sizes_in_use
+from styling.run.sizes import sizes_in_use
+from styling.settings import Settings
 from styling.system import limits
 from styling.system.errors import ImageError
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import VGG16, network_of, tiny_layers
 
-from styling.settings import STYLE_LAYERS, Running, Settings, content_size, style_size
+from styling.settings import STYLE_LAYERS, Running, Settings
 from styling.system.errors import SettingsError
 
 A, B, C, D = "relu1_2", "relu2_2", "relu3_2", "relu3_3"  # none of them a default
@@ -245,23 +245,3 @@ def test_losses_have_the_further_terms_only_with_a_weight():
     assert Settings(style_weight=0).losses == ("content", "style", "tv", "total")
     both = Settings(shift_weight=1, histogram_weight=1)
     assert both.losses == ("content", "style", "shift", "histogram", "tv", "total")
-
-
-@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 5000))
-def test_sizes_keep_the_content_and_its_proportions(height, width, size):
-    assert content_size(height, width, Settings()) == (height, width)
-    high, wide = content_size(height, width, Settings(width=size))
-    assert wide == size and high <= height * size / width < high + 1.001
-    limited = content_size(height, width, Settings(max_size=size))
-    assert max(limited) == min(size, max(height, width))
-    assert style_size(height, width, 1, width) == (height, width)
-    assert content_size(height, width, Settings(width=size, height=7)) == (7, size)
-
-
-def test_published_sizes():
-    assert content_size(399, 600, Settings(width=192)) == (127, 192)  # stata.jpg in avg.png
-    assert content_size(533, 400, Settings(width=192)) == (255, 192)  # sleeper.jpg in weights.png
-    assert style_size(507, 640, 0.5, 192) == (76, 96)
-    # Where the formulas' floating-point rounding decides, as it does in the program that they come from.
-    assert content_size(207, 200, Settings(width=800)) == (827, 800)
-    assert style_size(294, 294, 1, 192) == (191, 191)
