@@ -139,7 +139,7 @@ class Network:
     def in_bfloat16(self) -> "Network":
         """This network with all convolutions but the first in bfloat16: 8 bits of precision.
 
-        The first takes little time. It stays in float32, since bfloat16 would round pixels to a grey level.
+        The first takes little time. It stays in float32, since bfloat16 would round pixels to a gray level.
         """
         first, *others = self.layers
         others = [replace(layer, dtype=tf.bfloat16) if layer.kind == "conv" else layer for layer in others]

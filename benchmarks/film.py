@@ -4,7 +4,7 @@
 
 A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
 twice: as a film, and frame by frame, like photographs with the same number of iterations. The temporal error
-is the mean squared difference between a frame and the frame before it, warped by the true motion, in grey
+is the mean squared difference between a frame and the frame before it, warped by the true motion, in gray
 levels squared, where both show the same thing. The style loss is the sum of the relative losses of relu1_1
 to relu5_1, in the painting network or, better, in another network, the judge.
 """

@@ -11,7 +11,7 @@ import numpy as np
 from styling.pictures.images import to_bytes
 
 LEAST_SIDE = 16  # pixels that DIS needs; a smaller frame is treated as if nothing moved
-AROUND, MOST_DIFFERENCE, LEAST_DIFFERENCE = 5, 12.0, 3.0  # pixels; grey levels
+AROUND, MOST_DIFFERENCE, LEAST_DIFFERENCE = 5, 12.0, 3.0  # pixels; gray levels
 
 
 def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:

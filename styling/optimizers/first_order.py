@@ -12,7 +12,7 @@ from styling.system.quiet import tf
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2014) with eps outside the bias correction, the form that TensorFlow uses.
 
-    learning_rate is in the units of x, grey levels.
+    learning_rate is in the units of x, gray levels.
     """
 
     memory = ("scalar", "image", "image")

@@ -11,7 +11,7 @@ import numpy as np
 from styling.pictures import masks
 from styling.pictures.images import Images, to_gray
 
-LEAST_DEVIATION = 1.0  # grey levels; a smaller deviation is rounding, which matching would amplify to noise
+LEAST_DEVIATION = 1.0  # gray levels; a smaller deviation is rounding, which matching would amplify to noise
 
 
 def prepared(images: Images, coloring: str) -> Images:

@@ -28,7 +28,7 @@ THUMBNAIL_SIDE, THUMBNAIL_HEIGHT, MOST_SOURCES = 144, 72, 6
 MARGIN, HEAD_SPACE, LEAST_WIDTH = 36, 28, 320
 MOST_LINES, MOST_LETTERS = 8, 1000  # of a label
 LEAST_LETTERS = 4  # of a line
-WHITE, INK, GREY, PALE = "#ffffff", "#1f1f1f", "#666666", "#f1efee"
+WHITE, INK, GRAY, PALE = "#ffffff", "#1f1f1f", "#666666", "#f1efee"
 FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")  # for letters that Pillow's own lacks
 
 Sources = dict[int, list[tuple[str, Path]]]
@@ -258,7 +258,7 @@ def _head(
     words = [font.text(spec.title, size, room, 4)]
     if len(spec.axes["pages"]) > 1:
         words.append(font.text(spec.axes["pages"][page].label, round(size * 0.8), room, 3))
-    words.append(font.text(describe(pairs), max(round(text_size * 0.85), 14), room, 4, GREY))
+    words.append(font.text(describe(pairs), max(round(text_size * 0.85), 14), room, 4, GRAY))
     left = _join(words, 5, down=True, align=0)
     if beside:
         return _join([_pad(left, room, align=0), pictures], 30, align=0)
@@ -278,5 +278,5 @@ def _cell(
         reason = f"failed: {result.error}"
     text_size, border = max(round(text_size * 0.85), 9), max(size[0] // 16, 2)
     lines = (size[1] - 2 * border) // round(text_size * 1.3)
-    words = font.text(reason, text_size, size[0] - 2 * border, lines, GREY, PALE, align=0.5)
+    words = font.text(reason, text_size, size[0] - 2 * border, lines, GRAY, PALE, align=0.5)
     return _pad(words, *size, paper=PALE)
