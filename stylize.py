@@ -18,7 +18,7 @@ import contextlib
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,7 +70,7 @@ def stylize(
     style_masks: Sequence[np.ndarray | None] = (),
     style_guides: Sequence[np.ndarray | None] = (),
     content_mask: np.ndarray | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Paint `content` in the style of `styles`; yields a Progress at the start and after each update.
 
     The last Progress has the result; it comes after settings.iterations updates, or when the optimiser finds
@@ -94,7 +94,7 @@ def stylize(
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 
-def follow(run: Run, state: State | None = None) -> Iterator[Progress]:
+def follow(run: Run, state: State | None = None) -> Generator[Progress, None, None]:
     """Do what stylize() does, for a resolved run; raises StateError and MemoryLimitError at the call."""
     if state is not None:
         runs.check_state(state, run)
@@ -103,7 +103,7 @@ def follow(run: Run, state: State | None = None) -> Iterator[Progress]:
     return _coarse_to_fine(run, state)
 
 
-def _coarse_to_fine(run: Run, state: State | None) -> Iterator[Progress]:
+def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, None]:
     """Paint scale after scale; each starts from the last result, enlarged (Gatys et al. 2017, section 6)."""
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None

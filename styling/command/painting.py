@@ -259,9 +259,11 @@ def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Iterator["P
 
 
 def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray | None:
-    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from; None
-    if the loss has diverged."""
-    if isinstance(early, DivergedError):
+    """The picture if a run ends here; at a coarse scale, it is the image that the next would start from.
+
+    If the loss has diverged, it is the best of the images compared, or None.
+    """
+    if isinstance(early, DivergedError) and progress.state.best[1] is None:
         return None
     try:
         is_last = progress.state.scale == len(progress.scales) - 1
