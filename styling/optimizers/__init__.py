@@ -10,6 +10,7 @@ from styling.optimizers.base import Optimizer
 from styling.optimizers.first_order import Adam, GradientDescent, NormalizedGradientDescent
 from styling.optimizers.lbfgs import Lbfgs
 from styling.optimizers.lbfgs_b import LbfgsB
+from styling.settings import Settings
 
 KINDS: dict[str, type[Optimizer]] = {
     "adam": Adam,
@@ -20,7 +21,7 @@ KINDS: dict[str, type[Optimizer]] = {
 }
 
 
-def of_settings(settings: object) -> Optimizer:
-    """The optimiser that these styling.settings.Settings name, with its own settings."""
-    kind = KINDS[getattr(settings, "optimizer")]  # noqa: B009
+def of_settings(settings: Settings) -> Optimizer:
+    """The optimiser that the settings name, with its own settings."""
+    kind = KINDS[settings.optimizer]
     return kind(**{field.name: getattr(settings, field.name) for field in fields(kind)})
