@@ -1,187 +1,249 @@
-// The form, and the results.
+// The form: what is chosen, how it is to be painted, and a first look at it.
 "use strict";
 const data = JSON.parse($("data").textContent);
-heard.error = () => complain("the program does not answer; is it still running? If it is, load the page anew");
-heard.open = () => { if (!$("error").hidden && $("error").textContent.startsWith("the program does not")) complain(""); };
 const images = new Map(data.images.map(image => [image.key, image]));
-const chosen = {content: "harbour", styles: new Map([["woodcut", 50]])};
-const own = id => [...document.querySelectorAll(".more")].filter(input => input.id == id || !id);
-const settings = () => data.recipes[$("recipe").value];
+const chosen = {content: data.example.content, styles: new Map([[data.example.style, 50]])};
+const LOOKS = {  // presets in words, by the controls that they set
+  "Like the painting": {},
+  "A touch": {style_weight: -.75},
+  "Bold strokes": {style_weight: .25, style_scales: 1.75},
+  "Keep my colours": {colors: "content"},
+  "Portrait": {style_weight: -.5, style_scales: .75},
+};
+const PLAIN = {style_weight: 0, tv_weight: 0, style_scales: 1, colors: "style"};
+const LARGER = [...$("max_size").options].map(option => +option.value).filter(Boolean);
+const more = () => [...document.querySelectorAll(".more")];
+const titled = key => images.get(key).name.replace(/\.[^.]*$/, "").replaceAll("_", " ");
+const isFilm = () => images.get(chosen.content)?.frames > 1;
 const round = number => String(Number(number.toPrecision(3)));
 
-async function send(path, body) {
-  complain("");
-  let answer, said;
+async function ask(path, body = "") {  // what the program answers; {error} if it is refused
   try {
-    answer = await fetch(path, {method: "POST", body});
-    said = await answer.json();
-  } catch (problem) {
-    said = {error: "the program does not answer; is it still running?"};
+    return await (await fetch(path, {method: "POST", body})).json();
+  } catch {
+    return {error: "The program does not answer; is it still running?"};
   }
-  if (said.error) complain(said.error);
-  mark(said.error ?? "");
-  return said.error ? null : said;
 }
+function complain({error = "", field} = {}) {  // beside the button; the field is marked and gets the focus
+  $("error").textContent = error;
+  $("error").hidden = !error;
+  for (const marked of document.querySelectorAll("[aria-invalid]")) marked.ariaInvalid = null;
+  const at = $(`${field}-file`) ?? $(field);
+  if (!error || !at) return;
+  for (let group = at.closest("details"); group; group = group.parentElement.closest("details")) group.open = true;
+  at.ariaInvalid = "true";
+  at.focus();
+}
+heard.error = () => complain({error: "The program does not answer; is it still running? If it is, load the page again."});
+heard.open = () => { if ($("error").textContent.startsWith("The program does not")) complain(); };
 
-function values() {  // of the settings, by their names, as on the command line
-  const found = {colors: $("colors").value};
+function values(recipe) {  // of the settings, by their names, as on the command line
+  const found = {colors: $("colors").value}, weights = [...chosen.styles.values()];
   if ($("max_size").value) found.max_size = $("max_size").value;
   for (const name of ["style_weight", "tv_weight"]) {
-    if (+$(name).value) found[name] = round(+settings().values[name] * 10 ** +$(name).value);
+    if (+$(name).value) found[name] = round(+data.recipes[recipe].values[name] * 10 ** +$(name).value);
   }
-  const weights = [...chosen.styles.values()];
   if (+$("style_scales").value != 1 && weights.length) found.style_scales = weights.map(() => $("style_scales").value).join(" ");
   if (weights.length > 1) found.style_blend_weights = weights.join(" ");
-  for (const input of own()) if (input.value.trim()) found[input.id] = input.value.trim();
   return found;
 }
-function mark(problem) {  // the field of the flag that an error names
-  const name = problem.match(/^argument --([\w-]+)/)?.[1].replaceAll("-", "_");
-  for (const field of $("form").elements) field.ariaInvalid = name && field.id == name ? "true" : null;
-  const field = $("form").elements[name];
-  if (!field) return;
-  if ($("more").contains(field)) $("more").open = true;
-  field.focus();
-}
+const expert = () => Object.fromEntries(more().filter(input => input.value.trim()).map(input => [input.id, input.value.trim()]));
 const form = () => ({
-  content: chosen.content, styles: [...chosen.styles.keys()], recipe: $("recipe").value, values: values(),
-  areas: areas(),
-  sliders: Object.fromEntries(["style_weight", "tv_weight", "style_scales"].map(name => [name, $(name).value])),
+  content: chosen.content, styles: [...chosen.styles.keys()], recipe: $("recipe").value, values: {...values($("recipe").value), ...expert()},
+  frame: +$("frame").value, weights: [...chosen.styles.values()], controls: Object.fromEntries(Object.keys(PLAIN).map(name => [name, $(name).value])),
 });
 
 function refresh() {
-  const {description, values: typed} = settings(), now = values();
-  $("description").textContent = description;
+  const typed = data.recipes[$("recipe").value], now = form().values;
+  $("description").textContent = typed.description;
   $("flag-recipe").textContent = `--recipe ${$("recipe").value}`;
-  for (const name of ["max_size", "style_weight", "tv_weight", "style_scales"]) {
-    $(`flag-${name}`).textContent = `--${name.replaceAll("_", "-")} ${now[name] ?? typed[name]}`;
+  for (const name of Object.keys(PLAIN)) $(`flag-${name}`).textContent = `--${name.replaceAll("_", "-")} ${now[name] ?? typed.values[name]}`;
+  for (const name of ["style_weight", "tv_weight"]) $(name).disabled = !+typed.values[name];
+  for (const input of more()) {
+    if (input.tagName == "SELECT") input.options[0].textContent = `as the recipe: ${typed.values[input.id]}`;
+    else input.placeholder = typed.values[input.id];
   }
-  for (const name of ["style_weight", "tv_weight"]) $(name).disabled = !+typed[name];
-  $("flag-colors").textContent = `--colors ${now.colors}`;
-  for (const input of own()) {
-    if (input.tagName == "SELECT") input.options[0].textContent = `as the recipe: ${typed[input.id]}`;
-    else input.placeholder = `as the recipe: ${typed[input.id]}`;
+  for (const button of $("looks").children) {
+    button.ariaPressed = Object.entries({...PLAIN, ...LOOKS[button.textContent]}).every(([name, value]) => $(name).value == value);
   }
-  for (const flag of document.querySelectorAll("#blend code")) flag.textContent = `--style-blend-weights ${now.style_blend_weights}`;
+  $("paint-film").hidden = $("frames").hidden = !isFilm();
+  $("paint").textContent = isFilm() ? "Paint this frame" : "Paint";
+  $("frame").max = images.get(chosen.content)?.frames ?? 1;
+  $("frame-number").textContent = `${$("frame").value} of ${$("frame").max}`;
   showAreas();
   try {
-    sessionStorage.setItem(location.origin, JSON.stringify({...form(), weights: [...chosen.styles.values()]}));
-  } catch { sessionStorage.clear(); }  // more is drawn than a browser keeps over a reload
+    localStorage.form = JSON.stringify({...form(), areas: areas()});
+  } catch { localStorage.clear(); }  // more is drawn than a browser keeps
 }
 
+function thumbnail(key, attributes, press, remove) {
+  const button = make("button", {type: "button", title: images.get(key)?.name ?? key, onclick: press},
+    make("img", {src: `images/${key}`, alt: ""}), make("span", {textContent: images.has(key) ? titled(key) : key}));
+  Object.assign(button, attributes).dataset.key = key;
+  const figure = make("figure", {className: "thumb"}, button);
+  if (remove) figure.append(make("button", {type: "button", className: "remove", ariaLabel: `Remove ${button.title}`, textContent: "\u00d7", onclick: remove}));
+  return figure;
+}
 function showImages() {
+  const focused = document.activeElement?.dataset?.key;
   for (const takes of ["content", "styles"]) {
-    const focused = document.activeElement?.dataset?.key;
-    $(takes).replaceChildren(...[...images.values()].filter(image => [takes, "own"].includes(image.kind)).map(image => {
-      const button = make("button", {type: "button", title: image.name, onclick: () => choose(takes, image.key)},
-        make("img", {src: `images/${image.key}`, alt: image.name}));
-      button.dataset.key = `${takes} ${image.key}`;
-      button.ariaPressed = takes == "content" ? chosen.content == image.key : chosen.styles.has(image.key);
-      return button;
-    }));
-    if (focused) document.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    const listed = [...images.values()].filter(image => image.kind == takes).sort((a, b) => b.own - a.own);
+    $(takes).replaceChildren(...listed.map(({key, own}) => thumbnail(key,
+      {ariaPressed: takes == "content" ? chosen.content == key : chosen.styles.has(key)},
+      () => choose(takes, key), own && (() => removeImage(takes, key)))));
   }
+  if (focused) document.querySelector(`.thumbs [data-key="${CSS.escape(focused)}"]`)?.focus();
   $("blend").replaceChildren(...(chosen.styles.size > 1 ? [...chosen.styles].map(([key, weight], i) => {
-    const change = event => { chosen.styles.set(key, +event.target.value); refresh(); };
-    return make("div", {className: "field"}, make("label", {htmlFor: `blend-${i}`}, `Share of ${images.get(key).name}`), make("code"),
+    const change = event => { chosen.styles.set(key, +event.target.value); changed(); };
+    return make("div", {className: "field"}, make("label", {htmlFor: `blend-${i}`}, `Share of ${titled(key)}`),
       make("input", {type: "range", id: `blend-${i}`, min: 0, max: 100, value: weight, oninput: change}));
   }) : []));
   refresh();
 }
 function choose(takes, key) {
   if (takes == "content") chosen.content = chosen.content == key ? null : key;
-  else if (!chosen.styles.delete(key)) chosen.styles.set(key, 50);
+  else if (!chosen.styles.delete(key)) {
+    if (!$("mix").checked) chosen.styles.clear();
+    chosen.styles.set(key, 50);
+  }
   showImages();
+  changed();
 }
-async function upload(takes, files) {
-  for (const file of files) {
-    if (file.size > data.mostBytes) { complain(`${file.name}: has more than ${data.mostBytes / 2 ** 20} MiB, which is the most here; make it smaller first`); continue; }
-    const image = await send(`images?name=${encodeURIComponent(file.name)}`, file);
-    if (!image) continue;
-    images.set(image.key, image);
-    takes == "content" ? chosen.content = image.key : chosen.styles.set(image.key, 50);
-    showImages();
+function take(takes, keys) {  // own images replace the example
+  if (takes == "content") chosen.content = keys.at(-1);
+  else {
+    const before = $("mix").checked ? [...chosen.styles.keys()].filter(key => images.get(key).own) : [];
+    chosen.styles = new Map([...before, ...keys].map(key => [key, chosen.styles.get(key) ?? 50]));
+    $("mix").checked ||= chosen.styles.size > 1;
+  }
+  showImages();
+  changed();
+}
+async function removeImage(takes, key) {
+  complain(await ask(`remove/${key}`));
+  images.delete(key);
+  if (chosen.content == key) chosen.content = data.example.content;
+  if (chosen.styles.delete(key) && !chosen.styles.size) chosen.styles.set(data.example.style, 50);
+  showImages();
+  $(`${takes}-file`).focus();
+  changed();
+}
+
+const coming = [];
+let uploads = Promise.resolve();
+function showComing() {
+  for (const takes of ["content", "styles"]) {
+    const names = coming.filter(one => one.takes == takes).map(one => one.file.name);
+    $(`${takes}-coming`).textContent = names.length ? `${names.join(", ")}: on its way` : "";
   }
 }
+function upload(takes, files) {
+  const batch = [...files].map(file => ({takes, file})), problems = [], keys = [];
+  if (!coming.length) complain();
+  coming.push(...batch);
+  showComing();
+  uploads = uploads.then(async () => {
+    for (const one of batch) {
+      const image = await ask(`images?kind=${takes}&name=${encodeURIComponent(one.file.name)}`, one.file);
+      coming.splice(coming.indexOf(one), 1);
+      showComing();
+      if (image.error) problems.push(image.error);
+      else keys.push(images.set(image.key, image) && image.key);
+    }
+    if (keys.length) take(takes, keys);
+    if (problems.length) complain({error: [$("error").textContent, ...problems].filter(Boolean).join("\n")});
+  });
+}
+const takesAt = target => target.closest?.("[data-takes]")?.dataset.takes ?? "content";
+document.ondragover = event => {
+  event.preventDefault();
+  if (event.dataTransfer.types.includes("Files")) $("drop").hidden = false;
+  for (const half of $("drop").children) half.classList.toggle("over", half == event.target);
+};
+document.ondragleave = event => { if (!event.relatedTarget) $("drop").hidden = true; };
+document.ondrop = event => {
+  event.preventDefault();
+  $("drop").hidden = true;
+  upload(takesAt(event.target), event.dataTransfer.files);
+};
+document.onpaste = event => {
+  if (!event.clipboardData.files.length) return;
+  upload(takesAt(document.querySelector("section:hover") ?? document.activeElement), event.clipboardData.files);
+};
+for (const takes of ["content", "styles"]) {
+  $(`${takes}-file`).onchange = event => { upload(takes, event.target.files); event.target.value = ""; };
+}
+
 async function fill(old) {  // the form as it was
   chosen.content = images.has(old.content) ? old.content : null;
-  const weights = (old.values.style_blend_weights || "").split(" ");
-  chosen.styles = new Map(old.styles.filter(key => images.has(key)).map((key, i) => [key, +(old.weights?.[i] ?? weights[i] ?? "") || 50]));
+  chosen.styles = new Map(old.styles.map((key, i) => [key, old.weights?.[i] ?? 50]).filter(([key]) => images.has(key)));
+  $("mix").checked = chosen.styles.size > 1;
   if (data.recipes[old.recipe]) $("recipe").value = old.recipe;
   $("max_size").value = old.values.max_size ?? "";
-  $("colors").value = old.values.colors ?? "style";
-  for (const [name, value] of Object.entries(old.sliders)) $(name).value = value;
-  for (const input of own()) input.value = old.values[input.id] ?? "";
-  if (own().some(input => input.value)) $("more").open = true;
+  for (const [name, value] of Object.entries({...PLAIN, ...old.controls})) $(name).value = value;
+  for (const input of more()) input.value = old.values[input.id] ?? "";
   showImages();
+  $("frame").value = old.frame ?? 1;
   await readAreas(old.areas);
 }
-for (const section of document.querySelectorAll(".drop")) {
-  const takes = section.dataset.takes, over = is => event => { event.preventDefault(); section.classList.toggle("over", is); };
-  section.ondragover = over(true);
-  section.ondragleave = over(false);
-  section.ondrop = event => { over(false)(event); upload(takes, event.dataTransfer.files); };
-  $(`${takes}-file`).onchange = async event => { const files = [...event.target.files]; event.target.value = ""; await upload(takes, files); };
-}
-$("form").oninput = refresh;
-async function paint(more) {
-  const masks = await sendAreas();
-  if (masks) await send("paint", JSON.stringify({...form(), ...masks, ...more}));
-}
-$("form").onsubmit = event => { event.preventDefault(); paint(); };
+$("looks").append(...Object.entries(LOOKS).map(([name, look]) => make("button", {type: "button", textContent: name, onclick: () => {
+  for (const [control, value] of Object.entries({...PLAIN, ...look})) $(control).value = value;
+  changed();
+}})));
 $("clear").onclick = () => {
-  for (const input of own()) input.value = "";
-  for (const [name, value] of [["style_weight", 0], ["tv_weight", 0], ["style_scales", 1]]) $(name).value = value;
-  refresh();
+  for (const input of more()) input.value = "";
+  for (const [name, value] of Object.entries(PLAIN)) $(name).value = value;
+  changed();
 };
-const showing = heard.run;
-heard.run = event => {  // one picture is painted at a time
-  showing(event);
-  for (const id of ["paint", "from-here", "go-on"]) $(id).disabled = !$("run").hidden;
-};
-$("stop").onclick = () => send("stop");
 
-// What follows shows results.
-let results = [], resumable = null, current = null;
-function showResult(name, focus) {
-  const result = results.find(one => one.name == name);
-  current = result ? name : null;
-  $("result").hidden = !result;
-  for (const button of document.querySelectorAll(".strip [data-name]")) button.ariaCurrent = button.dataset.name == name;
-  if (!result) return;
-  const content = result.form.content;
-  $("name").textContent = `${result.name}, ${result.size.join(" x ")} pixels`;
-  $("after").src = $("full").href = $("png").href = `results/${name}.png`;
-  $("before").src = content ? `images/${content}` : $("after").src;
-  $("compare").style.setProperty("--ratio", result.size[0] / result.size[1]);
-  $("slide-label").hidden = !content;
-  $("slide").value = 0;
-  $("slide").oninput();
-  $("toml").href = `results/${name}.toml`;
-  [$("png").download, $("toml").download] = [`${name}.png`, `${name}.toml`];
-  $("note").textContent = result.note;
-  $("command").textContent = result.command;
-  const masks = new Set([result.form.content_mask, ...(result.form.style_masks ?? [])].filter(key => images.has(key)));
-  $("masks").replaceChildren(...[...masks].flatMap(key =>
-    [" · ", make("a", {href: `images/${key}`, download: images.get(key).name, textContent: `mask ${images.get(key).name}`})]));
-  $("go-on").hidden = resumable != name;
-  if (focus) $("name").focus();
+// A first look, before Paint is pressed, and the time that the picture will take.
+let asked = 0, waiting;
+function changed() {
+  refresh();
+  clearTimeout(waiting);
+  waiting = setTimeout(lookAhead, 300, true);
 }
-$("slide").oninput = () => { $("after").style.clipPath = `inset(0 0 0 ${$("slide").value}%)`; };
-$("go-on").onclick = () => send("go-on");
-const again = name => fill(results.find(one => one.name == name).form);
-$("again").onclick = () => again(current);
-$("from-here").onclick = () => paint({start: current});
-heard.results = event => {
-  const told = JSON.parse(event.data), newest = told.all.at(-1)?.name, isNew = newest && !results.some(one => one.name == newest);
-  [results, resumable] = [told.all, told.resumable];
-  $("results").hidden = !results.length;
-  $("strip").replaceChildren(...results.map(({name}) => {
-    const show = make("button", {title: `show ${name}`, onclick: () => showResult(name, true)}, make("img", {src: `images/${name}`, alt: name}));
-    show.dataset.name = name;
-    return make("figure", {}, show, make("span", {}, name), make("button", {onclick: () => again(name)}, "Use these again"));
-  }));
-  showResult(isNew ? newest : current);
-};
-const kept = sessionStorage.getItem(location.origin);
-kept ? fill(JSON.parse(kept)) : showImages();
+const untouched = JSON.stringify(form()), isExample = () => JSON.stringify(form()) == untouched;
+async function lookAhead(isUsers = true) {  // a result that is shown gives way only to what the user does
+  const mine = ++asked;
+  if (isUsers) showLook();
+  const {seconds: time, film, size} = await ask("estimate", JSON.stringify(form()));
+  if (mine != asked) return;
+  if (size && !isExample()) sized($("look-picture"), size);
+  $("time").textContent = $("paint-time").textContent = time ? `about ${seconds(time)} here${isFilm() ? `, the film ${seconds(film)}` : ""}` : "";
+  if (!size || isExample() || !$("run").hidden || (!isUsers && !$("result").hidden)) return;
+  says("look-caption", "A first look is on its way");
+  const {recipe, values: few} = data.preview;
+  const said = await ask("preview", JSON.stringify({...form(), recipe, values: {...values(recipe), ...few}}));
+  if (mine != asked) return;
+  if (said.picture) $("look-picture").src = `seen.jpg?look=${said.picture}`;
+  says("look-caption", said.picture ? "A first look. Paint makes it finer." : "");
+}
+function showLook() {
+  if (!$("run").hidden) return;
+  const [style] = chosen.styles.keys();
+  $("result").hidden = true;
+  $("look").hidden = !chosen.content;
+  if (!chosen.content) return;
+  $("look-picture").src = isExample() ? "page/example.jpg" : `images/${chosen.content}`;
+  if (isExample()) sized($("look-picture"), data.example.size);
+  $("look-photo").src = `images/${chosen.content}`;
+  $("look-style").src = style ? `images/${style}` : "";
+  $("look-style").hidden = !style;
+  says("look-caption", isExample() ? `For example: ${titled(chosen.content)}, painted as ${titled(style)}. Now your own?` : "");
+}
+
+async function paint(extra) {
+  complain();
+  if (coming.length) says("paint-time", "waits for what is on its way");
+  await uploads;
+  const masks = await sendAreas();
+  if (!masks) return;
+  clearTimeout(waiting);
+  asked++;
+  complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
+}
+$("form").oninput = event => event.target.type != "file" && changed();
+$("form").onsubmit = event => { event.preventDefault(); paint(); };
+$("paint-film").onclick = () => paint({film: true});
+$("stop").onclick = () => ask("stop");

@@ -1,35 +1,28 @@
 // Where what goes on the photograph: a layer for what stays and for each painting, white and opaque where it goes.
 "use strict";
-const STAYS = "stays", ERASER = "eraser";
-const sheets = new Map();  // by photograph: {photo, layers}; the layers by target: {canvas, url}, no url for an empty one
-let target = STAYS;
+const STAYS = "stays", ERASER = "eraser", MOST_STEPS = 30;
+const sheets = new Map();  // by photograph: {photo, layers, done, undone}; the layers are canvases by target
+let target = STAYS, onto = null;  // the sheet that is drawn on
 const targets = () => [STAYS, ...(chosen.styles.size > 1 ? chosen.styles.keys() : [])];
 const loaded = url => new Promise((done, failed) => Object.assign(new Image(), {src: url, onload() { done(this); }, onerror: failed}));
 const sizedAs = ({width, height}) => make("canvas", {width, height});
 const stem = key => images.get(key).name.replace(/\.[^.]*$/, "");
+const brush = canvas => canvas.getContext("2d", {willReadFrequently: true});  // its pixels are read after each stroke
 
 async function sheet() {
   const key = chosen.content;
-  if (!sheets.has(key)) {
-    const photo = await loaded(`images/${key}`);
-    sheets.set(key, {photo, layers: {}});
-  }
+  if (!sheets.has(key)) sheets.set(key, {photo: await loaded(`images/${key}`), layers: {}, urls: {}, done: [], undone: []});
   return sheets.get(key);
 }
-function layer({photo, layers}, name) {
-  if (!layers[name]) {
-    layers[name] = {canvas: sizedAs(photo), url: ""};
-    layers[name].canvas.getContext("2d", {willReadFrequently: true});  // its pixels are read after each stroke
-  }
-  return layers[name];
-}
-function noted(one) {  // the layer, with its url as it is now
-  const {data} = one.canvas.getContext("2d").getImageData(0, 0, one.canvas.width, one.canvas.height);
-  one.url = data.some((value, i) => i % 4 == 3 && value) ? one.canvas.toDataURL() : "";
-}
+const layer = ({photo, layers}, name) => layers[name] ??= sizedAs(photo);
+const isEmpty = canvas => !brush(canvas).getImageData(0, 0, canvas.width, canvas.height).data.some((value, i) => i % 4 == 3 && value);
+const copied = canvas => { const copy = sizedAs(canvas); brush(copy).drawImage(canvas, 0, 0); return copy; };
 function areas() {  // the layers that are drawn, as urls
-  const layers = sheets.get(chosen.content)?.layers ?? {};
-  return Object.fromEntries(targets().filter(name => layers[name]?.url).map(name => [name, layers[name].url]));
+  const urls = sheets.get(chosen.content)?.urls ?? {};
+  return Object.fromEntries(targets().filter(name => urls[name]).map(name => [name, urls[name]]));
+}
+function noteUrls({layers, urls}) {
+  for (const [name, canvas] of Object.entries(layers)) urls[name] = isEmpty(canvas) ? "" : canvas.toDataURL();
 }
 function showAreas() {
   $("draw").disabled = !chosen.content;
@@ -38,24 +31,27 @@ function showAreas() {
 }
 
 // As the program reads a mask: its opacity where some of it is transparent, else how light it is.
-function read(one, image) {
-  const context = one.canvas.getContext("2d");
+function read(canvas, image) {
+  const context = brush(canvas);
   context.globalCompositeOperation = "copy";
-  context.drawImage(image, 0, 0, one.canvas.width, one.canvas.height);
-  const pixels = context.getImageData(0, 0, one.canvas.width, one.canvas.height), {data} = pixels;
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height), {data} = pixels;
   const isClear = data.some((value, i) => i % 4 == 3 && value < 255);
   for (let i = 0; i < data.length; i += 4) {
     if (!isClear) data[i + 3] = .299 * data[i] + .587 * data[i + 1] + .114 * data[i + 2];
     data.fill(255, i, i + 3);
   }
   context.putImageData(pixels, 0, 0);
-  noted(one);
 }
 async function readAreas(urls = {}) {
   if (!chosen.content) return;
   const onto = await sheet();
-  onto.layers = {};
-  for (const [name, url] of Object.entries(urls)) read(layer(onto, name), await loaded(url));
+  [onto.layers, onto.urls] = [{}, {}];
+  for (const [name, url] of Object.entries(urls)) {
+    const image = await loaded(url).catch(() => null);
+    if (image) read(layer(onto, name), image);
+  }
+  noteUrls(onto);
   refresh();
 }
 
@@ -63,7 +59,7 @@ function mask({photo, layers}, names, isRest) {  // white on black: where some l
   const canvas = sizedAs(photo), context = canvas.getContext("2d");
   const fill = color => { context.fillStyle = color; context.fillRect(0, 0, canvas.width, canvas.height); };
   context.globalCompositeOperation = "lighter";
-  for (const name of names) context.drawImage(layers[name].canvas, 0, 0);
+  for (const name of names) context.drawImage(layers[name], 0, 0);
   if (isRest) {
     context.globalCompositeOperation = "source-out";
     fill("#fff");
@@ -74,9 +70,10 @@ function mask({photo, layers}, names, isRest) {  // white on black: where some l
 }
 async function sendMask(canvas, name) {  // its key; undefined if it was refused
   const path = `images?kind=mask&name=${encodeURIComponent(`${stem(chosen.content)}-${name}.png`)}`;
-  const image = await send(path, await new Promise(done => canvas.toBlob(done)));
-  if (image) images.set(image.key, image);
-  return image?.key;
+  const image = await ask(path, await new Promise(done => canvas.toBlob(done)));
+  if (image.error) complain(image);
+  else images.set(image.key, image);
+  return image.key;
 }
 async function sendAreas() {  // what the form says of masks, by keys of images; null if one was refused
   const onto = sheets.get(chosen.content), names = Object.keys(areas()), keys = {};
@@ -90,74 +87,131 @@ async function sendAreas() {  // what the form says of masks, by keys of images;
   };
 }
 
-// Drawing.
-function showSheet({photo, layers}) {
-  const view = $("sheet").getContext("2d"), tint = sizedAs(photo), over = tint.getContext("2d");
+// Drawing. Each step begins with a note of how the layers were, to be undone.
+function step() {
+  onto.done.push(Object.fromEntries(Object.entries(onto.layers).map(([name, canvas]) => [name, copied(canvas)])));
+  if (onto.done.length > MOST_STEPS) onto.done.shift();
+  onto.undone = [];
+}
+function turn(from, to) {  // undo, or redo
+  if (!from.length) return;
+  to.push(onto.layers);
+  onto.layers = from.pop();
+  onto.urls = {};
+  finish();
+}
+function finish() {
+  noteUrls(onto);
+  showSheet();
+  [$("undo").ariaDisabled, $("redo").ariaDisabled] = [onto.done, onto.undone].map(steps => String(!steps.length));
+  refresh();
+}
+function showSheet() {
+  const {photo, layers} = onto, view = $("sheet").getContext("2d"), tint = sizedAs(photo), over = tint.getContext("2d");
   view.clearRect(0, 0, photo.width, photo.height);
   for (const name of targets().filter(name => layers[name])) {
     const thumb = $("targets").querySelector(`[data-of="${name}"]`);
     over.globalCompositeOperation = "copy";
-    over.drawImage(layers[name].canvas, 0, 0);
+    over.drawImage(layers[name], 0, 0);
     over.globalCompositeOperation = "source-in";
     over.fillStyle = name == STAYS ? getComputedStyle(thumb).backgroundColor : over.createPattern(thumb, "repeat");
     over.fillRect(0, 0, photo.width, photo.height);
     view.drawImage(tint, 0, 0);
   }
 }
-function drawLine(onto, from, to) {  // a place has one painting at most
+const wide = () => Math.max(onto.photo.width, onto.photo.height) * $("brush").value / 100;
+function eachLayer(change) {  // a place has one painting at most
   for (const name of targets()) {
-    const {canvas} = layer(onto, name), context = canvas.getContext("2d");
+    const context = brush(layer(onto, name));
     context.globalCompositeOperation = name == target ? "source-over" : "destination-out";
-    context.strokeStyle = "#fff";
-    context.lineCap = "round";
-    context.lineWidth = Math.max(canvas.width, canvas.height) * $("brush").value / 100;
-    context.beginPath();
-    context.moveTo(...from);
-    context.lineTo(...to);
-    context.stroke();
+    context.fillStyle = context.strokeStyle = "#fff";
+    change(context);
+    context.filter = "none";
   }
-  showSheet(onto);
+  showSheet();
 }
-function changed(onto) {
-  Object.values(onto.layers).forEach(noted);
-  showSheet(onto);
-  refresh();
+const line = (from, to) => eachLayer(context => {
+  const soft = $("soft").value / 100;
+  if (soft) context.filter = `blur(${wide() * soft / 4}px)`;
+  context.lineCap = "round";
+  context.lineWidth = wide() * (1 - soft / 2);
+  context.beginPath();
+  context.moveTo(...from);
+  context.lineTo(to[0] + .01, to[1]);  // a line without length is no dot
+  context.stroke();
+});
+function once(change) {  // a button's change, as a step
+  step();
+  change();
+  finish();
 }
+let last = null, cursor = null;  // where the stroke, and the brush, are: pixels of the photograph
+function moveTo(at) {
+  cursor = at;
+  const canvas = $("sheet"), scale = canvas.clientWidth / canvas.width;
+  Object.assign($("outline").style, {left: `${at[0] * scale}px`, top: `${at[1] * scale}px`, width: `${wide() * scale}px`, height: `${wide() * scale}px`});
+}
+const at = event => [event.offsetX * $("sheet").width / $("sheet").clientWidth, event.offsetY * $("sheet").height / $("sheet").clientHeight];
+Object.assign($("sheet"), {
+  onpointerdown(event) {
+    if (event.button || !event.isPrimary) return;
+    this.setPointerCapture(event.pointerId);
+    step();
+    line(last = at(event), last);
+  },
+  onpointermove(event) {
+    moveTo(at(event));
+    if (last && event.isPrimary) line(last, last = at(event));
+  },
+  onpointerup() { if (last) finish(last = null); },
+  onpointercancel() { if (last) finish(last = null); },
+  onkeydown(event) {
+    const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key];
+    if (!way && event.key != " ") return;
+    event.preventDefault();
+    if (way) moveTo(cursor.map((value, i) => Math.min(Math.max(value + way[i] * wide() / 2, 0), [this.width, this.height][i])));
+    else once(() => line(cursor, cursor));
+  },
+});
+$("drawing").onkeydown = event => {
+  if (event.key == "[" || event.key == "]") $("brush").value = +$("brush").value + (event.key == "[" ? -1 : 1);
+  if (event.key.toLowerCase() == "z" && (event.ctrlKey || event.metaKey)) (event.shiftKey ? $("redo") : $("undo")).click();
+  if (cursor) moveTo(cursor);
+};
+$("undo").onclick = () => turn(onto.done, onto.undone);
+$("redo").onclick = () => turn(onto.undone, onto.done);
+$("fill").onclick = () => once(() => eachLayer(context => context.fillRect(0, 0, onto.photo.width, onto.photo.height)));
+$("invert").onclick = () => once(() => {
+  const context = brush(layer(onto, target == ERASER ? STAYS : target));
+  context.globalCompositeOperation = "xor";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, onto.photo.width, onto.photo.height);
+});
+$("undraw").onclick = () => once(() => { [onto.layers, onto.urls] = [{}, {}]; });
+$("mask-file").onchange = async event => {
+  const [file] = event.target.files;
+  event.target.value = "";
+  const image = await createImageBitmap(file).catch(() => null);
+  $("draw-error").textContent = image ? "" : `${file.name} is no image that this browser can read; save it as PNG`;
+  if (image) once(() => read(layer(onto, target == ERASER ? STAYS : target), image));
+};
 $("draw").onclick = async () => {
-  const onto = await sheet(), canvas = $("sheet");
+  onto = await sheet();
   if (![...targets(), ERASER].includes(target)) target = STAYS;
-  const entry = (name, text, flag, picture) => {
+  const entry = (name, text, picture) => {
     const input = make("input", {type: "radio", name: "target", checked: name == target, onchange: () => { target = name; }});
-    if (picture) picture.dataset.of = name;
-    return make("label", {}, input, picture ?? "", make("span", {textContent: text}), make("code", {textContent: flag}));
+    picture.dataset.of = name;
+    return make("label", {}, input, picture, make("span", {textContent: text}));
   };
   const styles = await Promise.all(targets().slice(1).map(async key =>
-    entry(key, `${images.get(key).name} goes here`, "--style-masks", Object.assign(await loaded(`images/${key}`), {alt: ""}))));
+    entry(key, `${images.get(key).name} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
   $("targets").replaceChildren(
-    entry(STAYS, "leave this as it is", "--content-mask", make("span", {className: "swatch"})), ...styles, entry(ERASER, "erase", ""));
+    entry(STAYS, "leave this as it is", make("span", {className: "swatch"})), ...styles, entry(ERASER, "erase", make("span")));
   $("below").src = onto.photo.src;
-  [canvas.width, canvas.height] = [onto.photo.width, onto.photo.height];
-  canvas.parentElement.style.setProperty("--ratio", canvas.width / canvas.height);
-  let last = null;
-  const at = event => [event.offsetX * canvas.width / canvas.clientWidth, event.offsetY * canvas.height / canvas.clientHeight];
-  const draw = event => { drawLine(onto, last ?? at(event), at(event)); last = at(event); };
-  canvas.onpointerdown = event => {
-    if (event.button || !event.isPrimary) return;
-    canvas.setPointerCapture(event.pointerId);
-    draw(event);
-  };
-  canvas.onpointermove = event => { if (last && event.isPrimary) draw(event); };
-  canvas.onpointerup = canvas.onpointercancel = () => { last = null; changed(onto); };
-  $("undraw").onclick = () => { onto.layers = {}; changed(onto); };
-  $("mask-file").onchange = async event => {
-    const [file] = event.target.files, problem = `${file.name}: is no image that this browser can read; save it as PNG`;
-    event.target.value = "";
-    const image = await createImageBitmap(file).catch(() => null);
-    $("draw-error").textContent = image ? "" : problem;
-    if (image) read(layer(onto, target), image);
-    changed(onto);
-  };
+  [$("sheet").width, $("sheet").height] = [onto.photo.width, onto.photo.height];
+  $("sheet").parentElement.style.setProperty("--ratio", onto.photo.width / onto.photo.height);
   $("drawing").showModal();
-  showSheet(onto);
+  moveTo([onto.photo.width / 2, onto.photo.height / 2]);
+  finish();
 };
 $("close-drawing").onclick = () => $("drawing").close();

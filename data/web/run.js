@@ -6,12 +6,8 @@ const make = (tag, parts = {}, ...children) => {
   element.append(...children);
   return element;
 };
-const seconds = s => s < 100 ? `${Math.round(s)} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`;
-const complain = line => {
-  $("error").textContent = line;
-  $("error").hidden = !line;
-  if (line) $("error").scrollIntoView({block: "nearest"});
-};
+const seconds = s => s < 100 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`;
+const says = (id, text) => { if ($(id).textContent != text) $(id).textContent = text; };
 
 function drawLosses(names, rows) {
   const [wide, high, left, bottom] = [540, 220, 46, 24], svg = [];
@@ -38,40 +34,35 @@ function drawLosses(names, rows) {
   });
   $("plot").innerHTML = svg.join("");
 }
+const sized = (element, [wide, high]) => {
+  element.style.setProperty("--ratio", wide / high);
+  element.style.setProperty("--wide", `${wide}px`);
+};
 let shown = "";
 function showRun(run) {
-  const busy = ["waiting", "starting", "painting"].includes(run.status);
-  const begins = busy && $("run").hidden;
-  $("run").hidden = !busy;
-  if (begins) $("run").scrollIntoView({block: "nearest"});
-  $("losses").hidden = !run.history;
-  if (run.failed) complain(run.line);
-  if (busy) {
-    $("status").textContent = run.status == "painting" ? "Painting" : run.status == "starting" ? "Looking at the images"
-      : run.before ? `Waiting: ${run.before} to be painted before` : "Waiting";
-    $("facts").textContent = !run.history ? run.line || "" : `iteration ${run.iteration} of ${run.iterations}, ${run.size.join(" x ")} pixels, `
-      + `${seconds(run.seconds)}` + (run.left == null ? "" : `, about ${seconds(run.left)} left`);
-    run.history ? $("bar").value = run.iteration / run.iterations : $("bar").removeAttribute("value");
-  }
+  const isBusy = ["starting", "painting"].includes(run.status), began = isBusy && $("run").hidden;
+  $("run").hidden = !isBusy;
+  if (!isBusy) return;
+  if (began) scrollTo({top: 0});
+  const percent = Math.floor(100 * (run.share ?? 0));
+  document.title = `${percent} % · neural-style`;
+  says("status", run.status == "painting" ? "Painting" : "Looking at the images");
+  $("facts").textContent = run.share == null ? "" : `${percent} %` + (run.left == null ? "" : `, about ${seconds(run.left)} left`);
+  run.share == null ? $("bar").removeAttribute("value") : $("bar").value = run.share;
+  $("losses").hidden = !run.history?.length;
   if (run.history?.length) drawLosses(run.names, run.history);
   const key = `${run.run}.${run.picture}`;
   if (!run.picture) $("seen").hidden = true;
-  else if (busy && key != shown) {  // decoded before it takes the other's place, so that nothing flickers
+  else if (key != shown) {  // decoded before it takes the other's place, so that nothing flickers
     shown = key;
     const next = new Image();
-    next.onload = () => {
-      $("seen").style.setProperty("--ratio", next.width / next.height);
-      $("seen").src = next.src;
-      const isFirst = $("seen").hidden;
-      $("seen").hidden = false;
-      if (isFirst) $("run").scrollIntoView({block: "nearest"});
-    };
+    next.onload = () => { sized($("seen"), run.size); $("seen").src = next.src; $("seen").hidden = false; };
     next.src = `seen.jpg?${key}`;
   }
 }
 const heard = {
   run: event => showRun(JSON.parse(event.data)),
-  error: () => { $("status").textContent = "The run has ended"; $("facts").textContent = ""; },
+  error: () => { says("status", "The run has ended"); $("facts").textContent = ""; },
 };
 document.addEventListener("DOMContentLoaded", () => {  // when all scripts are here, so that no event is missed
   const events = new EventSource("events");

@@ -1,5 +1,6 @@
 """The address at which a page is served."""
 
+import contextlib
 import errno
 import importlib.util
 import socket
@@ -31,3 +32,22 @@ def bind(flag: str, host: str, port: int) -> socket.socket:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise SettingsError("host", f"{host} is no address of this machine") from None
         raise SettingsError(flag, f"{port} cannot be used ({error.strerror}); give another port") from None
+
+
+def machine_names() -> set[str]:
+    """The names under which other machines know this one."""
+    name = socket.gethostname().lower()
+    short = name.partition(".")[0]
+    return {name, short, f"{short}.local"}
+
+
+def reachable(host: str) -> str:
+    """The address that opens in the browser of another machine, of a server that listens to `host`."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
+        try:
+            asking.connect(("192.0.2.1", 9))  # sends nothing; it only asks by which address it would leave
+            return asking.getsockname()[0]
+        except OSError:
+            return LOOPBACK[0]

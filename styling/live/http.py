@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import urlsplit
 
 import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,8 +22,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from styling.live.address import LOOPBACK
-from styling.live.view import View
+from styling.live.address import LOOPBACK, machine_names
+from styling.live.view import Seen
 from styling.system.errors import StyleError
 from styling.system.files import data_folder
 from styling.system.process import explain
@@ -41,7 +42,7 @@ TEMPLATES = Jinja2Templates(
 )
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
@@ -53,14 +54,17 @@ HEADERS = {
 class Guard:
     """Allows only requests from the program's own pages and, if there is a password, with the password.
 
-    host: the address that the server listens to. A request under another host name is refused, since foreign
-    sites can make their names point here. A request of a foreign page that would change something is refused.
+    host: the address that the server listens to. public_name: of the reverse proxy before the page, if any. A
+    request under another host name is refused, since foreign sites can make their names point here. A request
+    of a foreign page that would change something is refused.
     """
 
-    def __init__(self, app: ASGIApp, host: str, password: str | None = None) -> None:
-        self._app, self._password = app, password
+    def __init__(
+        self, app: ASGIApp, host: str, password: str | None = None, public_name: str | None = None
+    ) -> None:
+        self._app, self._password, self._public_name = app, password, public_name
         self._is_open = host not in LOOPBACK
-        self._names = {*LOOPBACK, *((host.lower(), socket.gethostname().lower()) if self._is_open else ())}
+        self._names = {*LOOPBACK, *((host.lower(), *machine_names()) if self._is_open else ()), public_name}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""
@@ -72,20 +76,19 @@ class Guard:
     def _refusal(self, request: Request) -> Response | None:
         host, site = request.headers.get("host", ""), request.headers.get("sec-fetch-site", "none")
         if not self._is_here(host):
-            return error("this is not a name of this machine; see --host", 403)
+            return error("this is not a name of this machine; see --host and --public-name", 403)
         if self._password is not None and not self._knows(request.headers.get("authorization", "")):
             refusal = error("the password is needed", 401)
             refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
             return refusal
-        changes = request.method not in ("GET", "HEAD")
-        if (changes and request.headers.get("origin") != f"http://{host}") or (
-            site not in ("none", "same-origin") and request.url.path != "/"
-        ):
+        origin, changes = request.headers.get("origin", ""), request.method not in ("GET", "HEAD")
+        is_own = origin == f"http://{host}" or (self._public_name and name_of(origin) == self._public_name)
+        if (changes and not is_own) or (site not in ("none", "same-origin") and request.url.path != "/"):
             return error("only the program's own page may ask for this", 403)
         return None
 
     def _is_here(self, host: str) -> bool:
-        name = (host if host.endswith("]") else host.rsplit(":", 1)[0]).strip("[]").lower()
+        name = name_of(f"//{host}")
         if name in self._names:
             return True
         try:  # others can make a name point here, but not an address
@@ -100,6 +103,14 @@ class Guard:
         except ValueError:
             return False
         return kind.lower() == "basic" and secrets.compare_digest(given, self._password.encode())
+
+
+def name_of(url: str) -> str:
+    """The name or the address in a URL; nothing if it has none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def server(app: ASGIApp) -> uvicorn.Server:
@@ -132,29 +143,29 @@ def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
         thread.join()
 
 
-def application(routes: list[Route], lifespan: Callable | None = None) -> Starlette:
+def application(routes: list[Route]) -> Starlette:
     """An application whose errors are one line of text, as JSON."""
 
     async def refused(request: Request, problem: Exception) -> Response:
         if isinstance(problem, HTTPException):
             return error(problem.detail, problem.status_code)
-        return error(explain(problem), 400)
+        return error(explain(problem), 400, getattr(problem, "field", None))
 
     handlers = dict.fromkeys((StyleError, OSError, HTTPException, ClientDisconnect), refused)
     files = Mount("/page", StaticFiles(directory=FOLDER))
-    return Starlette(routes=[*routes, files], lifespan=lifespan, exception_handlers=handlers)
+    return Starlette(routes=[*routes, files], exception_handlers=handlers)
 
 
-def error(line: str, status: int) -> JSONResponse:
-    """An error's line, for the page."""
-    return JSONResponse({"error": line}, status)
+def error(line: str, status: int, field: str | None = None) -> JSONResponse:
+    """An error's line, for the page, and the field that it is about."""
+    return JSONResponse({"error": line, "field": field}, status)
 
 
-def jpeg(view: View | None) -> Response:
+def jpeg(seen: Seen | None) -> Response:
     """The picture of a run so far."""
-    if view is None or not view.seen.jpeg:
+    if seen is None or not seen.jpeg:
         raise HTTPException(404, "there is no picture yet")
-    return Response(view.seen.jpeg, media_type="image/jpeg")
+    return Response(seen.jpeg, media_type="image/jpeg")
 
 
 async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:

@@ -35,6 +35,6 @@ def run_app(view: View) -> Starlette:
         return StreamingResponse(http.changes(facts), media_type="text/event-stream")
 
     async def seen(request: Request) -> Response:
-        return http.jpeg(view)
+        return http.jpeg(view.seen)
 
     return http.application([Route("/", index), Route("/events", events), Route("/seen.jpg", seen)])

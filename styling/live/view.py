@@ -56,11 +56,12 @@ class View:
     def look(self, progress: "Progress", recorder: Recorder) -> None:
         """Look now."""
         losses = progress.losses()
-        height, width = progress.scales[progress.state.scale].size
+        height, width = progress.scales[-1].size
         history = recorder.history
         facts = {
             "iteration": progress.iteration,
             "iterations": self._settings.iterations,
+            "share": progress.share_done,
             "size": [width, height],
             "seconds": round(recorder.seconds, 1),
             "left": self._pace(progress),

@@ -7,7 +7,6 @@ import argparse
 import os
 import secrets
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from styling.system.process import loading_tensorflow, run_command
 
 if TYPE_CHECKING:
     from styling.web.painter import Painter
+    from styling.web.studio import Studio
 
 PORT = 8188
 PASSWORD = "NEURAL_STYLE_PASSWORD"
@@ -46,7 +46,13 @@ def build_parser() -> flags.Parser:
         f"password, from {PASSWORD} or a new one (default: 127.0.0.1, which only this machine reaches)"
     )
     add("--host", metavar="ADDRESS", default="127.0.0.1", help=host_help)
-    flags.add_switch(groups[title], "--public", "let everybody who reaches --host paint, without a password")
+    flags.add_switch(
+        groups[title], "--public", "let everybody who reaches the page paint, without a password"
+    )
+    name_help = "name of the reverse proxy before the page, such as art.example.com; asks for a password too"
+    add("--public-name", metavar="NAME", default=None, help=name_help)
+    folder_help = "folder of what is sent and painted (default: neural-style in your home folder)"
+    add("--folder", type=Path, metavar="FOLDER", default=Path.home() / "neural-style", help=folder_help)
     flags.add_switch(groups[title], "--no-browser", "only print the address of the page")
     for name in ("network", "device", "threads"):
         flags.add_setting(groups[title], FIELDS[name])
@@ -66,9 +72,10 @@ def serve(options: argparse.Namespace) -> int:
     running = Running(**flags.settings_of(options))
     path = networks.find(running.network)
     filenames.check_input("network", path)
-    is_here = options.host in address.LOOPBACK
+    is_here = options.host in address.LOOPBACK and not options.public_name
     if options.public and is_here:
-        raise SettingsError("public", "goes together with --host; give both")
+        raise SettingsError("public", "goes together with --host or --public-name; give both")
+    filenames.check_folder("folder", options.folder)
     password = None
     if not (is_here or options.public):
         password = os.environ.get(PASSWORD) or secrets.token_urlsafe(9)
@@ -76,27 +83,29 @@ def serve(options: argparse.Namespace) -> int:
     port = listening.getsockname()[1]
     say = partial(terminal.print_line, quiet=options.quiet)
     say(f"loading {path}")
-    painter = load(path, running)
+    from styling.web.studio import Studio
+
+    studio = Studio(options.folder.absolute())
+    painter = load(path, running, studio)
     from styling.live import http
     from styling.web.page import Page
-    from styling.web.sessions import Sessions
 
-    with tempfile.TemporaryDirectory(prefix="neural-style-web-", ignore_cleanup_errors=True) as folder:
-        app = http.Guard(Page(Sessions(Path(folder)), painter, port).app(), options.host, password)
-        url = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{port}/"
-        say(f"the page is at {url} until Ctrl-C")
-        if password and not os.environ.get(PASSWORD):
-            terminal.print_line(f"its password is {password}, with any name")
-        if is_here and not options.no_browser:
-            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        try:
-            http.server(app).run(sockets=[listening])
-        finally:
-            painter.close()
+    app = http.Guard(Page(studio, painter).app(), options.host, password, options.public_name)
+    host = address.reachable(options.host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    say(f"the page is at {url} until Ctrl-C; its pictures are in {studio.folder}")
+    if password and not os.environ.get(PASSWORD):
+        terminal.print_line(f"its password is {password}, with any name")
+    if is_here and not options.no_browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    try:
+        http.server(app).run(sockets=[listening])
+    finally:
+        painter.close()
     return 0
 
 
-def load(path: Path, running: Running) -> "Painter":
+def load(path: Path, running: Running, studio: "Studio") -> "Painter":
     """Set TensorFlow up, load the network, and return the painter."""
     with loading_tensorflow():
         import vgg
@@ -107,7 +116,7 @@ def load(path: Path, running: Running) -> "Painter":
         device = configure(running.device, threads, deterministic=True)
         from styling.web.painter import Painter
 
-    return Painter(replace(running, device=device, threads=threads), path, vgg.load(path))
+    return Painter(replace(running, device=device, threads=threads), path, vgg.load(path), studio)
 
 
 if __name__ == "__main__":

@@ -2,37 +2,59 @@
 
 import dataclasses
 import itertools
+import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
+import numpy as np
+
 from styling.command.flags import build_parser, shown
 from styling.command.jobs import Job, plan
+from styling.pictures.images import Images
+from styling.run.sizes import scales_of
 from styling.settings import FIELDS, Settings, recipes
 from styling.settings.checks import choices
 from styling.system.errors import NetworkError, SettingsError, StyleError, flag_of
-from styling.web.requests import NO_FORM
+from styling.web.studio import Studio
 
 if TYPE_CHECKING:
-    from styling.web.sessions import Picture
     from vgg import Network
 
-# Settings that have a control of their own on the page; the others are listed under "more".
+# The first look at a picture, before Paint is pressed: quick and small.
+PREVIEW = {"recipe": "best", "values": {"iterations": "16", "scales": "1", "max_size": "192"}}
+# Settings that have a control of their own on the page; the others are listed as the expert's.
 CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
+LABELS = {
+    "content": "Photograph",
+    "styles": "Painting",
+    "style_weight": "How much",
+    "style_scales": "Strokes",
+    "tv_weight": "Smoothness",
+    "max_size": "Size",
+    "colors": "Colours",
+}
+MISSING = {"content": "Choose a photograph first.", "styles": "Choose a painting first."}
 MOST_CHARACTERS = 2000  # of a value
+NO_FORM = "this is no form of the page; load it again"
+
+
+def label(name: str) -> str:
+    """The name of a setting on the page."""
+    return LABELS.get(name) or name.replace("_", " ").replace("tv", "TV").capitalize()
 
 
 def fields() -> dict[str, list[dict[str, object]]]:
-    """The settings listed under "more", by the titles of the flags' groups; none of films, which the page
-    does not paint."""
+    """The expert's settings, by the titles of the flags' groups."""
     groups: dict[str, list[dict[str, object]]] = {}
     for name in NAMES:
         entry = FIELDS[name].metadata
-        if name not in CONTROLS and entry["group"] != "video":
+        if name not in CONTROLS:
             values = ("yes", "no") if FIELDS[name].type is bool else choices(FIELDS[name].type)
-            field = {"name": name, "flag": flag_of(name), "text": entry["text"], "choices": values}
-            groups.setdefault(entry["group"], []).append(field)
+            field = {"name": name, "label": label(name), "flag": flag_of(name), "choices": values}
+            groups.setdefault(entry["group"], []).append(field | {"text": entry["text"]})
     return groups
 
 
@@ -60,13 +82,13 @@ def typed(name: str, value: object) -> str:
     return shown(value)
 
 
-def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list[str]:
-    """The flags for a form.
+def words(form: Mapping[str, object], studio: Studio) -> list[str]:
+    """The flags for a form, without the output.
 
-    form: `content`, `start` and `content_mask` are keys of files or None; `styles` and `style_masks` are
-    lists of keys; `recipe` is a name; `values` has texts by the names of settings. pictures: the session's;
-    no other files can be named. Each flag is one word, --name=value, so that no value can be taken for
-    another flag. Raises StyleError.
+    form: `content`, `start` and `content_mask` are keys of images or None; `styles` and `style_masks` are
+    lists of keys; `recipe` is a name; `values` has texts by the names of settings. Of a film, `film` asks for
+    the whole, else `frame` is the number of the one to paint. No other files than the studio's can be named.
+    Each flag is one word, --name=value, so that no value can be taken for another flag. Raises StyleError.
     """
     values, recipe = form.get("values", {}), form.get("recipe")
     lists = {name: form.get(name, []) for name in ("styles", "style_masks")}
@@ -74,14 +96,20 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
         raise StyleError(NO_FORM)
     if not all(isinstance(keys, list) for keys in lists.values()):
         raise StyleError(NO_FORM)
-    found = [f"--recipe={recipe}"]
     named = {"content": "content", "initial": "start", "content_mask": "content_mask"}
     lists |= {image: [form[key]] for image, key in named.items() if form.get(key) is not None}
+    found, is_film = [f"--recipe={recipe}"], form.get("film") is True
     for image, keys in lists.items():
         for key in keys:
-            if not isinstance(key, str) or key not in pictures:
-                raise StyleError(f"argument {flag_of(image)}: is no image of this session; choose another")
-            found.append(f"{flag_of(image)}={pictures[key].path}")
+            if not isinstance(key, str) or key not in studio.pictures:
+                raise PageError(f"{label(image)}: is gone; choose another", image)
+            picture = studio.pictures[key]
+            if image == "content" and picture.frames > 1 and not is_film:
+                number = form.get("frame", 1)
+                if type(number) is not int or not 1 <= number <= picture.frames:
+                    raise StyleError(NO_FORM)
+                picture = studio.pictures[studio.frame(key, number)]
+            found.append(f"{flag_of(image)}={picture.path}")
     if form.get("start") is not None:  # noise or a coarse scale would destroy the start
         values = {"scales": "1", "initial_noiseblend": "0"} | values
     if values.get("width"):
@@ -89,6 +117,8 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
     for name, text in values.items():
         if name not in NAMES or not isinstance(text, str) or len(text) > MOST_CHARACTERS:
             raise StyleError(NO_FORM)
+        if FIELDS[name].metadata["group"] == "video" and not is_film:
+            continue
         if FIELDS[name].type is bool:
             found.append(flag_of(name) if text == "yes" else f"--no-{flag_of(name)[2:]}")
         else:
@@ -96,26 +126,61 @@ def words(form: Mapping[str, object], pictures: Mapping[str, "Picture"]) -> list
     return found
 
 
-def job(arguments: Sequence[str]) -> Job:
-    """The job of the command line with these arguments. Raises StyleError with the line that it would
-    print."""
+def job(arguments: Sequence[str], studio: Studio) -> Job:
+    """The job of the command line with these arguments. Raises PageError."""
     parser = build_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise StyleError(" ".join(message.split()))
+        found = re.match(r"argument (?:-\w/)?--([\w-]+): (.*)", " ".join(message.split()))
+        raise SettingsError(found[1].replace("-", "_"), found[2]) if found else StyleError(message)
 
     parser.error = refuse  # argparse would end the program
     try:
         (one,) = plan(parser.parse_args(arguments))
         return one
     except SettingsError as error:
-        raise StyleError(f"argument {flag_of(error.name)}: {error.problem}") from None
+        raise PageError(explained(error, studio), error.name) from None
+    except StyleError as error:
+        raise PageError(in_words(str(error), studio)) from None
 
 
-def command(images: Sequence[tuple[str, str]], name: str) -> str:
-    """The command line that makes a picture again from its recipe. images: pairs of a flag and a file."""
+def explained(error: SettingsError, studio: Studio) -> str:
+    """An error in a setting, in the page's words."""
+    if error.name in MISSING and error.problem.startswith("is needed"):
+        return MISSING[error.name]
+    return f"{label(error.name)}: {in_words(error.problem, studio)}"
+
+
+class PageError(StyleError):
+    """An error in the page's words. field: the field that it is about, if it is about one."""
+
+    def __init__(self, line: str, field: str | None = None) -> None:
+        super().__init__(line)
+        self.field = field
+
+
+def in_words(line: str, studio: Studio) -> str:
+    """A line with the labels of the page in place of flags, and the names of images in place of paths."""
+    line = studio.in_words(line)
+    return re.sub(r"--([a-z][\w-]+)", lambda flag: f"“{label(flag[1].replace('-', '_'))}”", line)
+
+
+def updates(job: Job, size: tuple[int, int], frames: int) -> tuple[int, tuple[int, int]]:
+    """The pixels of all updates that a job makes, and the (width, height) of its picture.
+
+    size: (width, height) of the photograph. frames: of the film, or 1. Raises ImageError.
+    """
+    pixels = np.broadcast_to(np.float32(0), (*size[::-1], 3))  # only its shape matters
+    named = [(flag, pixels) for flag, _ in job.files.images if flag == "styles"]
+    *_, last = scales = scales_of(Images.named([("content", pixels), *named]), job.settings)
+    each = (job.settings.frame_iterations or job.settings.iterations // 5) * math.prod(last.size)
+    return sum(scale.pixels for scale in scales) + (frames - 1) * each, last.size[::-1]
+
+
+def command(files: Sequence[tuple[str, str]], studio: Studio, name: str, ending: str) -> str:
+    """The command line that makes a picture again from its recipe. files: pairs of a flag and a key."""
     parts = [["neural-style"]]
-    for image, pairs in itertools.groupby(images, key=lambda pair: pair[0]):
-        parts.append([flag_of(image), *(file for _, file in pairs)])
-    parts += [["--recipe", f"{name}.toml"], ["--output", f"{name}-again.png"]]
+    for image, pairs in itertools.groupby(files, key=lambda pair: pair[0]):
+        parts.append([flag_of(image), *(studio.pictures[key].name for _, key in pairs)])
+    parts += [["--recipe", f"{name}.toml"], ["--output", f"{name}-again.{ending}"]]
     return " \\\n  ".join(map(shlex.join, parts))

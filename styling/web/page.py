@@ -1,15 +1,14 @@
 """The page to paint in: its HTTP requests.
 
-No request names a path: images and results are found by their keys in the visitor's own session.
+No request names a path: images and results are found by their keys in the studio.
 """
 
-import asyncio
-import contextlib
-import time
-from collections.abc import AsyncIterator
+import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import imageio.v3 as iio
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -17,25 +16,24 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from styling.command.jobs import Job
 from styling.live import http
 from styling.network import networks
-from styling.system.errors import StyleError
+from styling.system.errors import ImageError, StyleError
 from styling.web import form as forms
-from styling.web import requests
 from styling.web.painter import Painter, Task
-from styling.web.sessions import MOST_BYTES, SENT, Session, Sessions
+from styling.web.studio import SENT, Studio
 
-UPLOAD_SECONDS, UPLOADS = 120, 4  # the time for an upload; uploads at a time, since each takes memory
-SECONDS_BETWEEN_TIDIES = 1
+MOST_BYTES, MOST_FORM_BYTES = 2**30, 2**16  # of a file, of a form
+STARTING = 2  # seconds before the first update
+EXAMPLE = {"content": "harbour", "style": "watercolour", "size": (640, 426)}
 
 
 class Page:
-    """The page to paint in. port: part of the cookie's name, since a host's ports share their cookies."""
+    """The page to paint in."""
 
-    def __init__(self, sessions: Sessions, painter: Painter, port: int) -> None:
-        self._sessions, self._painter = sessions, painter
-        self._cookie = f"neural-style-{port}"
-        self._uploads = asyncio.Semaphore(UPLOADS)
+    def __init__(self, studio: Studio, painter: Painter) -> None:
+        self._studio, self._painter = studio, painter
 
     def app(self) -> Starlette:
         """The routes."""
@@ -43,134 +41,184 @@ class Page:
             Route("/", self.index),
             Route("/events", self.events),
             Route("/seen.jpg", self.seen),
-            Route("/images/{key}", self.preview),
+            Route("/images/{key}", self.image),
             Route("/results/{file}", self.result),
             Route("/images", self.upload, methods=["POST"]),
+            Route("/remove/{key}", self.remove, methods=["POST"]),
+            Route("/estimate", self.estimate, methods=["POST"]),
+            Route("/preview", self.preview, methods=["POST"]),
             Route("/paint", self.paint, methods=["POST"]),
             Route("/stop", self.stop, methods=["POST"]),
             Route("/go-on", self.go_on, methods=["POST"]),
         ]
-        return http.application(routes, self._tidying)
-
-    @contextlib.asynccontextmanager
-    async def _tidying(self, app: Starlette) -> AsyncIterator[None]:
-        async def tidy() -> None:
-            while True:
-                await asyncio.sleep(SECONDS_BETWEEN_TIDIES)
-                self._sessions.tidy()
-
-        task = asyncio.create_task(tidy())
-        yield
-        task.cancel()
+        return http.application(routes)
 
     async def index(self, request: Request) -> Response:
-        """The page itself; begins a session for a visitor who has none."""
-        key = request.cookies.get(self._cookie)
-        if self._sessions.find(key) is None:
-            key = self._sessions.begin()
-        session = self._sessions.find(key)
+        """The page itself."""
         data = {
-            "images": [_told(key, session) for key in list(session.pictures)],
+            "images": [
+                self._told(key) for key in list(self._studio.pictures) if key not in self._studio.results
+            ],
             "recipes": forms.offered(self._painter.network),
-            "mostBytes": MOST_BYTES,
+            "example": EXAMPLE,
+            "preview": forms.PREVIEW,
         }
         context = {"data": data, "fields": forms.fields(), "network": networks.describe(self._painter.path)}
-        response = http.TEMPLATES.TemplateResponse(request, "index.html", context)
-        response.set_cookie(self._cookie, key, httponly=True, samesite="strict")
-        return response
+        return http.TEMPLATES.TemplateResponse(request, "index.html", context)
 
     async def events(self, request: Request) -> Response:
-        """The session's run and its results, sent whenever they change."""
-        session = self._session(request)
+        """The run and the results, sent whenever they change."""
 
         def facts() -> dict[str, object]:
-            task, results = session.task, [asdict(result) for result in list(session.results.values())]
-            run = task.told() | {"before": self._painter.before(task)} if task else {"status": "none"}
-            return {"run": run, "results": {"all": results, "resumable": session.resumable}}
+            task, studio = self._painter.task, self._studio
+            results = [asdict(result) for result in list(studio.results.values())]
+            run = (
+                task.told() if task else {"status": "none"}
+            )  # taken after the results, so that its own is there
+            return {"results": {"all": results, "resumable": studio.resumable}, "run": run}
 
-        async def stream() -> AsyncIterator[str]:
-            session.open += 1
-            try:
-                async for event in http.changes(facts):
-                    yield event
-            finally:
-                session.open -= 1
-                session.left = time.monotonic()
-
-        return StreamingResponse(stream(), media_type="text/event-stream")
+        return StreamingResponse(http.changes(facts), media_type="text/event-stream")
 
     async def seen(self, request: Request) -> Response:
-        """The picture of the run so far."""
-        task = self._session(request).task
-        return http.jpeg(task.view if task else None)
+        """The picture of the run so far, or the latest first look."""
+        task = self._painter.task
+        if "look" in request.query_params:
+            return http.jpeg(self._painter.look)
+        return http.jpeg(task.seen if task else None)
 
-    async def preview(self, request: Request) -> Response:
-        """A small version of an image."""
-        picture = self._session(request).pictures.get(request.path_params["key"])
-        if picture is None:
+    async def image(self, request: Request) -> Response:
+        """A small version of an image; of a film, the frame that is named."""
+        key, frame = request.path_params["key"], request.query_params.get("frame", "")
+        if key not in self._studio.pictures:
             raise HTTPException(404, "there is no such image")
-        return FileResponse(picture.preview)
+        if frame.isascii() and frame.isdigit() and 1 <= int(frame) <= self._studio.pictures[key].frames > 1:
+            key = await run_in_threadpool(self._studio.frame, key, int(frame))
+        return FileResponse(self._studio.pictures[key].preview)
 
     async def result(self, request: Request) -> Response:
-        """A file of a result: NAME.png or NAME.toml."""
-        session, (name, _, kind) = self._session(request), request.path_params["file"].rpartition(".")
-        if name not in session.results or kind not in ("png", "toml"):
+        """A file of a result: NAME.png, .jpg, .mp4, .zip; of a film, NAME.png?frame=N."""
+        (name, _, ending), studio = request.path_params["file"].rpartition("."), self._studio
+        frame, result = request.query_params.get("frame", ""), studio.results.get(name)
+        path = studio.file(name, "png" if ending == "jpg" else ending) if result else None
+        if result and ending == "zip":
+            return Response(await run_in_threadpool(studio.packed, name), media_type="application/zip")
+        if result and frame.isascii() and frame.isdigit():
+            path = studio.film(name).path(int(frame))
+        if path is None or ending not in ("png", "jpg", "mp4") or not path.is_file():
             raise HTTPException(404, "there is no such result")
-        return FileResponse(session.file(name, kind))
+        if ending == "jpg":
+            jpeg = iio.imwrite("<bytes>", iio.imread(path), plugin="pillow", extension=".jpg", quality=95)
+            return Response(jpeg, media_type="image/jpeg")
+        return FileResponse(path)
 
     async def upload(self, request: Request) -> Response:
-        """Receive an image; its name and kind are in the query."""
-        session, query = self._session(request), request.query_params
-        kind = query.get("kind") if query.get("kind") in SENT else SENT[0]
-        async with self._uploads:
-            try:
-                data = await asyncio.wait_for(requests.body(request, MOST_BYTES), UPLOAD_SECONDS)
-            except TimeoutError:
-                raise StyleError("the image took too long to arrive; make it smaller first") from None
-            key = await run_in_threadpool(session.upload, data, query.get("name", ""), kind)
-        return JSONResponse(_told(key, session))
+        """Receive an image or a film; its name and kind are in the query."""
+        kind = request.query_params.get("kind")
+        if kind not in SENT:
+            raise StyleError(forms.NO_FORM)
+        with tempfile.TemporaryDirectory(dir=self._studio.folder, ignore_cleanup_errors=True) as folder:
+            sent, size = Path(folder, "sent"), 0
+            with open(sent, "wb") as file:
+                async for part in request.stream():
+                    size += file.write(part)
+                    if size > MOST_BYTES:
+                        raise ImageError(
+                            f"the file has more than {MOST_BYTES >> 20} MiB; make it smaller first"
+                        )
+            key = await run_in_threadpool(
+                self._studio.upload, sent, request.query_params.get("name", ""), kind
+            )
+        return JSONResponse(self._told(key))
+
+    async def remove(self, request: Request) -> Response:
+        """Remove an image or a result."""
+        self._studio.remove(request.path_params["key"])
+        return JSONResponse({})
+
+    async def estimate(self, request: Request) -> Response:
+        """The seconds that a form's picture will take here, those of its film, and its size; nothing for a
+        form that can't be painted yet."""
+        form = await self._form(request)
+        content = self._studio.pictures.get(form.get("content"))
+        try:
+            job = await self._job(await run_in_threadpool(forms.words, form, self._studio), "estimate.png")
+            (one, size), (film, _) = (forms.updates(job, content.size, n) for n in (1, content.frames))
+        except (StyleError, AttributeError):  # there is no photograph
+            return JSONResponse({})
+        pace = self._painter.pace
+        return JSONResponse({"seconds": STARTING + one * pace, "film": STARTING + film * pace, "size": size})
+
+    async def preview(self, request: Request) -> Response:
+        """Paint a first look; `picture` is its number, none if something newer was asked for."""
+        words = await run_in_threadpool(forms.words, await self._form(request), self._studio)
+        job = await self._job(words, "preview.png")
+        return JSONResponse({"picture": await run_in_threadpool(self._painter.first_look, job)})
 
     async def paint(self, request: Request) -> Response:
-        """Paint a picture from a form."""
-        session = self._session(request)
-        form = await requests.form_of(request)
-        words = [*forms.words(form, session.pictures), f"--save-state={session.state}"]
-        await self._put(session, form, words)
+        """Paint a picture, or a film, from a form."""
+        form, studio = await self._form(request), self._studio
+        words = await run_in_threadpool(forms.words, form, studio)
+        stems = [
+            Path(studio.pictures[key].name).stem for key in [form.get("content"), *form["styles"]] if key
+        ]
+        await self._put(form, words, studio.free_name("-".join(stems[:3])))
         return JSONResponse({})
 
     async def stop(self, request: Request) -> Response:
-        """Stop the session's run, and keep the picture so far."""
-        session = self._session(request)
-        if session.is_busy:
-            self._painter.stop(session.task)
+        """Stop the run, and keep the picture so far."""
+        if self._painter.task:
+            self._painter.task.stop.set()
         return JSONResponse({})
 
     async def go_on(self, request: Request) -> Response:
         """Continue the run that was stopped last."""
-        session = self._session(request)
-        before = session.results.get(session.resumable or "")
-        if before is None:
-            raise StyleError("there is nothing to go on with; paint again")
-        await self._put(session, before.form, [f"--resume={session.state}"])
+        name = self._studio.resumable
+        if name is None:
+            raise StyleError("There is nothing to go on with; paint again.")
+        result = self._studio.results[name]
+        words = (
+            forms.words(result.form, self._studio) if result.frames else [f"--resume={self._studio.state}"]
+        )
+        await self._put(result.form, words, name)
         return JSONResponse({})
 
-    async def _put(self, session: Session, form: dict[str, object], words: list[str]) -> None:
-        """Queue a run with these flags, and remember the form that they come from."""
-        words += [*self._painter.words(), f"--output={session.folder / 'picture.png'}"]
+    async def _put(self, form: dict[str, object], words: list[str], name: str) -> None:
+        """Have a run with these flags painted."""
+        is_film = form.get("film") is True
+        if not is_film and not words[0].startswith("--resume"):
+            words = [*words, f"--save-state={self._studio.state}"]
+        ending = "mp4" if is_film else "png"
+        job = await self._job(words, f"{name}.{ending}")
+        words = [*words, *self._painter.words(), f"--output={self._studio.file(name, ending)}"]
+        self._painter.put(Task(job, form, name, words))
+
+    async def _job(self, words: list[str], output: str) -> Job:
+        """The job of these flags with the painter's."""
+        words = [*words, *self._painter.words(), f"--output={self._studio.folder / output}"]
+        return await run_in_threadpool(forms.job, words, self._studio)
+
+    async def _form(self, request: Request) -> dict[str, object]:
+        """The form in a request. Raises StyleError if there is none."""
+        data = bytearray()
+        async for part in request.stream():
+            data += part
+            if len(data) > MOST_FORM_BYTES:
+                raise StyleError(forms.NO_FORM)
         try:
-            job = await run_in_threadpool(forms.job, words)
-        except (StyleError, OSError) as error:
-            raise StyleError(session.in_words(str(error))) from None
-        self._painter.put(Task(session, job, form))
+            form = json.loads(data)
+        except (ValueError, RecursionError):
+            form = None
+        if not isinstance(form, dict):
+            raise StyleError(forms.NO_FORM)
+        return form
 
-    def _session(self, request: Request) -> Session:
-        session = self._sessions.find(request.cookies.get(self._cookie))
-        if session is None:
-            raise HTTPException(403, "the session has ended; load the page anew")
-        return session
-
-
-def _told(key: str, session: Session) -> dict[str, object]:
-    """The facts about an image that the page gets."""
-    picture = session.pictures[key]
-    return {"key": key, "name": Path(picture.name).name, "kind": picture.kind}
+    def _told(self, key: str) -> dict[str, object]:
+        """The facts about an image that the page gets."""
+        picture = self._studio.pictures[key]
+        return {
+            "key": key,
+            "name": picture.name,
+            "kind": picture.kind,
+            "own": picture.own,
+            "frames": picture.frames,
+        }

@@ -1,132 +1,225 @@
-"""The single thread that paints: it computes the runs of all sessions, one after the other."""
+"""The one thread that paints: pictures and first looks in this process, films by the command line."""
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styling.command import painting, report
 from styling.command.jobs import Job
-from styling.live.view import POINTS, View, jpeg
+from styling.live.view import POINTS, Seen, View, jpeg
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
 from styling.run.memory import gradients_forgotten
+from styling.run.pace import Pace
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, recipes
-from styling.system.errors import DivergedError, StyleError
+from styling.system.errors import StyleError
 from styling.system.process import explain
 from styling.web import form as forms
-from styling.web.sessions import Result, Session
+from styling.web.studio import PREVIEW_SIDE, Result, Studio
 
 if TYPE_CHECKING:
     from styling.run.progress import Progress
     from vgg import Network
 
-MOST_WAITING = 8
-THUMBNAIL_SIDE = 256
+USUAL_PACE = 2.5e-6  # seconds for an update of a pixel, until it has been measured
+SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
 
 @dataclass(eq=False)
 class Task:
-    """A run that a session asks for. status: waiting, starting, painting, done. line: which network paints,
-    or the error, if `failed`. number: identifies the task."""
+    """A picture or a film that is asked for, and its number.
 
-    session: Session
+    words: the flags of a film. status: starting, painting, done. line: the error, if `failed`.
+    """
+
     job: Job
     form: dict[str, object]
+    name: str
+    words: list[str]
     stop: threading.Event = field(default_factory=threading.Event)
-    status: str = "waiting"
+    status: str = "starting"
     line: str = ""
     failed: bool = False
-    view: View | None = None
-    future: Future | None = None
+    seen: Seen = field(default_factory=Seen)
     number: int = field(default_factory=itertools.count(1).__next__)
 
     def told(self) -> dict[str, object]:
         """The facts that the page gets."""
         facts = {"run": self.number, "status": self.status, "line": self.line, "failed": self.failed}
-        return facts | (self.view.seen.told() if self.view else {"picture": 0})
+        return facts | self.seen.told()
 
 
 class Painter:
-    """Paints with one network in one thread. running: with the device and the network's file."""
+    """Paints with one network in one thread. running: with the device and the network's file.
 
-    def __init__(self, running: Running, path: Path, network: "Network") -> None:
+    task: the latest. look: the latest first look. pace: seconds for an update of a pixel.
+    """
+
+    def __init__(self, running: Running, path: Path, network: "Network", studio: Studio) -> None:
         self.path, self.network = path, network
+        self.task: Task | None = None
+        self.look, self.pace = Seen(), USUAL_PACE
         self._running = replace(running, network=networks.name(path), network_sha256=network.sha256)
-        self._thread = ThreadPoolExecutor(1)
-        self._tasks: list[Task] = []  # those that wait and the one that is painted
+        self._studio, self._thread = studio, ThreadPoolExecutor(1)
+        self._stop_look = threading.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a picture is being painted."""
+        return self.task is not None and self.task.status != "done"
 
     def words(self) -> list[str]:
         """The flags that are the same for every run."""
         return [f"--network={self.path}", f"--threads={self._running.threads}"]
 
     def put(self, task: Task) -> None:
-        """Queue a task. Raises StyleError if its session has one already, or if too many wait."""
-        if task.session.is_busy:
-            raise StyleError("a picture is being painted; stop it first")
-        if sum(other.status == "waiting" for other in list(self._tasks)) >= MOST_WAITING:
-            raise StyleError(f"{MOST_WAITING} pictures are waiting already; try again later")
-        task.session.task = task
-        self._tasks.append(task)
-        task.future = self._thread.submit(self._work, task)
-
-    def stop(self, task: Task) -> None:
-        """Stop a task, and keep the picture so far; a waiting task is only removed."""
-        task.stop.set()
-        if task.future.cancel():
-            self._end(task)
-
-    def before(self, task: Task) -> int:
-        """The number of tasks that are painted before a waiting one."""
-        return len(list(itertools.takewhile(lambda other: other is not task, list(self._tasks))))
+        """Begin a task. Raises StyleError if another is being painted."""
+        if self.is_busy:
+            raise StyleError("A picture is being painted; stop it first.")
+        self._stop_look.set()
+        self.task = task
+        self._thread.submit(self._work, task)
 
     def close(self) -> None:
         """End after the current iteration."""
-        for task in list(self._tasks):
-            task.stop.set()
+        self._stop_look.set()
+        if self.task:
+            self.task.stop.set()
         self._thread.shutdown(cancel_futures=True)
 
-    def _end(self, task: Task) -> None:
-        task.status = "done"
-        self._tasks.remove(task)
+    def first_look(self, job: Job) -> int | None:
+        """Paint a first look, and return its number; None if something newer was asked for."""
+        self._stop_look.set()
+        self._stop_look = stop = threading.Event()
+        return None if self.is_busy else self._thread.submit(self._look, job, stop).result()
+
+    def _look(self, job: Job, stop: threading.Event) -> int | None:
+        if stop.is_set():
+            return None
+        pace = Pace()
+
+        def watch(progress: "Progress", recorder: Recorder) -> None:
+            self._measure(pace, progress)
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        with gradients_forgotten():
+            try:
+                outcome = painting.follow(self._prepared(job), [watch])
+            except KeyboardInterrupt:
+                return None
+        if outcome.early:
+            return None
+        self.look = Seen(self.look.number + 1, {}, jpeg(outcome.picture, PREVIEW_SIDE))
+        return self.look.number
+
+    def _measure(self, pace: Pace, progress: "Progress") -> None:
+        left = pace(progress)
+        if left:
+            self.pace = left / progress.pixels_left
+
+    def _prepared(self, job: Job) -> painting.Prepared:
+        return painting.prepare(job, painting.read_images(job), self._running, self.network)
 
     def _work(self, task: Task) -> None:
         try:
             with gradients_forgotten():
-                self._paint(task)
+                self._film(task) if task.job.film else self._picture(task)
         except (StyleError, OSError) as error:
-            task.line, task.failed = task.session.in_words(explain(error)), True
+            task.line, task.failed = forms.in_words(explain(error), self._studio), True
         except Exception as error:  # a bug in the program must not stop the other runs
-            task.line, task.failed = f"the program failed: {error!r}", True
+            task.line, task.failed = f"The program failed: {error!r}", True
         finally:
-            self._end(task)
+            task.status = "done"
 
-    def _paint(self, task: Task) -> None:
-        """Paint a picture, and add it to its session's results."""
-        task.status, job = "starting", task.job
-        prepared = painting.prepare(job, painting.read_images(job), self._running, self.network)
-        task.line = task.session.in_words(prepared.line)
+    def _picture(self, task: Task) -> None:
+        """Paint a picture, and add it to the results."""
+        prepared, pace = self._prepared(task.job), Pace()
         settings = prepared.run.settings
-        task.view = View(settings)
+        view = View(settings)
 
         def watch(progress: "Progress", recorder: Recorder) -> None:
-            task.status = "painting"
-            task.view(progress, recorder)
+            view(progress, recorder)
+            self._measure(pace, progress)
+            task.status, task.seen = "painting", view.seen
             # Not at the start of a scale, since a run that ends there does not reach that scale.
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt
 
         outcome = painting.follow(prepared, [watch], max(settings.iterations // POINTS, 1))
-        if not isinstance(outcome.early, DivergedError):
-            task.view.look(outcome.progress, outcome.recorder)
         if outcome.picture is not None:
-            _keep(task, settings, outcome)
+            self._add_picture(task, settings, outcome)
         if isinstance(outcome.early, StyleError):
             raise outcome.early
+
+    def _add_picture(self, task: Task, settings: Settings, outcome: painting.Outcome) -> None:
+        """Write a picture, its recipe and, if it was stopped, its saved run."""
+        studio, saved, made = (
+            self._studio,
+            outcome.recorder.saved(outcome.progress),
+            outcome.progress.iteration,
+        )
+        table, note = saved.settings, f"painted in {report.seconds(saved.seconds)}"
+        is_stopped = isinstance(outcome.early, KeyboardInterrupt) and made < settings.iterations
+        if is_stopped:
+            states.write(studio.state, saved)
+            table = table | shortened(settings, made)
+            note = f"stopped after {made} of {settings.iterations} iterations, {note}"
+        elif isinstance(outcome.early, StyleError):
+            note = f"{forms.in_words(str(outcome.early), studio)}, {note}"
+        name = studio.free_name(task.name)
+        images.write(studio.file(name, "png"), outcome.picture)
+        recipes.write(studio.file(name, "toml"), table)
+        self._add(task, name, outcome.picture.shape[1::-1], note, is_stopped)
+
+    def _add(
+        self, task: Task, name: str, size: tuple[int, int], note: str, is_stopped: bool, frames: int = 0
+    ) -> None:
+        """Add a result whose files are written."""
+        contents = task.job.film.clip.files if task.job.film else ()
+        named = [*(("content", path) for path in contents), *task.job.files.images]
+        files = [(flag, self._studio.key(path)) for flag, path in named]
+        command = forms.command(files, self._studio, name, "mp4" if frames else "png")
+        keys = [key for _, key in files]
+        result = Result(name, size, task.form, note, command, keys, frames, not is_stopped)
+        self._studio.add(result)
+
+    def _film(self, task: Task) -> None:
+        """Paint a film by the command line, looking at the frames that it has made."""
+        studio, film, count = self._studio, task.job.film, task.job.film.clip.count() or 1
+        began, first = time.monotonic(), film.store.done(1)
+        done = first
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, "-m", "neural_style", *task.words, "--quiet"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as program:
+            while program.poll() is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                if task.stop.is_set():
+                    program.send_signal(signal.SIGINT)
+                    program.wait()
+                if film.store.done(1) > done:
+                    done = film.store.done(1)
+                    picture, spent = film.store.read(done), time.monotonic() - began
+                    left, size = spent / (done - first) * (count - done), picture.shape[1::-1]
+                    facts = {"share": done / count, "size": size, "seconds": spent, "left": left}
+                    task.seen = Seen(task.seen.number + 1, facts, jpeg(picture, PREVIEW_SIDE))
+                    task.status = "painting"
+            problem, is_stopped = program.stderr.read(), program.returncode != 0
+        if is_stopped and not (task.stop.is_set() and done):
+            raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
+        note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
+        recipes.write(studio.file(task.name, "toml"), recipes.to_table(task.job.settings, self._running))
+        self._add(task, task.name, film.store.read(1).shape[1::-1], note, is_stopped, done)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
@@ -136,26 +229,3 @@ def shortened(settings: Settings, iteration: int) -> dict[str, object]:
         counts.append(min(count, left))
         left -= counts[-1]
     return {"iterations": iteration} | ({"scale_shares": counts} if len(counts) > 1 else {})
-
-
-def _keep(task: Task, settings: Settings, outcome: painting.Outcome) -> None:
-    """Write a picture, its recipe and, if it was stopped, its saved run; add it to the results."""
-    session, progress, picture = task.session, outcome.progress, outcome.picture
-    saved = outcome.recorder.saved(progress)
-    table, note = saved.settings, f"painted in {report.seconds(saved.seconds)}"
-    session.count += 1
-    name = f"picture-{session.count}"
-    is_stopped = isinstance(outcome.early, KeyboardInterrupt) and progress.iteration < settings.iterations
-    if is_stopped:
-        states.write(session.state, saved)
-        table = table | shortened(settings, progress.iteration)
-        note = f"stopped after {progress.iteration} of {settings.iterations} iterations, {note}"
-    elif isinstance(outcome.early, StyleError):
-        note = f"{outcome.early}, {note}"
-    images.write(session.file(name, "png"), picture)
-    recipes.write(session.file(name, "toml"), table)
-    session.file(name, "jpg").write_bytes(jpeg(picture, THUMBNAIL_SIDE))
-    files = [(flag, session.names.get(str(path), str(path))) for flag, path in task.job.files.images]
-    size = picture.shape[1], picture.shape[0]
-    session.add(Result(name, size, forms.command(files, name), task.form, note))
-    session.resumable = name if is_stopped else None

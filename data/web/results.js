@@ -1,0 +1,153 @@
+// The results: one is shown, to be compared with its photograph or with another; all are in a strip.
+"use strict";
+let results = [], resumable = null, current = null, beside = null;
+const named = name => results.find(one => one.name == name);
+
+function showResult(name, focus) {
+  const result = named(name);
+  current = result ? name : null;
+  $("result").hidden = !result;
+  markStrip();
+  if (!result) return;
+  $("look").hidden = true;
+  const [wide, high] = result.size, content = images.get(result.form.content), larger = LARGER.find(side => side > Math.max(wide, high));
+  sized($("both"), result.size);
+  $("compare").className = "compare";
+  $("name").textContent = name.replaceAll("_", " ");
+  $("note").textContent = `${wide} × ${high} pixels, ${result.note}`;
+  $("film-frames").hidden = $("film").hidden = !result.frames;
+  if (result.frames) {
+    $("film-frame").max = $("film-frame").value = result.frames;
+    if (result.whole) $("film").src = `results/${name}.mp4`;
+    $("film").hidden = !result.whole;
+    showFrame();
+  } else {
+    $("after").src = `results/${name}.png`;
+    $("before").src = content ? `images/${content.key}?frame=${result.form.frame ?? 1}` : $("after").src;
+  }
+  $("slide").hidden = $("divider").hidden = !content;
+  slide(0);
+  $("png").textContent = result.frames ? "Download the film" : "Download";
+  $("png").hidden = result.frames && !result.whole;
+  for (const [id, ending] of [["png", result.frames ? "mp4" : "png"], ["jpeg", "jpg"], ["zip", "zip"]]) {
+    [$(id).href, $(id).download] = [`results/${name}.${ending}`, `${name}.${ending}`];
+  }
+  $("jpeg").hidden = $("from-here").hidden = Boolean(result.frames);
+  $("command").textContent = result.command;
+  $("go-on").hidden = resumable != name;
+  $("larger").hidden = !larger || !content || Boolean(result.frames);
+  $("larger").textContent = `Paint it larger, ${larger} pixels`;
+  $("two").hidden = results.length < 2;
+  if (focus) $("name").focus();
+}
+function showFrame() {
+  const number = $("film-frame").value;
+  $("film-number").textContent = `${number} of ${$("film-frame").max}`;
+  $("after").src = `results/${current}.png?frame=${number}`;
+  $("before").src = `images/${named(current).form.content}?frame=${number}`;
+}
+function showBeside(name) {
+  beside = name;
+  $("beside").hidden = !name;
+  if (!name) return;
+  $("beside-picture").src = `results/${name}.png`;
+  $("beside").lastElementChild.textContent = name;
+}
+const isPicking = () => $("two").ariaPressed == "true";
+function pick(name) {  // a picture of the strip
+  if (isPicking() && name != current) return showBeside(name);
+  showBeside(null);
+  $("two").ariaPressed = "false";
+  showResult(name, true);
+}
+function markStrip() {
+  for (const button of document.querySelectorAll("#strip [data-key]")) button.ariaCurrent = [current, beside].includes(button.dataset.key);
+}
+function slide(percent) {
+  $("slide").value = percent;
+  $("after").style.clipPath = `inset(0 0 0 ${percent}%)`;
+  $("both").style.setProperty("--at", `${percent}%`);
+}
+$("slide").oninput = () => slide($("slide").value);
+
+// Drag the divider; a click shows each pixel as one of the screen's, and back.
+let from = null;
+$("both").onpointerdown = event => {
+  if (event.button || !event.isPrimary) return;
+  from = {x: event.clientX, y: event.clientY, isDragged: false};
+  $("both").setPointerCapture(event.pointerId);
+};
+$("both").onpointermove = event => {
+  if (!from) return;
+  from.isDragged ||= Math.abs(event.clientX - from.x) > 4;
+  const box = $("both").getBoundingClientRect();
+  if (from.isDragged && !$("slide").hidden) slide(Math.min(Math.max(100 * (event.clientX - box.left) / box.width, 0), 100));
+};
+$("both").onpointerup = event => {
+  if (from && !from.isDragged) {
+    const box = $("both").getBoundingClientRect(), [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    $("compare").classList.toggle("full");
+    $("compare").scrollTo(x * $("both").clientWidth - $("compare").clientWidth / 2, y * $("both").clientHeight - $("compare").clientHeight / 2);
+  }
+  from = null;
+};
+$("both").onpointercancel = () => { from = null; };
+
+const again = name => fill(named(name).form).then(refresh);
+$("film-frame").oninput = showFrame;
+$("two").onclick = () => {
+  $("two").ariaPressed = String(!isPicking());
+  showBeside(isPicking() ? results.findLast(one => one.name != current).name : null);
+  markStrip();
+};
+$("go-on").onclick = async () => complain(await ask("go-on"));
+$("again").onclick = () => again(current);
+$("larger").onclick = async () => {
+  const side = $("larger").textContent.match(/\d+/)[0];
+  await again(current);
+  $("max_size").value = side;
+  $("width").value = $("height").value = "";
+  paint();
+};
+$("from-here").onclick = () => paint({start: current});
+$("copy").onclick = async () => {
+  getSelection().selectAllChildren($("command"));
+  if (navigator.clipboard) await navigator.clipboard.writeText($("command").textContent);
+  else document.execCommand("copy");  // in pages without TLS
+  $("copy").textContent = "Copied";
+};
+async function removeResult(name) {
+  if (confirm(`Remove ${name} and its files?`)) complain(await ask(`remove/${name}`));
+}
+heard.results = event => {
+  const told = JSON.parse(event.data), newest = told.all.at(-1)?.name;
+  const isNew = newest && (!results.length || JSON.stringify(told.all.at(-1)) != JSON.stringify(results.at(-1)));
+  [results, resumable] = [told.all, told.resumable];
+  $("results").hidden = !results.length;
+  $("strip").replaceChildren(...results.toReversed().map(({name}) => thumbnail(name, {}, () => pick(name), () => removeResult(name))));
+  const wasPainted = !$("run").hidden;
+  if (wasPainted && isNew) document.title = `\u2713 ${newest}`;
+  if (!named(beside)) showBeside(null);
+  if (isNew || (current && !named(current))) showResult(newest, $("run").contains(document.activeElement));
+  else markStrip();
+  if (!newest && $("run").hidden) showLook();
+};
+const showing = heard.run;
+heard.run = event => {
+  const run = JSON.parse(event.data), wasBusy = !$("run").hidden, hadFocus = $("run").contains(document.activeElement);
+  showing(event);
+  const isBusy = !$("run").hidden;
+  for (const id of ["paint", "paint-film", "from-here", "go-on", "larger"]) $(id).ariaDisabled = String(isBusy);
+  if (isBusy && !wasBusy) $("look").hidden = $("result").hidden = true;
+  if (!isBusy && wasBusy) {
+    if (run.failed) document.title = "neural-style";
+    if (hadFocus) ($("result").hidden ? $("paint") : $("name")).focus();
+    if ($("result").hidden) showLook();
+  }
+  if (run.failed && !isBusy) complain({error: run.line});
+};
+const stored = localStorage.form;
+(async () => {
+  stored ? await fill(JSON.parse(stored)) : showImages();
+  lookAhead(false);
+})();

@@ -1,0 +1,118 @@
+"""The page, served in this process with the tiny network, and asked by HTTP; and a clip to paint."""
+
+import contextlib
+import http.client
+import io
+import json
+import shlex
+import shutil
+import time
+import zipfile
+from urllib.parse import quote
+
+import numpy as np
+from conftest import run_in_process
+
+SECONDS = 60
+
+
+class Server:
+    """The page with its studio in `folder`."""
+
+    def __init__(self, folder, network_file, host="127.0.0.1", password=None, public_name=None):
+        from styling.command.jobs import cores
+        from styling.live import address, http
+        from styling.settings import Running
+        from styling.web.__main__ import load
+        from styling.web.page import Page
+        from styling.web.studio import Studio
+
+        listening = address.bind("port", "127.0.0.1", 0)
+        self.port = listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.studio = Studio(folder)
+        self.painter = load(network_file, Running(threads=cores()), self.studio)
+        app = http.Guard(Page(self.studio, self.painter).app(), host, password, public_name)
+        self._serving = http.serving(app, listening)
+
+    def __enter__(self):
+        self._serving.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._serving.__exit__(*error)
+        self.painter.close()
+
+    def ask(self, method, path, body=None, **headers):
+        """The status, the headers and the body of an answer; headers have _ for -."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        if method == "POST":
+            headers = {"Origin": self.url[:-1]} | headers
+        connection.request(method, path, body, {name: value for name, value in headers.items() if value})
+        with contextlib.closing(connection):
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read()
+
+    def get(self, path):
+        return self.ask("GET", path)
+
+    def post(self, path, body=None):
+        """What is answered, as JSON."""
+        body = json.dumps(body) if isinstance(body, dict) else body
+        return json.loads(self.ask("POST", path, body)[2])
+
+    def upload(self, file, kind="content", name=None):
+        return self.post(f"/images?name={quote(name or file.name)}&kind={kind}", file.read_bytes())
+
+    def wait(self, ready):
+        """Wait until this is true."""
+        end = time.monotonic() + SECONDS
+        while not ready():
+            assert time.monotonic() < end, self.painter.task and self.painter.task.told()
+            time.sleep(0.02)
+
+    def paint(self, **form):
+        """Paint to the end; the new result."""
+        assert self.post("/paint", {"recipe": "best", "values": {}} | form) == {}
+        return self.finished()
+
+    def finished(self):
+        """The latest result, once nothing is painted any more."""
+        self.wait(lambda: self.painter.task and self.painter.task.status == "done")
+        assert not self.painter.task.failed, self.painter.task.line
+        return list(self.studio.results.values())[-1]
+
+    def again(self, result, folder):
+        """The picture that the command line makes of what is in the result's ZIP."""
+        import neural_style
+
+        shutil.rmtree(folder, ignore_errors=True)
+        zipfile.ZipFile(io.BytesIO(self.get(f"/results/{result.name}.zip")[2])).extractall(folder)
+        program, *arguments = shlex.split(result.command.replace("\\\n", ""))
+        assert program == "neural-style"
+        done = run_in_process(neural_style.main, folder, [*arguments, "--quiet"])
+        assert done.returncode == 0, done.stderr
+        return (folder / arguments[-1]).read_bytes()
+
+    def clear(self):
+        """Stop what is painted, and remove what was sent and painted."""
+        self.post("/stop")
+        self.wait(lambda: not self.painter.is_busy)
+        for key in [*self.studio.results, *self.studio.pictures]:
+            if key in self.studio.results or (key in self.studio.pictures and self.studio.pictures[key].own):
+                self.studio.remove(key)
+        self.painter.task = None
+
+
+def write_clip(av, path, frames):
+    """A film of a square that moves to the right, 64 x 48 pixels."""
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(frames):
+            pixels = np.full((48, 64, 3), 90, np.uint8)
+            pixels[10:30, 4 * number : 4 * number + 20] = 220, 60, 30
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        film.mux(stream.encode())
+    return path
