@@ -33,24 +33,24 @@ def convolve(x: tf.Tensor, kernel: tf.Tensor, back: bool = False) -> tf.Tensor:
 
     back: the gradient of that for x instead, [1, h, w, out] -> [1, h, w, in], with no copy of the kernel.
     """
-    of_tiles, of_kernels, of_products = _transforms()
+    data_transform, filter_transform, inverse_transform = _transforms()
     if back:
-        of_kernels = np.ascontiguousarray(of_kernels[:, ::-1])  # the kernel turned by half a turn
+        filter_transform = np.ascontiguousarray(filter_transform[:, ::-1])  # the kernel turned by half a turn
     _, height, width, channels = x.shape
     inputs, filters = kernel.shape[2:]
     high, wide = -(-height // TILE), -(-width // TILE)
     with tf.control_dependencies([x]):  # else all kernels are transformed at the start, and stay in memory
         kernel = tf.identity(kernel)
-    kernels = tf.matmul(of_kernels, tf.reshape(kernel, [9, -1]))
+    kernels = tf.matmul(filter_transform, tf.reshape(kernel, [9, -1]))
     padded = tf.pad(x[0], [[1, high * TILE + 1 - height], [1, wide * TILE + 1 - width], [0, 0]])
     tiles = tf.gather(tf.reshape(padded, [-1, channels]), _places(high, wide))  # (36, tiles, in)
-    tiles = tf.matmul(of_tiles, tf.reshape(tiles, [WINDOW**2, -1]))
+    tiles = tf.matmul(data_transform, tf.reshape(tiles, [WINDOW**2, -1]))
     products = tf.matmul(  # (36, tiles, out)
         tf.reshape(tiles, [WINDOW**2, high * wide, channels]),
         tf.reshape(kernels, [WINDOW**2, inputs, filters]),
         transpose_b=back,
     )
-    y = tf.matmul(of_products, tf.reshape(products, [WINDOW**2, -1]))
+    y = tf.matmul(inverse_transform, tf.reshape(products, [WINDOW**2, -1]))
     y = tf.transpose(tf.reshape(y, [TILE, TILE, high, wide, -1]), [2, 0, 3, 1, 4])
     return tf.reshape(y, [1, high * TILE, wide * TILE, -1])[:, :height, :width]
 
@@ -64,13 +64,13 @@ def _places(high: int, wide: int) -> np.ndarray:
 
 @functools.cache
 def _transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The Toom-Cook matrices in two dimensions: for tiles [36, 36], kernels [36, 9], and results [16, 36]."""
+    """The data, filter and inverse transform in two dimensions, by Toom-Cook: [36, 36], [36, 9], [16, 36]."""
     powers = np.array([[p**k for k in range(WINDOW)] for p in POINTS] + [[0] * (WINDOW - 1) + [1]])
-    tiles = np.linalg.inv(powers).T
-    kernels, back = powers[:, :3].copy(), powers[:, :TILE].T.copy()
-    kernels[-1], back[:, -1] = [0, 0, 1], [0] * (TILE - 1) + [1]
+    data = np.linalg.inv(powers).T
+    filters, inverse = powers[:, :3].copy(), powers[:, :TILE].T.copy()
+    filters[-1], inverse[:, -1] = [0, 0, 1], [0] * (TILE - 1) + [1]
     # Factors of similar size round less than a large and a small one.
-    scale = np.sqrt(np.abs(tiles).max(axis=1) / np.abs(kernels).max(axis=1))[:, None]
-    tiles, kernels = tiles / scale, kernels * scale
-    of_tiles, of_kernels, of_results = (np.kron(m, m).astype(np.float32) for m in (tiles, kernels, back))
-    return of_tiles, of_kernels, of_results
+    scale = np.sqrt(np.abs(data).max(axis=1) / np.abs(filters).max(axis=1))[:, None]
+    in_2d = [np.kron(matrix, matrix) for matrix in (data / scale, filters * scale, inverse)]
+    data, filters, inverse = (matrix.astype(np.float32) for matrix in in_2d)
+    return data, filters, inverse

@@ -7,6 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from styling.network.networks import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -58,3 +60,25 @@ def test_a_wheel_has_what_ships(tmp_path):
     for folder, names in (("recipes", RECIPES), ("figures", FIGURES)):
         assert {path.name for path in (data / folder).iterdir()} == {f"{name}.toml" for name in names}
     assert find_from(tmp_path, tmp_path / "site") == (data, True, RECIPES, FIGURES)
+
+
+STATE = """
+import logging, os, signal, sys
+import imageio.v3, numpy, PIL.GifImagePlugin, PIL.Image, PIL.ImageFile, PIL.PngImagePlugin
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+import tensorflow, threadpoolctl
+def state():
+    modules = [PIL.Image, PIL.ImageFile, PIL.PngImagePlugin, PIL.GifImagePlugin]
+    limits = [(k, v) for m in modules for k, v in vars(m).items() if k.isupper() and isinstance(v, int)]
+    signals = [signal.getsignal(number) for number in signal.valid_signals()]
+    loggers = [logging.getLogger(name).level for name in ("", "tensorflow", "PIL", "imageio")]
+    return dict(os.environ), limits, signals, loggers, numpy.geterr(), sys.path, sys.excepthook
+before = state()
+import stylize, styling, vgg
+assert state() == before
+"""
+
+
+@pytest.mark.slow
+def test_importing_the_program_changes_nothing_of_other_libraries():
+    subprocess.run([sys.executable, "-c", STATE], cwd=ROOT, check=True)
