@@ -185,11 +185,11 @@ def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:
 
 def build(values: dict[str, Any]) -> tuple[Settings, Running]:
     """Settings and Running from values by name. Raises SettingsError."""
-    own, running = (
+    of_settings, of_running = (
         {field.name: values[field.name] for field in fields(kind) if field.name in values}
         for kind in (Settings, Running)
     )
-    return Settings(**own), Running(**running)
+    return Settings(**of_settings), Running(**of_running)
 
 
 def _geometric(ratio: float, count: int) -> list[float]:

@@ -98,10 +98,7 @@ STATED = {
         "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
         "initial_noiseblend": 0,
     },
-    "tseng2017-plain": {
-        "network": "vgg16", "pooling": "avg", "optimizer": "lbfgs-b", "iterations": 10,
-        "initial_noiseblend": 0,
-    },
+    "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
 FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inversion", "cs231n-texture")
 

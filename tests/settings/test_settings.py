@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import VGG16, network_of, tiny_layers
 
-from styling.settings import STYLE_LAYERS, Running, Settings
+from styling.settings import STYLE_LAYERS, Settings, build
 from styling.system.errors import SettingsError
 
 A, B, C, D = "relu1_2", "relu2_2", "relu3_2", "relu3_3"  # none of them a default
@@ -67,13 +67,18 @@ WRONG = [
     ("evaluations", {"evaluations": 20}),
     ("height", {"height": 10}),
     ("height", {"height": 10, "max_size": 10}),
+    *(
+        (name, {name: value})
+        for name, value in (("threads", 1025), ("threads", True), ("print_iterations", 0))
+    ),
+    *(("device", {"device": value}) for value in ("tpu", "gpu:", "cpu\n")),
 ]
 
 
 @pytest.mark.parametrize(("name", "values"), WRONG, ids=[str(values) for _, values in WRONG])
 def test_a_wrong_setting_is_named(name, values):
     with pytest.raises(SettingsError) as error:
-        Settings(**values)
+        build(values)
     assert error.value.name == name
 
 
@@ -116,24 +121,6 @@ def test_a_number_for_each_style():
             settings.scales_of_styles(count)
         with pytest.raises(SettingsError, match="2 of them given for"):
             settings.style_shares(count)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("threads", 0),
-        ("threads", 1025),
-        ("threads", True),
-        ("print_iterations", 0),
-        ("device", "tpu"),
-        ("device", "gpu:"),
-        ("device", "cpu\n"),
-    ],
-)
-def test_a_wrong_way_of_running_is_named(name, value):
-    with pytest.raises(SettingsError) as error:
-        Running(**{name: value})
-    assert error.value.name == name
 
 
 ALONE = {"content_weight": 0}
@@ -195,13 +182,8 @@ def test_the_iterations_are_shared_out_among_the_scales(iterations, shares, fact
     for count, share in zip(counts, reference.blend_weights(shares), strict=True):
         assert abs(count - iterations * share) < 1.001
         assert share or not count, "a scale without a share has no iterations"
-
-
-@given(st.integers(1, 10**6), st.integers(1, 9))
-def test_without_shares_the_scales_have_equal_ones(iterations, count):
-    scales = tuple((k + 1) / count for k in range(count))
-    counts = Settings(iterations=iterations, scales=scales).iterations_by_scale()
-    assert len(counts) == count and sum(counts) == iterations and max(counts) - min(counts) <= 1
+    equal = [dataclasses.replace(run, scale_shares=shares) for shares in (None, (1.0,) * len(scales))]
+    assert equal[0].iterations_by_scale() == equal[1].iterations_by_scale()
 
 
 @given(st.floats(1e-3, 1e3), st.integers(1, 8))
