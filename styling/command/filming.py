@@ -1,16 +1,20 @@
 """From a job to a painted film: paint the frames that are not painted yet, then write the film."""
 
 import contextlib
+import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from styling.command import report
 from styling.command.jobs import Film, Job
-from styling.films import video
+from styling.command.painting import Named, identify, read_images, start
+from styling.films import clips, store, writing
 from styling.network import networks
 from styling.pictures import images
 from styling.pictures.images import Images
@@ -18,95 +22,85 @@ from styling.run.sizes import content_size
 from styling.settings import Running, Settings, recipes
 from styling.system import terminal
 from styling.system.errors import DivergedError, StyleError, of_network
-from styling.system.process import (
-    explain,
-    stopped,
-)
+from styling.system.process import explain, stopped
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
     from styling.run.runs import Run
     from vgg import Network
 
-from styling.command.painting import Named, identify, read_images, start
-
 
 def paint_film(job: Job, film: Film) -> int:
     """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
-    clip, store, overwrite = film.clip, film.store, job.files.overwrite
+    clip, painted = film.clip, film.store
     say = partial(terminal.print_line, quiet=job.quiet)
+    clip.check_images()
+    film = film._replace(masks={path: clips.aligned(mask, clip) for path, mask in film.masks.items()})
     with contextlib.closing(clip.frames()) as frames:
-        first = next(frames).pixels
+        first = next(frames).pixels()
     named = read_images(job, first.shape[:2])
     _, network = start(job)
     layers = {layer.name for layer in network.layers}
     with of_network(job.network):
         settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
-    settings = replace(settings, seed=settings.seed if settings.seed is not None else store.seed())
+    settings = replace(settings, seed=settings.seed if settings.seed is not None else painted.seed())
     digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
     record = {"network": network.sha256, "images": digests}
-    store.begin(record | recipes.to_table(settings, Running()), overwrite)
+    painted.begin(record | recipes.to_table(settings, Running()), job.files.overwrite)
     say(networks.describe(job.network, job.instead_of, lacking))
-    with of_network(job.network):
-        last, stop = paint_frames(film, named, network, settings, job.quiet)
-    count = last - clip.span.first + 1
-    kept = f"{count} frames are in {store.folder}"
-    if isinstance(stop, KeyboardInterrupt):
-        complain(f"interrupted; {kept}, and the same command goes on from there")
-        return stopped(stop)
-    if clip.problem:
-        complain(f"{clip.name}: {clip.problem}; painted as far as it can be read")
-    if stop is None:
-        try:
-            written = video.write(job.files.output, clip, store, settings, overwrite)
-        except OSError as error:
-            stop = error
+    stop = None
+    try:
+        with of_network(job.network):
+            paint_frames(film, named, network, settings, job.quiet)
+        written = write(film, job, settings)
+    except (KeyboardInterrupt, OSError) as error:
+        stop = error
+    count = sum(painted.path(number).exists() for number in clip.numbers())
+    there = f"{count} frames are in {painted.folder}"
     if stop is not None:
-        complain(f"error: {explain(stop)}; {kept}, and the same command goes on from there")
-        return 1
-    if clip.sound_problem:
-        complain(f"{clip.name}: {clip.sound_problem}")
-    say(f"wrote {written}; its {kept}" if written != store.folder else f"wrote {count} frames to {written}")
+        why = "interrupted" if isinstance(stop, KeyboardInterrupt) else f"error: {explain(stop)}"
+        complain(f"{why}; {there}, and the same command goes on from there")
+        return stopped(stop) if isinstance(stop, KeyboardInterrupt) else 1
+    say(
+        f"wrote {written}; its {there}" if written != painted.folder else f"wrote {count} frames to {written}"
+    )
     return 0
 
 
-def paint_frames(
-    film: Film, named: Named, network: "Network", settings: Settings, quiet: bool
-) -> tuple[int, KeyboardInterrupt | OSError | None]:
-    """Paint the frames that are not painted yet, and return the last one and what stopped it, if anything."""
+def paint_frames(film: Film, named: Named, network: "Network", settings: Settings, quiet: bool) -> None:
+    """Paint the frames that are not painted yet. Raises OSError, and StyleError with the frame's number."""
     from styling.films import frames as films
 
-    clip, store = film.clip, film.store
-    moving = {path: video.masks(of) for path, of in film.masks.items()}
-    last = store.done(clip.span.first)
-    reporter = report.FilmReporter(clip.count(), last - clip.span.first + 1, quiet)
-    before: deque[films.Frame] = deque(maxlen=max(settings.frames_back))
-    frame, size = None, None
+    painted, numbers = film.store, film.clip.numbers()
+    left = [number for number in numbers if not painted.path(number).exists()]
+    reporter = report.FilmReporter(len(numbers), len(numbers) - len(left), quiet)
+    masks = {path: clips.masks(mask) for path, mask in film.masks.items()}
+    most = max(settings.frames_back)
+    before: deque[films.Painted] = deque(maxlen=most)
+    needed = numbers[max(numbers.index(left[0]) - most, 0)] if left else math.inf
+    size, number = None, None
     try:
-        with contextlib.closing(clip.frames()) as frames:
+        with contextlib.closing(film.clip.frames()) as frames:
             for frame in frames:
-                moved = {path: next(each) for path, each in moving.items()}
-                if frame.number <= last - before.maxlen:
+                number = frame.number
+                of_frame = {path: next(each) for path, each in masks.items()}
+                if number < needed:
                     continue
-                size = size or content_size(*frame.pixels.shape[:2], settings)
-                content = images.resize(frame.pixels, *size)
-                given = Images.named((flag, moved.get(path, pixels)) for flag, path, pixels in named)
-                masks = films.masks_of(given, content)
-                if frame.number > last:
-                    run = films.resolve(content, given, before, network, settings, masks)
+                pixels = frame.pixels()
+                size = size or content_size(pixels.shape[0], pixels.shape[1], settings)
+                content = images.resize(pixels, *size)
+                given = Images.named((flag, of_frame.get(path, image)) for flag, path, image in named)
+                areas = films.masks_of(given, content)
+                if not painted.path(number).exists():
+                    run = films.resolve(content, given, before, network, settings, areas)
                     picture = paint_frame(run, reporter) if run else content
-                    store.write(frame.number, picture)
-                    last = frame.number
+                    images.write(painted.path(number), picture)
                     reporter.is_done()
-                picture = store.read(frame.number)
-                before.append(films.Frame(content, picture, masks))
-    except (KeyboardInterrupt, OSError) as stop:
-        return last, stop
+                before.append(films.Painted(content, images.read(painted.path(number)), areas))
     except DivergedError as error:
-        raise StyleError(f"frame {frame.number}: {error}") from None
+        raise StyleError(f"frame {number}: {error}") from None
     finally:
         reporter.close()
-    return last, None
 
 
 def paint_frame(run: "Run", reporter: report.FilmReporter) -> np.ndarray:
@@ -118,3 +112,25 @@ def paint_frame(run: "Run", reporter: report.FilmReporter) -> np.ndarray:
         for progress in stylize.follow(run):
             reporter(progress)
     return progress.result()
+
+
+def write(film: Film, job: Job, settings: Settings) -> Path:
+    """Write the painted frames as the film or the images asked for; returns the film or the folder."""
+    frames = finished(film, settings)
+    if film.form:
+        return writing.write_film(job.files.output, film.form, film.clip, frames, job.files.overwrite)
+    to = store.images(job.files.output)
+    if to != film.store:
+        to.folder.mkdir(exist_ok=True)
+        for frame, picture in frames:
+            images.write(to.path(frame.number), picture)
+    return to.folder
+
+
+def finished(film: Film, settings: Settings) -> Iterator[writing.Shown]:
+    """The frames, and their pictures with the clip's colours if the settings keep them."""
+    for frame in film.clip.frames():
+        picture = images.read(film.store.path(frame.number))
+        if settings.colors == "content":
+            picture = images.keep_colors(picture, images.resize(frame.pixels(), *picture.shape[:2]))
+        yield frame, picture

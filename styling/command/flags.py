@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn, get_args, get_origin
 from msgspec import Meta
 
 from styling import __version__
+from styling.films import writing
 from styling.network import networks
 from styling.settings import FIELDS, recipes
 from styling.settings.checks import Count, Layers, Whole, checked, choices, described, parts
@@ -40,6 +41,7 @@ WHITE = "white.png"  # in data/
 LIVE_PORT = 8189
 METAVARS = {int: "N", float: "F"}  # what stands for a value in --help
 LAYERS = parts(Layers)[0]
+Quality = Annotated[float, Meta(ge=0, le=63, description="a number from 0 to 63")]
 FrameRate = Annotated[float, Meta(gt=0, le=1000, description="a number above 0 and at most 1000")]
 
 
@@ -259,10 +261,16 @@ def add_save_iterations(group: argparse._ArgumentGroup) -> None:
 
 def add_film(group: argparse._ArgumentGroup) -> None:
     """The flags for films that are not settings."""
-    span_help = "the frames to paint, counted from 1, for a try; either may be left out (default: all)"
+    span_help = (
+        "the first and the last frame to paint, counted from 1 or as images are numbered (default: all)"
+    )
     group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
     rate_help = "frames a second of numbered images (default: 25)"
     group.add_argument("--frame-rate", type=reader(FrameRate), metavar="F", default=None, help=rate_help)
+    codec_help = "of mp4, mov and mkv: h264, h264-444, with a colour for each pixel, or prores, to edit on"
+    group.add_argument("--video-codec", choices=writing.CODECS, default=None, help=codec_help)
+    crf_help = "quality of H.264 (default: 17) and VP9 (default: 20); less is better and larger"
+    group.add_argument("--crf", type=reader(Quality), metavar="F", default=None, help=crf_help)
 
 
 def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from styling.command import checkpoints
 from styling.command.flags import settings_of
-from styling.films import video
+from styling.films import clips, store, writing
 from styling.live import address
 from styling.network import networks
 from styling.pictures import folders, images
@@ -27,6 +27,7 @@ from styling.settings import FIELDS, Running, Settings, combine, recipes
 from styling.system import filenames
 from styling.system.errors import RecipeError, SettingsError, StateError
 
+FILM_FLAGS = ("frames", "frame_rate", "video_codec", "crf")
 MOVING_MASKS = ("style_masks", "content_mask")  # for a film, these masks may be clips
 ONE_PICTURE = ("checkpoint_output", "save_recipe", "save_state", "resume")  # flags for a single picture
 # What a --progress flag adds to the stem of the picture's name.
@@ -68,11 +69,13 @@ class Files:
 
 
 class Film(NamedTuple):
-    """The clip to paint, the store of its painted frames, and the moving masks by their files."""
+    """The clip to paint, the store of its painted frames, the moving masks by their files, and the format of
+    the film; None for images."""
 
-    clip: video.Clip
-    store: video.Store
-    masks: dict[Path, video.Clip]
+    clip: clips.Clip
+    store: store.Store
+    masks: dict[Path, clips.Clip]
+    form: writing.Format | None
 
 
 @dataclass(frozen=True)
@@ -188,15 +191,15 @@ def plan_film(
 ) -> Film | None:
     """The film to paint; None if the command line does not ask for a film."""
     output = options.output
-    if len(contents) != 1 or not video.asks_for_film(contents[0], output):
+    if len(contents) != 1 or not writing.asks_for_film(contents[0], output):
         ending = output.suffix.lower()
-        if ending in video.FORMATS.keys() - images.FORMATS:
+        if ending in writing.FORMATS.keys() - images.FORMATS:
             raise SettingsError("content", f"must name one film, since {output} is one")
-        is_video = len(contents) == 1 and video.is_video(contents[0])
+        is_video = len(contents) == 1 and clips.is_video(contents[0])
         if is_video and ending not in images.FORMATS:
-            filenames.check_output("output", output, options.overwrite, video.FORMATS)
+            filenames.check_output("output", output, options.overwrite, writing.FORMATS)
         of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
-        for flag in (*of_films, *(flag for flag in ("frames", "frame_rate") if getattr(options, flag))):
+        for flag in (*of_films, *(flag for flag in FILM_FLAGS if getattr(options, flag) is not None)):
             raise SettingsError(flag, "goes with a film only; name one with --content and --output")
         return None
     for flag in (*ONE_PICTURE, *PROGRESS):
@@ -205,43 +208,45 @@ def plan_film(
     for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
         if importlib.util.find_spec(module) is None:
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
-    span = video.Span.parse(options.frames or ":")
-    clip = video.find_clip("content", contents[0], span, options.frame_rate or video.USUAL_RATE)
-    if options.frame_rate is not None and not clip.is_numbered:
+    span = clips.Span.parse(options.frames or ":")
+    clip = clips.find("content", contents[0], span, options.frame_rate or clips.USUAL_RATE)
+    if options.frame_rate is not None and not clip.numbering:
         raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
     masks = {
-        path: video.find_clip(flag, path, span)
+        path: clips.find(flag, path, span)
         for flag, path in files.images
-        if flag in MOVING_MASKS and video.moves(path)
+        if flag in MOVING_MASKS and clips.moves(path)
     }
-    film = Film(clip, video.store(output, settings.colors == "content"), masks)
+    form = None
+    if writing.is_file(output):
+        form = writing.format_of(output, options.video_codec, options.crf)
+    elif options.video_codec or options.crf is not None:
+        raise SettingsError(
+            "crf" if options.video_codec is None else "video_codec", "is for films in one file"
+        )
+    film = Film(clip, store.painted(output, form is not None, settings.colors == "content"), masks, form)
     check_film_output(files, film)
     return film
 
 
 def check_film_output(files: Files, film: Film) -> None:
     """Raise SettingsError for images that cannot be written, or would replace what is there."""
-    output, store = files.output, film.store
-    to = store if is_one_file(output) else video.Store(video.pattern(output))
-    for folder in (store.folder, to.folder):
+    output, painted = files.output, film.store
+    to = painted if film.form else store.images(output)
+    for folder in (painted.folder, to.folder):
         filenames.check_folder("output", folder)
-    if not is_one_file(output) and to.pattern.suffix.lower() not in images.FORMATS:
+    if not film.form and to.pattern.suffix.lower() not in images.FORMATS:
         problem = f"{output} makes no images; let it end in one of {' '.join(images.FORMATS)}"
         raise SettingsError("output", problem)
     named = (path for flag, path in files.images if flag != "content")
     read = chain(film.clip.files, *(clip.files for clip in film.masks.values()), named)
-    old, painted = to.files(), [] if to == store else store.files()
-    lost = set(map(Path.resolve, [*old, *painted])) & set(map(Path.resolve, read))
+    old = to.files()
+    lost = set(map(Path.resolve, [*old, *painted.files()])) & set(map(Path.resolve, read))
     if lost:
         raise SettingsError("output", f"{min(lost)} is read as well, and would be lost; give another name")
-    if to != store and old and not files.overwrite and store.recorded() is None:
+    if to != painted and old and not files.overwrite and painted.recorded() is None:
         problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
         raise SettingsError("output", problem)
-
-
-def is_one_file(output: Path) -> bool:
-    """Whether a film with this output is written to one file, not as images."""
-    return output.suffix.lower() in video.FORMATS and not video.is_numbered(output)
 
 
 def is_batch(contents: Sequence[Path]) -> bool:
@@ -387,7 +392,7 @@ def check_files(jobs: Sequence[Job]) -> None:
     if files.folder:
         inputs = ((flag, path) for flag, path in inputs if flag != "content")
     outputs = chain.from_iterable(map(output_names, left))
-    endings = video.FORMATS if jobs[0].film else images.FORMATS
+    endings = writing.FORMATS if jobs[0].film else images.FORMATS
     filenames.check_names(inputs, outputs, files.overwrite, files.resumed, endings, bool(files.folder))
 
 
@@ -415,7 +420,7 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
 def output_names(job: Job) -> Iterator[tuple[str, Path]]:
     """Every file that the job will write, with the flag that asks for it. Raises SettingsError."""
     files = job.files
-    if not job.film or is_one_file(files.output):
+    if not job.film or job.film.form:
         yield "output", files.output
     for flag in files.progress:
         yield flag, files.beside(flag)

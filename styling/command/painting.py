@@ -17,7 +17,7 @@ import numpy as np
 from styling.command import report
 from styling.command.jobs import Job, unpainted
 from styling.command.output import Checkpoints, StateFile, save
-from styling.films import video
+from styling.films import clips
 from styling.network import networks
 from styling.pictures import images
 from styling.pictures.images import Images
@@ -130,7 +130,7 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     with silent_stderr():  # libtiff writes warnings there
         for flag, path in job.files.images:
             if path in moving:
-                pixels = next(video.masks(moving[path]))
+                pixels = next(clips.masks(moving[path]))
             elif flag in images.MASKS:
                 pixels = images.read_mask(path)
             else:

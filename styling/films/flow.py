@@ -21,9 +21,9 @@ def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # DIS cuts a frame into one stripe for each thread, which changes the flow
     try:
-        gray = [cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY) for frame in (here, there)]
-        dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        return dis.calc(*gray, None)
+        from_gray, to_gray = (cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY) for frame in (here, there))
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return dis.calc(from_gray, to_gray, None)
     finally:
         cv2.setNumThreads(threads)
 

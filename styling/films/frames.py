@@ -24,7 +24,7 @@ LEAST_AGREEMENT = 0.3  # share of pixels in which frames of one scene agree; acr
 
 
 @dataclass(frozen=True)
-class Frame:
+class Painted:
     """A painted frame: its content and its picture, float32 [H, W, 3], RGB 0..255, of one size.
 
     masks: as masks_of() gives them; None for none.
@@ -38,7 +38,7 @@ class Frame:
 def resolve(
     content: np.ndarray,
     given: Images,
-    before: Sequence[Frame],
+    before: Sequence[Painted],
     network: Network,
     settings: Settings,
     masks: np.ndarray | None = None,
@@ -98,7 +98,7 @@ def masks_of(given: Images, content: np.ndarray) -> np.ndarray | None:
 
 def predict(
     content: np.ndarray,
-    before: Sequence[Frame],
+    before: Sequence[Painted],
     frames_back: Sequence[int],
     masks: np.ndarray | None = None,
 ) -> Warped | None:

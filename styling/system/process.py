@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 from styling.system import limits
 from styling.system.errors import SettingsError, StyleError, flag_of
+from styling.system.terminal import Complaints
 
 # Signals that stop a run: a request to end, and a closed terminal, for which not every system has a signal.
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -97,6 +99,7 @@ def run_command(
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may not be printable
+    logging.getLogger("styling").handlers = [Complaints()]
     try:
         options = parser.parse_args(arguments)
         with terminable():

@@ -1,5 +1,6 @@
 """Lines on the terminal."""
 
+import logging
 import os
 import sys
 
@@ -16,6 +17,14 @@ def print_line(line: str, quiet: bool = False) -> None:
     except OSError:
         # A closed pipe or a full disk for these lines is no reason to give up the picture.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+class Complaints(logging.Handler):
+    """Prints the warnings of the log "styling" as complain() does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        complain(record.getMessage())
 
 
 def complain(line: str) -> None:

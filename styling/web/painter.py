@@ -196,8 +196,8 @@ class Painter:
 
     def _film(self, task: Task) -> None:
         """Paint a film by the command line, looking at the frames that it has made."""
-        studio, film, count = self._studio, task.job.film, task.job.film.clip.count() or 1
-        began, first = time.monotonic(), film.store.done(1)
+        studio, film, count = self._studio, task.job.film, len(task.job.film.clip.numbers()) or 1
+        began, first = time.monotonic(), len(film.store.files())
         done = first
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "neural_style", *task.words, "--quiet"]
@@ -207,9 +207,9 @@ class Painter:
                 if task.stop.is_set():
                     program.send_signal(signal.SIGINT)
                     program.wait()
-                if film.store.done(1) > done:
-                    done = film.store.done(1)
-                    picture, spent = film.store.read(done), time.monotonic() - began
+                if len(film.store.files()) > done:
+                    done = len(film.store.files())
+                    picture, spent = images.read(film.store.path(done)), time.monotonic() - began
                     left, size = spent / (done - first) * (count - done), picture.shape[1::-1]
                     facts = {"share": done / count, "size": size, "seconds": spent, "left": left}
                     task.seen = Seen(task.seen.number + 1, facts, jpeg(picture, PREVIEW_SIDE))
@@ -219,7 +219,7 @@ class Painter:
             raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
         note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
         recipes.write(studio.file(task.name, "toml"), recipes.to_table(task.job.settings, self._running))
-        self._add(task, task.name, film.store.read(1).shape[1::-1], note, is_stopped, done)
+        self._add(task, task.name, images.read(film.store.path(1)).shape[1::-1], note, is_stopped, done)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:

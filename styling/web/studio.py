@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from styling.films import video
+from styling.films import clips, store
 from styling.live.view import jpeg
 from styling.pictures import images
 from styling.system.errors import ImageError, StyleError
@@ -95,9 +95,9 @@ class Studio:
         """A result's file: png, mp4, toml for its recipe; small.jpg for the small picture."""
         return (self._page if ending == "small.jpg" else self.folder) / f"{name}.{ending}"
 
-    def film(self, name: str) -> video.Store:
+    def film(self, name: str) -> store.Store:
         """The painted frames of a film."""
-        return video.store(self.file(name, "mp4"), apart=False)
+        return store.painted(self.file(name, "mp4"), is_file=True, apart=False)
 
     def free_name(self, stem: str) -> str:
         """A name that no result and no file in the folder has."""
@@ -135,8 +135,8 @@ class Studio:
         """The key of a frame of a film, as an image; counted from 1. Raises ImageError."""
         film, frame_key = self.pictures[key], f"{key}-{number}"
         if frame_key not in self.pictures:
-            path, span = self._page / f"{frame_key}.png", video.Span(number, number)
-            images.write(path, next(video.find_clip("content", film.path, span).frames()).pixels)
+            path, span = self._page / f"{frame_key}.png", clips.Span(number, number)
+            images.write(path, next(clips.find("content", film.path, span).frames()).pixels())
             name = f"{Path(film.name).stem}-{number}.png"
             self.pictures[frame_key] = Picture(path, name, path, "frame", film.size)
         return frame_key
@@ -214,15 +214,15 @@ class Studio:
                 raise ImageError(f"{problem} are the most here")
             return [(PREVIEW_SIDE, PREVIEW_SIDE)]
 
-        if not video.moves(path):
+        if not clips.moves(path):
             pixels = images.read(path, wanted)
         elif kind != "content":
             raise ImageError(f"{path}: moves; only the photograph may be a film")
         elif not all(map(importlib.util.find_spec, ("cv2", "av"))):
             raise ImageError(f"{path}: is a film, which needs: pip install av opencv-python-headless")
         else:
-            clip = video.find_clip("content", path, video.Span())
-            pixels, frames = next(clip.frames()).pixels, clip.count() or sum(1 for _ in clip.frames())
+            clip = clips.find("content", path, clips.Span())
+            pixels, frames = next(clip.frames()).pixels(), len(clip.numbers())
         if kind != "mask":
             path.with_name(f"{path.stem}.small.jpg").write_bytes(jpeg(pixels, PREVIEW_SIDE))
         return size or pixels.shape[1::-1], frames
