@@ -12,7 +12,7 @@ from typing import Any
 from styling.settings import recipes
 from styling.settings.entries import LAYER_TERMS, USUAL_LAYERS, Entries, Running, check_count
 from styling.settings.recipes import Recipe
-from styling.system.errors import NetworkError, SettingsError
+from styling.system.errors import NetworkError, SettingsError, flag_of
 
 
 class Settings(Entries):
@@ -84,9 +84,9 @@ class Settings(Entries):
 
         content, initial, content_mask: whether it is given. styles, style_masks, style_guides: how many.
         """
-        if (self.style_weight or self.shift_weight or self.histogram_weight) and not styles:
-            problem = "is needed, unless --style-weight, --shift-weight and --histogram-weight are 0"
-            raise SettingsError("styles", problem)
+        of_styles = [f"{term}_weight" for term in LAYER_TERMS if term != "content"]
+        if any(getattr(self, name) for name in of_styles) and not styles:
+            raise SettingsError("styles", f"is needed, unless {', '.join(map(flag_of, of_styles))} are all 0")
         from_content = self.noiseblend(initial) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
