@@ -149,7 +149,8 @@ def to_srgb(image: Image.Image, source: Source) -> tuple[np.ndarray, str | None]
             remark = "its colours are taken for sRGB, since its profile is broken or for other colours"
     levels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     if isinstance(source, Encoding) and image.mode in ("L", "RGB"):
-        return _encoded(levels, source), remark
+        with contextlib.suppress(np.linalg.LinAlgError):  # primaries that are none are ignored
+            return _encoded(levels, source), remark
     return levels.astype(np.float32), remark
 
 
@@ -171,6 +172,8 @@ def _matrix(primaries: Sequence[float]) -> np.ndarray:
 
     def to_xyz(places: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         x, y = np.reshape(places, (4, 2)).T
+        if not (y > 0).all():
+            raise np.linalg.LinAlgError
         columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
         colors, white = columns[:, :3], columns[:, 3]
         return colors * np.linalg.solve(colors, white), white

@@ -259,7 +259,9 @@ def _levels(image: Image.Image) -> np.ndarray:
     low, high, white = values.min(), values.max(), None
     if image.mode == "F":
         white = 1 if low >= 0 and high <= 1 else None  # not for NaN
-    elif image.format in ("PNG", "PPM", "JPEG2000") or (image.format == "TIFF" and bits <= 16):
+    elif image.format in ("PNG", "PPM", "JPEG2000") or (
+        image.mode.startswith("I;16") and image.format in ("TIFF", None)
+    ):
         white = 2**bits - 1
     elif image.mode == "I" and low >= 0 and 255 < high <= 65535:
         white = 65535

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from styling.pictures import decoding, kinds
+from styling.pictures import colorspaces, decoding, kinds
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
 
@@ -162,9 +162,7 @@ def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray
 
 
 def _decoded(path: str | os.PathLike, sizes: decoding.Sizes | None) -> decoding.Decoded:
-    if not isinstance(path, str | os.PathLike):
-        raise ImageError(f"an image is read from the name of a file, not from {type(path).__name__}")
-    # imageio is not used here: it loses a palette's transparency and rotates some gray images wrongly.
+    _check_name(path)
     # Pillow gets the open file, since by name it maps a TIFF into memory, and shears it in a rotation.
     with open(path, "rb") as file:
         head = file.read(decoding.HEAD_BYTES)
@@ -196,7 +194,7 @@ def as_image(name: str, value: Any) -> np.ndarray:
     """An image from what a program passes: an array [H, W, 3] or [H, W] (gray) or [H, W, 4] (with opacity) of
     numbers 0..255, or a Pillow image. name: for errors. Raises ImageError, which says what to pass."""
     if isinstance(value, Image.Image):
-        return decoding.converted(value.copy(), value.info.get("icc_profile")).image
+        return _from_pillow(name, value).image
     pixels = _array(name, value)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
@@ -217,7 +215,7 @@ def as_mask(name: str, value: Any) -> np.ndarray | None:
     if value is None:
         return None
     if isinstance(value, Image.Image):
-        return to_mask(*decoding.converted(value.copy(), None)[:2])
+        return to_mask(*_from_pillow(name, value)[:2])
     mask = _array(name, value)
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]
@@ -230,17 +228,25 @@ def as_mask(name: str, value: Any) -> np.ndarray | None:
     return mask.astype(np.float32, copy=False)
 
 
+def _from_pillow(name: str, image: Image.Image) -> decoding.Decoded:
+    try:
+        return decoding.converted(image.copy(), colorspaces.described(image, b""))
+    except ImageError as error:
+        raise ImageError(f"{name} {error}") from None
+
+
 def _listed(values: Any) -> Sequence:
     """What is passed as a list of images, or a single image, as a list."""
-    if isinstance(values, str | bytes | os.PathLike | Image.Image) or getattr(values, "ndim", 4) < 4:
-        return [values]
-    return [] if values is None else list(values)
+    is_one = isinstance(values, str | bytes | os.PathLike | Image.Image) or not isinstance(values, Iterable)
+    if is_one or getattr(values, "ndim", 4) < 4:
+        return [] if values is None else [values]
+    return list(values)
 
 
 def _array(name: str, value: Any) -> np.ndarray:
     """The finite numbers that a program passes as an array."""
-    if isinstance(value, str | bytes | os.PathLike):
-        raise ImageError(f"{name} is the name of a file; pass its pixels, images.read({value!r})")
+    if isinstance(value, str | os.PathLike):
+        raise ImageError(f"{name} is the name of a file; pass its pixels, images.read({os.fspath(value)!r})")
     try:
         array = np.asarray(value)
     except Exception:  # an array of another library can raise anything
@@ -250,6 +256,14 @@ def _array(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ImageError(f"{name} has values that are NaN or infinite")
     return array
+
+
+def _check_name(path: str | os.PathLike) -> None:
+    """Raise ImageError for what cannot be the name of a file."""
+    if not isinstance(path, str | os.PathLike):
+        raise ImageError(f"pass the name of an image file, not {type(path).__name__}")
+    if "\0" in os.fspath(path):
+        raise ImageError(f"{path!r} is no name of a file")
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -335,6 +349,7 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     Without `overwrite`, it gets another name if the name is taken; returns the final name. Raises OSError if
     it cannot be written, and ImageError if the format cannot hold it, or for an array that is no image.
     """
+    _check_name(path)
     pixels = to_bytes(as_image("the image", image))
     check_size(path, *pixels.shape[:2])
     kind, options, _ = FORMATS[Path(path).suffix.lower()]
