@@ -27,7 +27,7 @@ from styling.run.sizes import content_size, sizes_in_use
 from styling.settings import Running, Settings, recipes
 from styling.system import filenames, terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
-from styling.system.process import explain, loading_tensorflow, silent_stderr, stopped, uninterrupted
+from styling.system.process import explain, loading_tensorflow, stopped, uninterrupted
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
@@ -127,18 +127,17 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     settings, moving = job.settings, job.film.masks if job.film else {}
     scales = iter(settings.scales_of_styles(len(job.files.named("styles"))))
     named: Named = []
-    with silent_stderr():  # libtiff writes warnings there
-        for flag, path in job.files.images:
-            if path in moving:
-                pixels = next(clips.masks(moving[path]))
-            elif flag in images.MASKS:
-                pixels = images.read_mask(path)
-            else:
-                scale = next(scales) if flag == "styles" else None
-                sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
-                pixels = images.read(path, sizes)
-                model = model or pixels.shape[:2]
-            named.append((flag, path, pixels))
+    for flag, path in job.files.images:
+        if path in moving:
+            pixels = next(clips.masks(moving[path]))
+        elif flag in images.MASKS:
+            pixels = images.read_mask(path)
+        else:
+            scale = next(scales) if flag == "styles" else None
+            sizes = partial(sizes_in_use, settings=settings, scale=scale, model=model)
+            pixels = images.read(path, sizes)
+            model = model or pixels.shape[:2]
+        named.append((flag, path, pixels))
     return named
 
 

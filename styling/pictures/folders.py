@@ -5,6 +5,7 @@ from pathlib import Path
 
 from styling.pictures import kinds
 from styling.system.errors import SettingsError
+from styling.system.terminal import remark
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -20,7 +21,10 @@ def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        images, _ = listed(path)
+        images, others = listed(path)
         if not images:
             raise SettingsError(flag, f"{path} is a folder without images")
+        if others:
+            names = ", ".join([other.name for other in others[:3]] + ["..."] * (len(others) > 3))
+            remark(f"{path}: {len(others)} of {len(images) + len(others)} left out, no images: {names}")
         yield from images

@@ -4,7 +4,6 @@ An image is float32 [H, W, 3], RGB 0..255, sRGB.
 """
 
 import io
-import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from styling.pictures import colorspaces, decoding, kinds
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
+from styling.system.terminal import remark
 
 # Ending: the name people know, the options for writing, the longest side that the format can hold.
 FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
@@ -32,7 +32,6 @@ NOISE_SCALE = 0.256
 GAP = 6
 MASK_NOISE = 4.5 / 255  # values of a mask as near to black or white as this become black or white
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
-log = logging.getLogger("styling")
 
 # The flags that name images; those that may name several; those of masks.
 FLAGS = ("content", "styles", "initial", "style_masks", "style_guides", "content_mask")
@@ -157,7 +156,7 @@ def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray
         advice = "draw in white what it is for"
         raise ImageError(f"{path}: is a mask with nothing in it, black or transparent all over; {advice}")
     if not is_gray(image):
-        log.warning("%s: is a mask in colours; what counts is how light they are", path)
+        remark(f"{path}: is a mask in colours; what counts is how light they are")
     return mask
 
 
@@ -177,8 +176,8 @@ def _decoded(path: str | os.PathLike, sizes: decoding.Sizes | None) -> decoding.
         except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"{path}: is a damaged image ({reason})") from None
-    for remark in decoded.remarks:
-        log.warning("%s: %s", path, remark)
+    for line in decoded.remarks:
+        remark(f"{path}: {line}")
     return decoded
 
 

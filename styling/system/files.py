@@ -50,8 +50,8 @@ def write_whole(path: str | os.PathLike, write: Callable[[BinaryIO], object], ov
         os.replace(temporary, name)
         return name
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # the temporary name says nothing to the user
-        raise
+        # The temporary name says nothing to the user.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         with contextlib.suppress(OSError):  # it was renamed, or never made
             temporary.unlink()

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import cache
 
 from tqdm import tqdm
 
@@ -30,3 +31,13 @@ class Complaints(logging.Handler):
 def complain(line: str) -> None:
     """Print a line on stderr, with the program's name."""
     print(f"neural-style: {line}", file=sys.stderr)
+
+
+@cache
+def remark(line: str) -> None:
+    """Say a line about a file that is read, once in a process.
+
+    It goes to the logger "styling", so that a program that imports this one decides what becomes of it.
+    Without a handler, Python writes it to stderr.
+    """
+    logging.getLogger("styling").warning(line)
