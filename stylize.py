@@ -37,7 +37,7 @@ from styling.run.runs import Run
 from styling.run.sizes import Scale
 from styling.run.states import State
 from styling.settings import Settings
-from styling.system.errors import DivergedError, NetworkError, SettingsError, StateError
+from styling.system.errors import DivergedError
 from styling.system.quiet import tf
 from vgg import Network
 
@@ -91,12 +91,6 @@ def stylize(
     errors of TensorFlow.
     """
     given = Images.passed(content, styles, initial, style_masks, style_guides, content_mask)
-    if not isinstance(network, Network):
-        raise NetworkError(f"pass a network, as vgg.load() returns it, not {type(network).__name__}")
-    if not isinstance(settings, Settings | None):
-        raise SettingsError("settings", f"must be Settings(...), not {type(settings).__name__}")
-    if not isinstance(state, State | None):
-        raise StateError(f"must be the state of a Progress, not {type(state).__name__}")
     return follow(runs.resolve(given, network, settings or Settings()), state)
 
 

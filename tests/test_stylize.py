@@ -629,8 +629,8 @@ def test_errors_come_at_the_call(network):
         stylize(content, [content], network, Settings(style_blend_weights=(1, 1)))
     with pytest.raises(ImageError, match=r"style 1 would be 0 x 0 .*--style-scales"):
         stylize(content, [content], network, Settings(style_scales=(0.01,)))
-    with pytest.raises(ImageError, match=r"\[H, W, 3\], not \[16, 16\]"):
-        stylize(content, [content[..., 0]], network)
+    with pytest.raises(ImageError, match=r"\[H, W, 3\], not \[16, 16, 2\]"):
+        stylize(content, [content[..., :2]], network)
     with pytest.raises(SettingsError, match="content"):
         stylize(None, [content], network, Settings())
     with pytest.raises(SettingsError, match="styles"):

@@ -14,7 +14,7 @@ from styling.run.sizes import Scale, scales_of
 from styling.run.states import State
 from styling.settings import Settings
 from styling.system import device
-from styling.system.errors import ImageError, SettingsError, StateError
+from styling.system.errors import NetworkError, SettingsError, StateError
 from vgg import Layer, Network
 
 
@@ -55,13 +55,13 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     """The run with these images, network and settings.
 
     If the settings leave the precision or the tile open, they are chosen for this machine; the machine's load
-    does not change the choice. Raises SettingsError for settings that do not fit the images,
-    ImageError for an array that is no image or would be resized to nothing, and NetworkError for layers that
-    the network lacks.
+    does not change the choice. Raises SettingsError for settings that do not fit the images, ImageError for an
+    image that would be resized to nothing, and NetworkError for layers that the network lacks.
     """
-    for image in (images.content, *images.styles, images.initial):
-        if image is not None and (image.ndim != 3 or image.shape[2] != 3 or image.size == 0):
-            raise ImageError(f"an image must have the shape [H, W, 3], not {list(image.shape)}")
+    if not isinstance(network, Network):
+        raise NetworkError(f"pass a network, as vgg.load() returns it, not {type(network).__name__}")
+    if not isinstance(settings, Settings):
+        raise SettingsError("settings", f"must be Settings(...), not {type(settings).__name__}")
     scales = scales_of(images, settings)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
@@ -101,6 +101,8 @@ def memory_needed(run: Run) -> float:
 
 def check_state(state: State, run: Run) -> None:
     """Raise StateError unless the state fits the run."""
+    if not isinstance(state, State):
+        raise StateError(f"must be the state of a Progress, not {type(state).__name__}")
     scales, kinds = run.scales, optimizers.KINDS[run.settings.optimizer].memory
     if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= run.ends[state.scale]):
         raise StateError("is of a run with other iterations")
