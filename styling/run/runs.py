@@ -55,8 +55,8 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
     """The run with these images, network and settings.
 
     If the settings leave the precision or the tile open, they are chosen for this machine; the machine's load
-    does not change the choice. Raises SettingsError for settings that do not fit the images, ImageError for an
-    image that would be resized to nothing, and NetworkError for layers that the network lacks.
+    does not change the choice. Raises SettingsError for settings that do not fit the images, ImageError for
+    an image that would be resized to nothing, and NetworkError for layers that the network lacks.
     """
     if not isinstance(network, Network):
         raise NetworkError(f"pass a network, as vgg.load() returns it, not {type(network).__name__}")
