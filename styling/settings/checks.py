@@ -117,7 +117,9 @@ def parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def _of_python(value: object) -> object:
-    """The value without the numbers of NumPy, which msgspec does not take for numbers."""
+    """The value without the numbers and arrays of NumPy, which msgspec does not know."""
+    if isinstance(value, dict):
+        return {key: _of_python(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_of_python(one) for one in value]
-    return value.item() if isinstance(value, np.generic) else value
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

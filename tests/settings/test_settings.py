@@ -83,8 +83,11 @@ def test_a_wrong_setting_is_named(name, values):
 
 
 def test_values_are_of_the_settings_type():
-    run = Settings(content_weight=np.float64(3), scales=[np.float32(0.5), 1], shifts=[np.int64(2)], clip=True)
-    assert (run.content_weight, run.scales, run.shifts) == (3.0, (0.5, 1.0), (2,))
+    run = Settings(
+        content_weight=np.float64(3), scales=np.float32([0.5, 1]), shifts=[np.int64(2)], tv_weight=1
+    )
+    assert (run.content_weight, run.scales, run.shifts, run.tv_weight) == (3.0, (0.5, 1.0), (2,), 1.0)
+    assert Settings(style_layers={"pool1": np.float32(3)}).style_layers == {"pool1": 3.0}
     assert type(run.content_weight) is float and type(run.shifts[0]) is int
     assert run == dataclasses.replace(run) and hash(run)
 
