@@ -90,12 +90,11 @@ ODD = [
 @pytest.mark.parametrize("older", [False, True])
 def test_a_network_with_an_odd_field_is_refused_or_loads(tmp_path, layout, older):
     fields = ("name", "type", "weights", "filters", "biases", "pad", "stride", "leak", "pool")
-    for layer, field in itertools.product(("conv1_1", "conv2_1", "relu1_2", "pool3"), fields):
-        for odd in ODD:
-            whole = write_mat(
-                tmp_path / "a.mat", tiny_layers(), layout, older=older, fields={layer: {field: odd}}
-            )
-            load_damaged(tmp_path / "a.mat", whole.read_bytes())
+    cases = itertools.product(("conv1_1", "conv2_1", "relu1_2", "pool3"), fields, ODD)
+    for layer, field, odd in itertools.islice(cases, None, None, 7):
+        oddity = {layer: {field: odd}}
+        path = write_mat(tmp_path / "a.mat", tiny_layers(), layout, older=older, fields=oddity)
+        load_damaged(path, path.read_bytes())
 
 
 # Images.
@@ -143,7 +142,7 @@ def test_a_tiff_with_fewer_rows_than_it_says_is_refused(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_a_small_image_that_claims_a_huge_size_is_not_believed(tmp_path):
-    files = [tmp_path / f"a.{ending}" for ending in ("png", "tif", "bmp", "jpg")]
+    files = [tmp_path / f"a.{ending}" for ending in ("png", "tif", "bmp")]
     for file in files:
         Image.new("L", (13000, 13000)).save(file)
         contents = file.read_bytes()
