@@ -638,7 +638,7 @@ def test_errors_come_at_the_call(network):
     with pytest.raises(MemoryLimitError, match=r"--width \d+"):
         stylize(content, [content], network, Settings(width=10**6))
     with pytest.raises(MemoryLimitError, match=r"style 1.*--style-scales"):
-        stylize(content, [content], network, Settings(style_scales=(10**5,)))
+        stylize(content, [random_image(4000, 4, 2)], network, Settings(style_scales=(10,), width=500))
 
 
 @pytest.mark.usefixtures("tiny_scales")

@@ -49,6 +49,11 @@ def _are_layers(value: Sequence[str] | dict[str, float]) -> bool:
 Whole = Annotated[int, Meta(ge=0, le=MOST, description="a whole number of at least 0")]
 Count = Annotated[int, Meta(ge=1, le=MOST, description="a whole number of at least 1")]
 Positive = Annotated[float, Meta(ge=SMALLEST, le=LARGEST, description="a number above 0")]
+# A larger style is a percentage, or a mistake that costs hours.
+StyleScale = Annotated[
+    float,
+    Meta(ge=SMALLEST, le=10, description="a number above 0 and at most 10, where 1 is the picture's width"),
+]
 Weight = Annotated[float, Meta(ge=0, le=LARGEST, description="a number of at least 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Decay = Annotated[float, Meta(ge=0, lt=BELOW_1, description="a number of at least 0 and below 1")]

@@ -24,6 +24,7 @@ from styling.settings.checks import (
     Positive,
     Scales,
     Share,
+    StyleScale,
     Weight,
     Weights,
     Whole,
@@ -113,7 +114,7 @@ class Entries:
         "whole",
         unset="whole if that needs less than half of the memory, else 512",
     )
-    style_scales: tuple[Positive, ...] | None = sizes(
+    style_scales: tuple[StyleScale, ...] | None = sizes(
         None, "scale of each style, relative to the width", unset="1 each"
     )
     style_structure: tuple[Literal["all", "fine", "coarse"], ...] | None = sizes(

@@ -492,7 +492,7 @@ RUNS = st.fixed_dictionaries(
         "content_layers": weighted,
         "style_layers": weighted,
         "shifts": st.lists(st.integers(1, 2**40), min_size=1, max_size=4, unique=True).map(tuple),
-        "style_scales": st.none() | st.lists(numbers, min_size=1, max_size=3).map(tuple),
+        "style_scales": st.none() | st.lists(st.floats(1e-30, 10), min_size=1, max_size=3).map(tuple),
         "gram_divisor": st.sampled_from(["size", "positions", "none"]),
     }
 )

@@ -36,6 +36,7 @@ WRONG = [
     ("style_weight", {"content_weight": 0, "style_weight": 0, "tv_weight": 0}),
     ("content_weight_blend", {"content_weight_blend": 1.1}),
     ("style_scales", {"style_scales": (1, 0)}),
+    ("style_scales", {"style_scales": (100,)}),  # in percent
     ("style_structure", {"style_structure": ("fine", "rough")}),
     ("scales", {"scales": ()}),
     ("scales", {"scales": (0.5,)}),
