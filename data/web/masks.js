@@ -30,15 +30,14 @@ function showAreas() {
   $("drawn").textContent = names.length ? `drawn: ${names.join(", ")}` : "";
 }
 
-// As the program reads a mask: its opacity where some of it is transparent, else how light it is.
+// As the program reads a mask: how light it is, times its opacity.
 function read(canvas, image) {
   const context = brush(canvas);
   context.globalCompositeOperation = "copy";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height), {data} = pixels;
-  const isClear = data.some((value, i) => i % 4 == 3 && value < 255);
   for (let i = 0; i < data.length; i += 4) {
-    if (!isClear) data[i + 3] = .299 * data[i] + .587 * data[i + 1] + .114 * data[i + 2];
+    data[i + 3] *= (.299 * data[i] + .587 * data[i + 1] + .114 * data[i + 2]) / 255;
     data.fill(255, i, i + 3);
   }
   context.putImageData(pixels, 0, 0);
