@@ -127,7 +127,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
             if state is None or begins:
                 x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size)
-                x = _with_known_parts(x, pictures, run.network, objective.painted)
+                x = _with_known(x, pictures, run.network, objective.painted)
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
             with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
@@ -174,9 +174,7 @@ def build_objective(
     are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
     for the content's features.
     """
-    if size is None:
-        assert content is not None
-        size = content.shape[:2]
+    size = size or Images(content, tuple(styles)).shape
     layout = layout or masks.Layout.whole(settings.style_shares(len(styles)))
     if settings.normalize:
         seen = [network.preprocess(image) for image in (*styles, content) if image is not None]
@@ -210,9 +208,7 @@ def _start(pictures: Images, run: Run, size: tuple[int, int]) -> tf.Tensor:
     return x
 
 
-def _with_known_parts(
-    x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None
-) -> tf.Tensor:
+def _with_known(x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None) -> tf.Tensor:
     """x with the frame before where that shows the same, and with the content where nothing is painted."""
     if pictures.warped is not None:
         before = network.preprocess(pictures.warped.pixels)
@@ -248,9 +244,8 @@ def resized(run_images: Images, scale: Scale) -> Images:
     """The content and the styles at a scale; the others as they are."""
     content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
     styles = zip(run_images.styles, scale.styles, strict=True)
-    return replace(
-        run_images, content=content, styles=tuple(images.resize(style, *size) for style, size in styles)
-    )
+    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
+    return replace(run_images, content=content, styles=resized_styles)
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
