@@ -20,7 +20,8 @@ setup(
     package_dir={"styling.data": "data"},
     package_data={
         "styling.data": [
-            *("*.mat", "*.jpg", "*.png", "*.html", "web/*", "recipes/*.toml", "figures/*.toml", "README.md")
+            *("*.mat", "*.npz", "*.jpg", "*.png", "*.html"),
+            *("web/*", "recipes/*.toml", "figures/*.toml", "README.md"),
         ]
     },
     install_requires=[

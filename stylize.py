@@ -30,7 +30,7 @@ from styling.objective.evaluation import Objective, evaluation
 from styling.optimizers.base import Step, clip
 from styling.pictures import colors, images, masks
 from styling.pictures.images import Images
-from styling.run import runs
+from styling.run import one_pass, runs
 from styling.run.memory import device_errors
 from styling.run.progress import Progress
 from styling.run.runs import Run
@@ -100,7 +100,7 @@ def follow(run: Run, state: State | None = None) -> Generator[Progress, None, No
         runs.check_state(state, run)
         state = state.on_device()
     runs.check_memory(run)
-    return _coarse_to_fine(run, state)
+    return _coarse_to_fine(run, state) if run.settings.iterations else _start_alone(run)
 
 
 def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, None]:
@@ -126,8 +126,8 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             evaluate = evaluation(objective, reuse=not settings.normalize)
             # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
             if state is None or begins:
-                x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size)
-                x = _with_known(x, pictures, run.network, objective.painted)
+                x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size, layout)
+                x = _with_known_parts(x, pictures, run.network, objective.painted)
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
             with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
@@ -142,6 +142,18 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
                         reported = progress
     if progress is not None and progress is not reported:  # no lower loss was found after the last report
         yield progress
+
+
+def _start_alone(run: Run) -> Generator[Progress, None, None]:
+    """Where no update is to be made, the start is the result, and there are no losses."""
+    scale, layout = run.scales[-1], run.layouts[-1]
+    colored = colors.prepared(run.images, run.settings.colors)
+    with device_errors(*scale.size):
+        pictures = resized(colored, scale)
+        x = _start(pictures, run, scale.size, layout)
+        x = _with_known_parts(x, pictures, run.network, _painted(layout))
+        state = State(0, len(run.scales) - 1, 0, x)
+        yield Progress(state, run.scales, {}, _image_maker(run, colored.are_gray))
 
 
 def _after(step: Step, state: State, settings: Settings) -> State:
@@ -174,7 +186,9 @@ def build_objective(
     are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
     for the content's features.
     """
-    size = size or Images(content, tuple(styles)).shape
+    if size is None:
+        assert content is not None
+        size = content.shape[:2]
     layout = layout or masks.Layout.whole(settings.style_shares(len(styles)))
     if settings.normalize:
         seen = [network.preprocess(image) for image in (*styles, content) if image is not None]
@@ -189,13 +203,20 @@ def build_objective(
     if warped is not None:
         compared.append(terms.steadiness(warped, network, settings))
         names = (*names, "temporal")
-    painted = None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
-    return Objective(network, settings.pooling, tiling, names, tuple(compared), painted)
+    return Objective(network, settings.pooling, tiling, names, tuple(compared), _painted(layout))
 
 
-def _start(pictures: Images, run: Run, size: tuple[int, int]) -> tf.Tensor:
-    """The first x, [1, height, width, 3] minus the mean pixel: an image, noise, or a blend of the two."""
+def _painted(layout: masks.Layout) -> tf.Tensor | None:
+    """Boolean [1, H, W, 1], false where the picture stays the photograph; None for true everywhere."""
+    return None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
+
+
+def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layout) -> tf.Tensor:
+    """The first x, [1, height, width, 3] minus the mean pixel: an image, noise, a blend of the two, or the
+    picture of one pass."""
     settings, network = run.settings, run.network
+    if settings.start == "one-pass":
+        return network.preprocess(one_pass.start(pictures, size, layout, network, settings))
     share = settings.noiseblend(pictures.initial is not None)
     x = tf.zeros([1, *size, 3])
     if share < 1:
@@ -208,7 +229,9 @@ def _start(pictures: Images, run: Run, size: tuple[int, int]) -> tf.Tensor:
     return x
 
 
-def _with_known(x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None) -> tf.Tensor:
+def _with_known_parts(
+    x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None
+) -> tf.Tensor:
     """x with the frame before where that shows the same, and with the content where nothing is painted."""
     if pictures.warped is not None:
         before = network.preprocess(pictures.warped.pixels)
@@ -244,8 +267,9 @@ def resized(run_images: Images, scale: Scale) -> Images:
     """The content and the styles at a scale; the others as they are."""
     content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
     styles = zip(run_images.styles, scale.styles, strict=True)
-    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
-    return replace(run_images, content=content, styles=resized_styles)
+    return replace(
+        run_images, content=content, styles=tuple(images.resize(style, *size) for style, size in styles)
+    )
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -398,3 +398,104 @@ def shrunk(mask, layers):
 def guided_gram(F, weights):
     """[C, C]: the mean over positions of F F^T / C, weighted by weights [h, w]."""
     return np.einsum("hw,hwi,hwj->ij", weights, F, F) / (weights.sum() * F.shape[-1])
+
+
+# A picture in one pass: Kolkin et al. 2022 (arXiv 2203.13215), with Ashikhmin's coherence (I3D 2001)
+def code(maps, scales, centre, directions):
+    """Maps [h, w, C] of the layers, from full to an eighth of the side -> codes [H/4, W/4, D]."""
+    height, width = (side // 4 for side in maps[0].shape[:2])
+    columns = []
+    for F, scale in zip(maps, scales, strict=True):
+        n = F.shape[0] // height
+        if n:
+            columns.append(scale * F.reshape(height, n, width, n, -1).mean((1, 3)))
+        else:
+            columns.append(
+                scale * np.array([[between(F, y, x) for x in range(width)] for y in range(height)])
+            )
+    return 4 * (np.concatenate(columns, -1) - centre) @ directions
+
+
+def between(F, y, x):
+    """The value of F, twice as large by linear interpolation, at position (y, x); centres are at halves."""
+    value = 0
+    for i, a in weights_between(y, F.shape[0]):
+        for j, b in weights_between(x, F.shape[1]):
+            value = value + a * b * F[i, j]
+    return value
+
+
+def weights_between(at, side):
+    """The two positions of a side nearest to the middle of one of half its size, with their weights."""
+    place = (at + 0.5) / 2 - 0.5
+    low = int(np.floor(place))
+    return [(min(max(low, 0), side - 1), low + 1 - place), (min(low + 1, side - 1), place - low)]
+
+
+def match(search, painting, coherence, rounds=8):
+    """Codes [h, w, D] and [rows, columns, D] -> the (row, column) of the painting for each position."""
+    a, b = (each - each.mean((0, 1)) for each in (search, painting))
+    a, b = (each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (a, b))
+    height, width = a.shape[:2]
+    alike = np.einsum("hwd,rcd->hwrc", a, b)
+    places = {
+        (y, x): np.unravel_index(alike[y, x].argmax(), b.shape[:2])
+        for y in range(height)
+        for x in range(width)
+    }
+    for i in range(rounds):
+        before = dict(places)
+        for y, x in [at for at in before if (sum(at) + i) % 2 == 0]:
+            offers = [before[y, x]]
+            for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                row, column = before.get((y + dy, x + dx), (-9, -9))
+                offers.append((row - dy, column - dx))
+            scores = [
+                alike[(y, x, *offer)] + coherence * offers[1:].count(offer) if inside(offer, b) else -9
+                for offer in offers
+            ]
+            places[y, x] = offers[int(np.argmax(scores))]
+    return places
+
+
+def inside(place, image):
+    """Whether a place is in an image."""
+    return all(0 <= at < side for at, side in zip(place, image.shape[:2], strict=True))
+
+
+def collage(pixels, places):
+    """Patches of 8 x 8 pixels around the painting's cells of 4 x 4, which overlap and fade out."""
+    fade = np.array([1, 3, 5, 7, 7, 5, 3, 1]) / 8
+    fade = fade[:, None, None] * fade[:, None]
+    padded = np.pad(pixels, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    height, width = (4 * (side + 1) for side in max(places))
+    total, weight = np.zeros((2, height + 4, width + 4, 3))
+    for (y, x), (row, column) in places.items():
+        there = slice(4 * y, 4 * y + 8), slice(4 * x, 4 * x + 8)
+        total[there] += fade * padded[4 * row : 4 * row + 8, 4 * column : 4 * column + 8]
+        weight[there] += fade
+    return (total / weight)[2:-2, 2:-2]
+
+
+def decode(weights, found, pixels, search, keep):
+    """The decoder's picture in 0..1 from codes [h, w, D], the collage [4h, 4w, 3] and the searching codes."""
+
+    def convolve(name, *parts):
+        x = np.pad(np.concatenate(parts, -1), ((1, 1), (1, 1), (0, 0)), mode="reflect")
+        return conv(x, weights[f"{name}/kernel"], weights[f"{name}/bias"])[1:-1, 1:-1]
+
+    def cells(n):
+        h, w, _ = pixels.shape
+        return (pixels - 0.5).reshape(h // n, n, w // n, n, 3).swapaxes(1, 2).reshape(h // n, w // n, -1)
+
+    def relu(x):
+        return np.maximum(x, 0)
+
+    strength = np.full((*found.shape[:2], 1), keep)
+    x = relu(convolve("first", found, cells(4), keep * search[..., :64], strength))
+    for i in (1, 2, 3):
+        x = x + convolve(f"block{i}b", relu(convolve(f"block{i}a", x)))
+    for name, n in (("second", 2), ("third", 1)):
+        x = relu(convolve(f"{name}_a", x.repeat(2, 0).repeat(2, 1), cells(n)))
+        x = relu(convolve(f"{name}_b", x))
+    return np.clip(pixels + convolve("last", x), 0, 1)

@@ -13,7 +13,7 @@ function showResult(name, focus) {
   const [wide, high] = result.size, content = images.get(result.form.content), larger = LARGER.find(side => side > Math.max(wide, high));
   sized($("both"), result.size);
   $("compare").className = "compare";
-  $("name").textContent = titled(name);
+  $("name").textContent = name.replaceAll("_", " ");
   $("note").textContent = `${wide} × ${high} pixels, ${result.note}`;
   $("film-frames").hidden = $("film").hidden = !result.frames;
   if (result.frames) {
@@ -51,7 +51,7 @@ function showBeside(name) {
   $("beside").hidden = !name;
   if (!name) return;
   $("beside-picture").src = `results/${name}.png`;
-  $("beside").lastElementChild.textContent = titled(name);
+  $("beside").lastElementChild.textContent = name;
 }
 const isPicking = () => $("two").ariaPressed == "true";
 function pick(name) {  // a picture of the strip
@@ -110,9 +110,10 @@ $("larger").onclick = async () => {
   paint();
 };
 $("from-here").onclick = () => paint({start: current});
-$("copy").onclick = () => {
+$("copy").onclick = async () => {
   getSelection().selectAllChildren($("command"));
-  document.execCommand("copy");  // navigator.clipboard is only there with TLS
+  if (navigator.clipboard) await navigator.clipboard.writeText($("command").textContent);
+  else document.execCommand("copy");  // in pages without TLS
   $("copy").textContent = "Copied";
 };
 async function removeResult(name) {

@@ -300,6 +300,8 @@ def ending(outcome: Outcome, settings: Settings) -> str:
         return f"interrupted after {iteration} iterations"
     if outcome.early:
         return f"error: {outcome.early}"
+    if not settings.iterations:
+        return "painted in one pass"
     line = f"total loss {outcome.progress.losses()['total']:.6g} after {iteration} iterations"
     return line + (f", as {settings.optimizer} finds no lower" if iteration < settings.iterations else "")
 

@@ -59,6 +59,8 @@ class Reporter:
         if not (line or update):
             return
         losses = progress.losses()
+        if not losses:
+            return
         if update:
             self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
             if begins:

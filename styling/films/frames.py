@@ -87,7 +87,7 @@ def without_empty_masks(given: Images, least: float) -> tuple[Images, list[bool]
 
 def iterations_between(settings: Settings) -> int:
     """The updates of a frame that starts from the one before."""
-    return settings.frame_iterations or max(settings.iterations // 5, 1)
+    return settings.frame_iterations or max(settings.iterations // 5, min(settings.iterations, 1))
 
 
 def masks_of(given: Images, content: np.ndarray) -> np.ndarray | None:

@@ -85,14 +85,18 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
 
 
 def masked(
-    statistic: Statistic, features: tf.Tensor, mask: tf.Tensor | None, part: Part | None = None
+    statistic: Statistic, features: tf.Tensor, mask: tf.Tensor, sizes: Any, part: Part | None = None
 ) -> Any:
-    """A statistic of a feature map's positions by their weights in a mask (Gatys et al. 2017, eq. 2).
+    """A statistic of the part of a feature map that is within a mask (Gatys et al. 2017, eq. 2).
 
     statistic: gram, or shifted_grams with shifts, which contain the map twice: it is multiplied by the root
-    of the mask, [1, h, w, 1] of the whole map. Divided by mask_sizes(), it is a mean over these positions.
+    of the mask, [1, h, w, 1] of the whole map. sizes: mask_sizes() of both; divided by them, the statistic is
+    a mean over the masked positions.
     """
-    return statistic(features if mask is None else _root(mask, features, part) * features, part=part)
+    found = statistic(_root(mask, features, part) * features, part=part)
+    if isinstance(sizes, dict):
+        return {key: found[key] / size for key, size in sizes.items() if key in found}
+    return found / sizes
 
 
 def mask_sizes(statistic: Statistic, mask: tf.Tensor) -> Any:

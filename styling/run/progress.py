@@ -40,10 +40,11 @@ class Progress:
     @property
     def share_done(self) -> float:
         """The share of the run's work that is done, from 0 to 1, by pixels."""
-        return 1 - self.pixels_left / sum(scale.pixels for scale in self.scales)
+        return 1 - self.pixels_left / (sum(scale.pixels for scale in self.scales) or 1)
 
     def losses(self) -> dict[str, float]:
-        """The weighted losses at this point by name: content, style, tv, total, and others in use."""
+        """The weighted losses at this point by name: content, style, tv, total, and others in use;
+        none for a run without updates."""
         return {name: float(loss) for name, loss in self._losses.items()}
 
     def image(self) -> np.ndarray:
@@ -53,6 +54,8 @@ class Progress:
     def result(self) -> np.ndarray:
         """The result if the run ended here: the image with the lowest total loss among this one and those
         compared before, float32 [H, W, 3], RGB 0..255. Raises DivergedError if no loss is finite."""
+        if not self._losses:
+            return self.image()
         best, x = self.state.best
         total = float(self._losses["total"])
         if math.isfinite(total) and total <= best:

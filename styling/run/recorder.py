@@ -92,8 +92,9 @@ class Recorder:
         return [self.pictures[iteration] for iteration in sorted(self.pictures)]
 
     def _add_losses(self, progress: "Progress") -> None:
-        if not self.history or self.history[-1][0] < progress.iteration:
-            self.history.append((progress.iteration, *progress.losses().values()))
+        losses = progress.losses().values()
+        if losses and (not self.history or self.history[-1][0] < progress.iteration):
+            self.history.append((progress.iteration, *losses))
 
 
 def grid_iterations(iterations: int) -> set[int]:

@@ -9,7 +9,7 @@ from styling.objective import layer_masks
 from styling.objective.targets import in_precision
 from styling.pictures import masks
 from styling.pictures.images import Images
-from styling.run import memory
+from styling.run import memory, one_pass
 from styling.run.sizes import Scale, scales_of
 from styling.run.states import State
 from styling.settings import Settings
@@ -62,6 +62,8 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
         raise NetworkError(f"pass a network, as vgg.load() returns it, not {type(network).__name__}")
     if not isinstance(settings, Settings):
         raise SettingsError("settings", f"must be Settings(...), not {type(settings).__name__}")
+    if settings.start == "one-pass":
+        one_pass.check_network(network)
     scales = scales_of(images, settings)
     if settings.precision == "fastest":
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
@@ -84,8 +86,12 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
 
 def check_memory(run: Run) -> None:
     """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
-    if device.is_cpu():
-        full, settings = run.scales[-1], run.settings
+    if not device.is_cpu():
+        return
+    full, settings = run.scales[-1], run.settings
+    if settings.start == "one-pass":
+        one_pass.check_memory(full.size, full.styles, settings.tile or 0)
+    if settings.iterations:
         by_tiles = not settings.histogram_weight
         step = settings.optimizer, settings.tile or 0, by_tiles, run.masked
         memory.check_memory(run.layers, full.size, full.styles, *step)
@@ -94,6 +100,8 @@ def check_memory(run: Run) -> None:
 def memory_needed(run: Run) -> float:
     """An estimate of the bytes of memory that a run needs on the CPU."""
     layers, full, tile = run.layers, run.scales[-1], run.settings.tile or 0
+    if not run.settings.iterations:
+        return one_pass.memory_needed(full.size, full.styles, tile)
     needs = [memory.needed(layers, full.size, tile, run.settings.optimizer, run.masked)]
     needs += [memory.needed(layers, style, tile) for style in full.styles]
     return max(needs)

@@ -42,6 +42,11 @@ USUAL_LAYERS = {
 }
 LAYER_TERMS = tuple(USUAL_LAYERS)
 WEIGHTS = (*(f"{term}_weight" for term in LAYER_TERMS), "tv_weight")
+# What has an effect where nothing is minimised.
+WITHOUT_UPDATES = (
+    *("style_weight", "style_blend_weights", "colors", "mask_feather"),
+    *("iterations", "start", "checkpoint_iterations", "seed", "precision"),
+)
 DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
 
 Reduction = Literal["mean", "sum", "relative"]
@@ -210,7 +215,13 @@ class Entries:
         0.01, "width of the seam between painted and unpainted parts, as a share of the picture's longer side"
     )
 
-    iterations: Count = search(1000, "updates to make")
+    iterations: Whole = search(1000, "updates to make; 0 for the picture of --start one-pass itself")
+    start: Literal["blend", "one-pass"] = search(
+        "blend",
+        "where the picture starts: from a blend of an image and noise, by --initial and "
+        "--initial-noiseblend, or from the picture that a decoder makes in one pass of the content's nearest "
+        "neighbours in the style; that needs the small network",
+    )
     optimizer: Literal["adam", "gradient-descent", "normalized-gradient-descent", "lbfgs", "lbfgs-b"] = (
         search("adam", "optimiser; lbfgs-b is scipy's, on the host")
     )
@@ -240,12 +251,16 @@ class Entries:
         "the image with the lowest loss of those compared",
     )
     initial_noiseblend: Share | None = search(
-        None, "share of noise in the start", unset="1, or 0 with --initial"
+        None,
+        "share of noise in the start",
+        unset="1, or 0 with --initial",
+        only_with=("start", ("blend",)),
     )
     noise: Literal["normal", "uniform"] = search(
         "normal",
         "noise in the start: normal, with a standard deviation of 0.256 about the mean pixel, or uniform in "
         "128..129",
+        only_with=("start", ("blend",)),
     )
     precision: Literal["float32", "bfloat16", "fastest"] = search(
         "float32",
@@ -277,6 +292,9 @@ class Entries:
         _convert_fields(self)
         if not any(getattr(self, name) for name in WEIGHTS):
             raise SettingsError("style_weight", "every weight is 0, which leaves nothing to optimise")
+        if not self.iterations and self.start != "one-pass":
+            problem = "0 is for --start one-pass, whose picture needs none; give 1 or more"
+            raise SettingsError("iterations", problem)
         if self.scale_shares is not None:
             check_count("scale_shares", self.scale_shares, len(self.scales), "scale")
         if self.width and self.max_size:
@@ -298,6 +316,10 @@ class Entries:
         """Raise SettingsError if one of these settings has no effect together with the others."""
         for name in names:
             entry = FIELDS[name].metadata
+            is_of_updates = entry.get("group") in ("what is minimised", "how it is minimised")
+            if not self.iterations and is_of_updates and name not in WITHOUT_UPDATES:
+                problem = "has no effect with --iterations 0, as nothing is minimised; leave it out"
+                raise SettingsError(name, problem)
             if entry.get("needs") and not getattr(self, entry["needs"]):
                 problem = f"has no effect without {flag_of(entry['needs'])}; give both or neither"
                 raise SettingsError(name, problem)

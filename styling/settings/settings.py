@@ -87,6 +87,9 @@ class Settings(Entries):
         of_styles = [f"{term}_weight" for term in LAYER_TERMS if term != "content"]
         if any(getattr(self, name) for name in of_styles) and not styles:
             raise SettingsError("styles", f"is needed, unless {', '.join(map(flag_of, of_styles))} are all 0")
+        if self.start == "one-pass" and not (content and styles):
+            missing = "styles" if content else "content"
+            raise SettingsError(missing, "is needed with --start one-pass, which searches one for the other")
         from_content = self.noiseblend(initial) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")

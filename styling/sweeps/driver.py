@@ -136,7 +136,7 @@ def record(folder: Path, task: Task, event: Finished) -> None:
     images.write(results.picture(folder, stem), event.picture)
     if event.grid:
         report.write_grid(folder / "runs" / f"{stem}-grid.png", True, event.grid)
-    if importlib.util.find_spec("matplotlib"):
+    if result.history and importlib.util.find_spec("matplotlib"):
         report.plot_history(folder / "runs" / f"{stem}-losses.svg", True, list(result.history), result.names)
     recipes.write(folder / "runs" / f"{stem}.toml", task.saved.settings)
     results.write(folder, stem, result)
@@ -176,7 +176,8 @@ class Display:
         if result.status == "failed":
             self.warn(f"{start} failed: {result.error}")
         else:
-            self.print(f"{start}: total loss {result.losses['total']:.6g} in {result.seconds:.0f} s")
+            loss = f"total loss {result.losses['total']:.6g}" if result.losses else "painted in one pass"
+            self.print(f"{start}: {loss} in {result.seconds:.0f} s")
 
     def print(self, line: str) -> None:
         """Print a line on stdout, unless quiet."""
@@ -198,4 +199,4 @@ class Display:
         if self._bar is not None:
             runs = "; ".join(self._current.values())
             self._bar.set_description_str(f"{self._ended} of {self._count} runs; {runs}", refresh=False)
-            self._bar.update(task.pixels * new / task.settings.iterations)
+            self._bar.update(task.pixels * new / (task.settings.iterations or 1))

@@ -209,7 +209,7 @@ def test_regions_of_one_style_are_together_the_whole():
     for part in (parts, 1 - parts):
         mask = tf.constant(part[None, ..., None])
         sizes = losses.mask_sizes(losses.gram, mask)
-        found += part.mean() * losses.masked(losses.gram, features, mask) / sizes
+        found += part.mean() * losses.masked(losses.gram, features, mask, sizes)
     np.testing.assert_allclose(found, losses.gram(features), rtol=1e-4, atol=1e-6)
 
 

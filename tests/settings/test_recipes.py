@@ -104,7 +104,8 @@ FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inv
 
 
 def test_every_recipe_that_ships_is_looked_at_here():
-    assert set(NAMES) == set(STATEMENTS) == set(STATED)
+    minimising = {name for name in NAMES if combined(name)[0].iterations}
+    assert minimising == set(STATEMENTS) == set(STATED)
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -194,7 +195,7 @@ def painted(tmp_path_factory, image_files):
     write_recipe(folder, 'style_layers = ["relu1_1", "relu3_4"]', "deep.toml")
     few, images = "--iterations 2 --seed 1", "--content content.png --styles style1.png --width 24"
     lines = {
-        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in NAMES
+        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in STATEMENTS
     } | {
         "deep": f"--recipe deep.toml --network vgg16 {images} --output deep.png {few}",
         "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
@@ -206,7 +207,7 @@ def painted(tmp_path_factory, image_files):
     return folder, dict(zip(lines, map(str.splitlines, parts), strict=True))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STATEMENTS)
 def test_every_recipe_paints(painted, name):
     folder, printed = painted
     assert printed[name][-1] == "> 0"

@@ -13,7 +13,14 @@ from styling.network.networks import SMALL
 
 ROOT = Path(__file__).parents[2]
 IMAGES = "harbour still_life strokes mosaic woodcut bricks glass facets watercolour"
-SHIPPED = (SMALL, *(f"{name}.jpg" for name in IMAGES.split()), "white.png", "sweep.html", "web")
+SHIPPED = (
+    SMALL,
+    "decoder.npz",
+    *(f"{name}.jpg" for name in IMAGES.split()),
+    "white.png",
+    "sweep.html",
+    "web",
+)
 FIND = """
 from styling.network.networks import find
 from styling.system.files import data_folder

@@ -1,0 +1,110 @@
+"""The decoder that paints in one pass, for any painting: a collage of the painting in, a picture out.
+
+training/decoder.py trained it for the small network; data/README.md tells how and on what.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from styling.system.files import data_folder
+from styling.system.quiet import tf
+
+FILE = "decoder.npz"
+CELL = 4  # pixels a side that a position stands for
+SEARCH_CHANNELS = 64  # of a code, which tell the decoder the forms of the image that searched
+MARGIN = 9  # positions around a window that its picture depends on: the reach of all convolutions
+BLOCKS = 1, 2, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Decoder:
+    """What data/decoder.npz holds.
+
+    scales: [maps], the factor of each feature map. centre: [C], the mean hypercolumn. directions: [C, D], the
+    main directions of hypercolumns, in columns. convolutions: kernel [3, 3, in, out] and bias [out] by name.
+    """
+
+    scales: np.ndarray
+    centre: np.ndarray
+    directions: np.ndarray
+    convolutions: Mapping[str, tuple[tf.Tensor, tf.Tensor]]
+
+    def decode(
+        self, codes: np.ndarray, collage: np.ndarray, search: np.ndarray, keep: float, tile: int = 0
+    ) -> np.ndarray:
+        """The picture [4h, 4w, 3], RGB 0..1, from the painting's codes that were found, [h, w, D].
+
+        collage: [4h, 4w, 3], 0..1, the painting's pixels that were found. search: [h, w, D], the codes of the
+        image that searched. keep: 0..1, how much its forms count. tile: pixels a side of the windows that are
+        decoded one by one, with the same result; 0 for all at once.
+        """
+        height, width = codes.shape[:2]
+        step = -(-tile // CELL) or max(height, width)
+        picture = np.empty_like(collage)
+        for top in range(0, height, step):
+            for left in range(0, width, step):
+                rows, inner_rows = _window(top, step, height)
+                columns, inner_columns = _window(left, step, width)
+                x = codes[rows, columns], search[rows, columns, :SEARCH_CHANNELS]
+                decoded = self._decode(*x, collage[_pixels(rows), _pixels(columns)], keep)
+                cell = slice(CELL * top, CELL * (top + step)), slice(CELL * left, CELL * (left + step))
+                picture[cell] = decoded[_pixels(inner_rows), _pixels(inner_columns)]
+        return picture
+
+    def _decode(self, codes: np.ndarray, search: np.ndarray, collage: np.ndarray, keep: float) -> np.ndarray:
+        pixels = tf.constant(collage[None])
+        centred = pixels - 0.5
+        strength = np.full((*codes.shape[:2], 1), keep, np.float32)
+        cells = tf.nn.space_to_depth(centred, CELL)
+        x = tf.concat([codes[None], cells, (keep * search)[None], strength[None]], -1)
+        x = tf.nn.relu(self._convolve("first", x))
+        for i in BLOCKS:
+            x += self._convolve(f"block{i}b", tf.nn.relu(self._convolve(f"block{i}a", x)))
+        x = tf.concat([_doubled(x), tf.nn.space_to_depth(centred, 2)], -1)
+        x = tf.nn.relu(self._convolve("second_b", tf.nn.relu(self._convolve("second_a", x))))
+        x = tf.concat([_doubled(x), centred], -1)
+        x = tf.nn.relu(self._convolve("third_b", tf.nn.relu(self._convolve("third_a", x))))
+        return tf.clip_by_value(pixels + self._convolve("last", x), 0, 1)[0].numpy()
+
+    def _convolve(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        kernel, bias = self.convolutions[name]
+        x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias)
+
+
+@lru_cache(maxsize=1)
+def load() -> Decoder:
+    """The decoder that ships."""
+    with np.load(data_folder() / FILE) as file:
+        arrays = {name: file[name].astype(np.float32) for name in file.files}
+    return from_arrays(arrays)
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Decoder:
+    """The decoder with these arrays, by their names in the file."""
+    names = [name.removesuffix("/kernel") for name in arrays if name.endswith("/kernel")]
+    convolutions = {
+        name: (tf.constant(arrays[f"{name}/kernel"]), tf.constant(arrays[f"{name}/bias"])) for name in names
+    }
+    return Decoder(arrays["scales"], arrays["centre"], arrays["directions"], convolutions)
+
+
+def _window(start: int, length: int, side: int) -> tuple[slice, slice]:
+    """A window with its margin along a side, and the part of it that counts."""
+    end = min(start + length, side)
+    first = max(start - MARGIN, 0)
+    return slice(first, min(end + MARGIN, side)), slice(start - first, end - first)
+
+
+def _pixels(positions: slice) -> slice:
+    return slice(CELL * positions.start, CELL * positions.stop)
+
+
+def _doubled(x: tf.Tensor) -> tf.Tensor:
+    """Each value repeated to 2 x 2."""
+    _, height, width, channels = x.shape
+    x = tf.broadcast_to(x[:, :, None, :, None], [1, height, 2, width, 2, channels])
+    return tf.reshape(x, [1, 2 * height, 2 * width, channels])

@@ -1,0 +1,218 @@
+"""A picture in one pass: each position of the photograph becomes the painting's most similar one.
+
+A decoder, trained once for all paintings, makes a picture of what was found. Coarse to fine: the picture of
+half the size, mixed with the photograph, searches at the next size, so that strokes grow from it (Kolkin et
+al. 2022, arXiv 2203.13215, whose fast variant this follows).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from styling.network import decoder as decoders
+from styling.network.decoder import CELL, Decoder
+from styling.objective import neighbors
+from styling.pictures import images, masks
+from styling.pictures.images import Images
+from styling.pictures.masks import Layout
+from styling.settings import Settings
+from styling.system.errors import MemoryLimitError, NetworkError
+from styling.system.limits import free_memory
+from styling.system.quiet import tf
+from vgg import Network
+
+SIZES = 0.25, 0.5, 1.0  # relative to the picture
+LEAST_SIDE = 32  # pixels of a coarse size's shorter side
+GRID = 8  # sides of what the network looks at are multiples of this
+BORDER = 16  # pixels by which the photograph is continued, since the zero padding marks what is near a border
+OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
+TILE = 768  # pixels a side of windows, where the settings name no smaller ones
+FADE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a patch of 8 pixels
+# Of a full-size pass, measured: for each pixel of a window, of the picture and of a painting.
+WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, FIXED_BYTES = 2000, 240, 240, 400 * 2**20
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much style: mixture, the share of the last picture in the next search; keep, how much the forms of
+    the photograph count; painted, the share of the picture in the result. All 0..1."""
+
+    mixture: float = 0.5
+    keep: float = 0.5
+    painted: float = 1.0
+
+    @classmethod
+    def of_weight(cls, style_weight: float) -> "Strength":
+        """From 0.1, which gives the photograph back, over 1, the middle, to 10."""
+        level = math.log10(min(max(style_weight, 0.1), 10.0))
+        return cls(0.5 + 0.3 * level, 0.5 - 0.5 * level, min(2 * (1 + level), 1.0))
+
+
+def start(
+    pictures: Images, size: tuple[int, int], layout: Layout, network: Network, settings: Settings
+) -> np.ndarray:
+    """The picture from which a run starts, [H, W, 3], RGB 0..255, of this size; pictures have theirs for it.
+
+    A frame of a film goes on from the frame before, and others from the initial image, if there is one. Where
+    updates follow, the style's weight is theirs, and the strength is the middle.
+    """
+    before = None if pictures.initial is None else images.resize(pictures.initial, *size)
+    if pictures.warped is not None:
+        before = pictures.warped.pixels
+    strength = Strength() if settings.iterations else Strength.of_weight(settings.style_weight)
+    decoder = decoders.load()
+    return paint(
+        *(pictures.photo, pictures.styles, layout, network, decoder, strength), settings.tile or 0, before
+    )
+
+
+def paint(
+    photo: np.ndarray,
+    styles: Sequence[np.ndarray],
+    layout: Layout,
+    network: Network,
+    decoder: Decoder,
+    strength: Strength = Strength(),
+    tile: int = 0,
+    before: np.ndarray | None = None,
+) -> np.ndarray:
+    """The picture [H, W, 3], RGB 0..255, of a photograph of this size; styles have the sizes for it.
+
+    layout: which style paints where. tile: pixels a side of windows that are computed one by one, with the
+    same result. before: a picture of this size to go on from, which makes the coarse sizes needless.
+    """
+    tile, picture = tile or TILE, before
+    for size in SIZES if before is None else SIZES[-1:]:
+        height, width = (round(size * side) for side in photo.shape[:2])
+        if size < 1 and min(height, width) < LEAST_SIDE:
+            continue
+        seen = images.resize(photo, height, width)
+        if picture is not None:
+            seen = seen + np.float32(strength.mixture) * (enlarged(picture, height, width) - seen)
+        pixels = [images.resize(style, *on_grid(style, size)) for style in styles]
+        picture = _pass(seen, pixels, layout, network, decoder, strength.keep, tile)
+    return photo + np.float32(strength.painted) * (picture - photo)
+
+
+def check_network(network: Network) -> None:
+    """Raise NetworkError unless this is the network that the decoder was trained for."""
+    shapes = network.shapes(GRID, GRID, neighbors.LAYERS).values()
+    if sum(channels for *_, channels in shapes) != len(decoders.load().centre):
+        problem = "has other features than the decoder of --start one-pass was trained with"
+        raise NetworkError(f"{problem}; use --network small")
+
+
+def check_memory(size: tuple[int, int], styles: Sequence[tuple[int, int]], tile: int) -> None:
+    """Raise MemoryLimitError if a pass will not fit into the memory at hand; sizes are (height, width)."""
+    need, free = memory_needed(size, styles, tile), free_memory()
+    if need > free:
+        height, width = size
+        needed = f"a pass of {width} x {height} pixels needs about {need / 2**30:.1f} GiB of memory"
+        raise MemoryLimitError(
+            f"{needed}, and {free / 2**30:.1f} GiB are free: use a smaller --width or --max-size"
+        )
+
+
+def memory_needed(size: tuple[int, int], styles: Sequence[tuple[int, int]], tile: int) -> float:
+    """An estimate of the bytes of memory that a pass needs for images of these sizes, (height, width)."""
+    pixels, *paintings = (math.prod(each) for each in (size, *styles))
+    window = min(pixels, (tile or TILE) ** 2)
+    largest = max(paintings, default=0)  # one painting is searched after the other
+    return FIXED_BYTES + WINDOW_BYTES * window + PICTURE_BYTES * pixels + PAINTING_BYTES * largest
+
+
+def enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The image at another size, bilinearly, as the decoder was trained with."""
+    return tf.image.resize(image, [height, width]).numpy()
+
+
+def on_grid(style: np.ndarray, size: float) -> tuple[int, int]:
+    """The sides of a painting at a size, rounded to multiples of 8; some of it is left without its border."""
+    height, width = (max(round(size * side / GRID) * GRID, 3 * GRID) for side in style.shape[:2])
+    return height, width
+
+
+def _pass(
+    seen: np.ndarray,
+    paintings: Sequence[np.ndarray],
+    layout: Layout,
+    network: Network,
+    decoder: Decoder,
+    keep: float,
+    tile: int,
+) -> np.ndarray:
+    """The picture, RGB 0..255, of one size from the image that searches and the paintings for it."""
+    height, width = seen.shape[:2]
+    around = [(BORDER, BORDER + -side % GRID) for side in (height, width)]
+    search = neighbors.codes(np.pad(seen, [*around, (0, 0)], "reflect"), network, decoder, tile)
+    codes, collage = (
+        np.zeros_like(search),
+        np.zeros((*(CELL * side for side in search.shape[:2]), 3), np.float32),
+    )
+    shares = shares_at(layout, (height, width), around, len(paintings))
+    for painting, share, guide in zip(paintings, shares, layout.guides, strict=True):
+        if not share.any():
+            continue
+        looked = neighbors.codes(painting, network, decoder, tile)
+        cells = slice(OUTERMOST // CELL, -OUTERMOST // CELL)
+        looked, pixels = looked[cells, cells], painting[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] / 255
+        within = None if guide is None else guided(guide, painting.shape[:2], cells)
+        places = neighbors.match(search, looked, share, within)
+        codes += share[..., None] * looked.reshape(-1, looked.shape[-1])[places]
+        collage += share.repeat(CELL, 0).repeat(CELL, 1)[..., None] * collage_of(pixels, places)
+    picture = decoder.decode(codes, collage, search, keep, tile)
+    return 255 * picture[BORDER : BORDER + height, BORDER : BORDER + width]
+
+
+def shares_at(
+    layout: Layout, size: tuple[int, int], around: Sequence[tuple[int, int]], count: int
+) -> list[np.ndarray]:
+    """Each style's share at each position, [h, w], with sum 1; size and around: in pixels."""
+    cells = [(side + sum(more)) // CELL for side, more in zip(size, around, strict=True)]
+    shares = [np.zeros(cells, np.float32) for _ in range(count)]
+    for region in layout.regions:
+        mask, mean = np.ones(cells, np.float32), 1.0
+        if region.mask is not None:
+            mean = region.mask.mean()
+            mask = masks.resize(np.pad(masks.resize(region.mask, *size), around, "reflect"), *cells)
+        for i, share in region.shares.items():
+            shares[i] += np.float32(share / mean) * mask
+    total = sum(shares)
+    anywhere = np.float32(1 / max(count, 1))  # where nothing is painted, which stays the photograph later
+    return [np.where(total > 0, share / np.where(total > 0, total, 1), anywhere) for share in shares]
+
+
+def guided(guide: np.ndarray, size: tuple[int, int], inner: slice) -> np.ndarray:
+    """The inner positions that are mostly within a guide, or those most within it, bool [h, w]."""
+    at_cells = masks.resize(guide, size[0] // CELL, size[1] // CELL)[inner, inner]
+    return at_cells >= min(0.5, at_cells.max())
+
+
+def collage_of(pixels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Patches of 8 x 8 pixels of a painting [4 rows, 4 columns, 3] around places [h, w]: [4h, 4w, 3].
+
+    They overlap by half, and each fades out. A patch is four quadrants, each a cell of the painting's pixels
+    that begins 2 pixels before a position.
+    """
+    half = CELL // 2
+    cells = _to_cells(np.pad(pixels, [(half, half), (half, half), (0, 0)], "reflect"))
+    down, right = np.divmod(places, cells.shape[1] - 1)
+    height, width = places.shape
+    canvas = np.zeros((height + 1, width + 1, CELL, CELL, 3), np.float32)
+    weight = np.zeros((height + 1, width + 1, CELL, CELL, 1), np.float32)
+    for i in (0, 1):
+        for j in (0, 1):
+            fade = np.multiply.outer(*(FADE[CELL * k : CELL * (k + 1)] for k in (i, j)))[..., None]
+            canvas[i : i + height, j : j + width] += fade * cells[down + i, right + j]
+            weight[i : i + height, j : j + width] += fade
+    canvas /= weight
+    picture = canvas.transpose(0, 2, 1, 3, 4).reshape(CELL * (height + 1), CELL * (width + 1), 3)
+    return picture[half:-half, half:-half]
+
+
+def _to_cells(pixels: np.ndarray) -> np.ndarray:
+    """[4r, 4c, 3] as cells [r, c, 4, 4, 3]."""
+    rows, columns = (side // CELL for side in pixels.shape[:2])
+    return pixels.reshape(rows, CELL, columns, CELL, 3).swapaxes(1, 2)
