@@ -97,8 +97,7 @@ def stylize(
 def follow(run: Run, state: State | None = None) -> Generator[Progress, None, None]:
     """Do what stylize() does, for a resolved run; raises StateError and MemoryLimitError at the call."""
     if state is not None:
-        runs.check_state(state, run)
-        state = state.on_device()
+        state = runs.checked_state(state, run)
     runs.check_memory(run)
     return _coarse_to_fine(run, state) if run.settings.iterations else _start_alone(run)
 
@@ -117,8 +116,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
         if (begins and done == end and not last) or (state is not None and state.scale > index):
             continue
         with device_errors(*scale.size):
-            # 1. What is compared: features, Gram matrices, smoothness. Only the last scale uses the frame
-            # before; coarse scales paint the areas that are new in a film.
+            # 1. What is compared: features, Gram matrices, smoothness; at the last scale, the frame before.
             pictures = resized(colored if last else replace(colored, warped=None), scale)
             objective = build_objective(
                 pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped

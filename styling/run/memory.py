@@ -101,34 +101,25 @@ def needed(
     held: float = KINDS[optimizer].bytes_per_pixel if optimizer else 0
     if at_once < math.prod(size):
         held += PICTURE_BYTES if optimizer else STYLE_BYTES
-    step = bytes_per_pixel(layers) * (1 if optimizer else STYLE_PART)
-    maps, masks = masked_values(layers, masked)
+    outputs, maps, masks = _values(layers, masked)
+    step = (ACTIVATIONS_HELD * outputs + BYTES_PER_PIXEL) * (1 if optimizer else STYLE_PART)
     step, held = step + MASKED_BYTES * maps, held + MASK_BYTES * masks
     return START_BYTES + step * at_once + held * math.prod(size)
 
 
-def bytes_per_pixel(layers: "Sequence[Layer]") -> float:
-    """Memory that a step without masks needs for each pixel of the image, an estimate for the CPU."""
-    activations, share = 0.0, 1.0
-    for layer in layers:
-        if layer.kind == "conv":
-            activations += share * layer.bias.shape[0] * layer.dtype.size
-        elif layer.kind == "pool":
-            share /= 4
-    return ACTIVATIONS_HELD * activations + BYTES_PER_PIXEL
-
-
-def masked_values(layers: "Sequence[Layer]", masked: Mapping[str, int]) -> tuple[float, float]:
-    """The number of values in masked maps, and in their masks, for each pixel of the image."""
-    maps, masks, share, channels = 0.0, 0.0, 1.0, 0
+def _values(layers: "Sequence[Layer]", masked: Mapping[str, int]) -> tuple[float, float, float]:
+    """For each pixel of the image, the bytes of all convolutions' outputs, and the number of values in masked
+    maps, and in their masks."""
+    outputs, maps, masks, share, channels = 0.0, 0.0, 0.0, 1.0, 0
     for layer in layers:
         if layer.kind == "conv":
             channels = layer.bias.shape[0]
+            outputs += share * channels * layer.dtype.size
         elif layer.kind == "pool":
             share /= 4
         maps += masked.get(layer.name, 0) * share * channels
         masks += masked.get(layer.name, 0) * share
-    return maps, masks
+    return outputs, maps, masks
 
 
 @contextlib.contextmanager

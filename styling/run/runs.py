@@ -107,8 +107,8 @@ def memory_needed(run: Run) -> float:
     return max(needs)
 
 
-def check_state(state: State, run: Run) -> None:
-    """Raise StateError unless the state fits the run."""
+def checked_state(state: State, run: Run) -> State:
+    """The state, on the device. Raises StateError unless it fits the run."""
     if not isinstance(state, State):
         raise StateError(f"must be the state of a Progress, not {type(state).__name__}")
     scales, kinds = run.scales, optimizers.KINDS[run.settings.optimizer].memory
@@ -124,6 +124,7 @@ def check_state(state: State, run: Run) -> None:
         or tuple(state.x.shape) != image
     ):
         raise StateError("is of a run with other sizes, or another optimizer")
+    return state.on_device()
 
 
 def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:
