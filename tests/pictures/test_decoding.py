@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from image_files import CYAN_ONLY, GAMMA, TURNED, WHITE, box, encoded, png, profile, tiff, to_srgb, words, xyz
+from image_files import CYAN_ONLY, TURNED, box, encoded, png, tiff, to_srgb, words
 from PIL import Image, PngImagePlugin, features
 
 from styling.pictures import images
@@ -49,16 +49,6 @@ def cmyk(kind, **options):
 def assert_one_line_about(path, error):
     assert str(error.value).startswith(f"{path}: ")
     assert len(str(error.value).splitlines()) == 1
-
-
-def fits(**cards):
-    """The header of a FITS file."""
-    lines = [
-        "SIMPLE  =                    T",
-        *(f"{name:8}= {value:20}" for name, value in cards.items()),
-        "END",
-    ]
-    return "".join(line.ljust(80) for line in lines).ljust(2880).encode()
 
 
 DEEP = [0, 128, 129, 1000, 32768, 65535]
@@ -118,13 +108,6 @@ COLOURS = {
             ("floats, white is 0", "f", [0, 0.4, 1], [255, 153, 0], {"t262": 0}),
         )
     },
-    "16 bits in unsigned 32, TIFF": (tiff("<", 1, [0, 65535], 2, "I"), everything, [black, white], 0),
-    "floats, TIFF, compressed": (
-        tiff("<", 1, [0, 0.4, 1], 3, "f", compressed=True), everything, [[v] * 3 for v in (0, 102, 255)], 0,
-    ),
-    "16 bits, white is 0, TIFF": (
-        tiff("<", 1, [0, 25700, 65535], 3, t262=0), everything, [[v] * 3 for v in (255, 155, 0)], 0,
-    ),
     "12 bits, TIFF": (  # 0, 2048, 4095, 16
         tiff("<", 1, bytes.fromhex("000800fff010"), 4, bits=12), everything,
         [[v] * 3 for v in (0, 127.5, 255, 1)], 0.51,
@@ -184,14 +167,10 @@ UNCLEAR = {
     "32 bits, all below 256": (tiff("<", 1, [0, 255], 2, "i"), "from 0 to 255 .*mode I"),
     "32 bits, negative": (tiff("<", 1, [-257, 25700], 2, "i"), "from -257 .*mode I"),
     "32 bits, large": (tiff("<", 1, [0, 10**6], 2, "i"), "mode I"),
-    "32 bits, unsigned": (tiff("<", 1, [0, 2**32 - 1], 2, "I"), "mode I"),
     "16 bits, signed": (tiff("<", 1, [0, 32767], 2, "h"), "signed numbers of 16 bits .*mode I"),
     "8 bits, signed": (tiff("<", 1, [0, 127], 2, "b"), "signed numbers of 8 bits .*mode L"),
     "floats to 255": (tiff("<", 1, [0, 255], 2, "f"), "from 0 to 255 .*mode F"),
-    "floats below 0": (tiff("<", 1, [-0.5, 1], 2, "f"), "mode F"),
     "NaN": (tiff("<", 1, [0, np.nan, 1], 3, "f"), "mode F"),
-    "infinity": (tiff("<", 1, [0, np.inf], 2, "f"), "mode F"),
-    "FITS, 16 bits": (fits(BITPIX=16, NAXIS=2, NAXIS1=2, NAXIS2=1) + bytes(2880), "mode I;16"),
     "RGB floats": (tiff("<", 3, [0, 0.5, 1], 1, "f"), "TIFF"),
     "double floats": (tiff("<", 1, [0, 0.5, 1], 3, "d"), "TIFF"),
     "compressed floats, Motorola": (tiff(">", 1, [0, 1], 2, "f", compressed=True), "order"),
@@ -262,49 +241,31 @@ def test_broken_exif_is_as_good_as_none(tmp_path, exif):
 
 MIB = 2**20
 NOISE = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
-TURNED_LARGE = profile(
-    b"RGB ", b"mntr", wtpt=WHITE, rTRC=GAMMA, gTRC=GAMMA, bTRC=GAMMA,
-    rXYZ=xyz(0.38515, 0.71687, 0.09708), gXYZ=xyz(0.14307, 0.06061, 0.7141),
-    bXYZ=xyz(0.43607, 0.22249, 0.01392), priv=b"data" + bytes(4) + bytes(3 * MIB),
-)  # fmt: skip
-XMP = b'<x:xmpmeta tiff:Orientation="6"/>' + b" " * (3 * MIB)
 COLOUR = [[200, 60, 128], [0, 255, 30]]
 SWAPPED = to_srgb(COLOUR)[:, [2, 0, 1]]
 PIXELS = [bytes([*COLOUR[0], *COLOUR[1]])]
 
 
-def itxt(text, key=b"XML:com.adobe.xmp"):
-    return b"iTXt", key + b"\0\1\0\0\0" + zlib.compress(text)
+def compressed(kind, data):
+    return kind, (b"XML:com.adobe.xmp\0\1\0\0\0" if kind == b"iTXt" else b"x\0\0") + zlib.compress(data)
 
 
-def ztxt(size):
-    return b"zTXt", b"workflow\0\0" + zlib.compress(bytes(size))
-
-
-def test_long_texts_keep_no_png_out(tmp_path):
-    for chunk in (itxt(XMP[40:]), ztxt(3 * MIB), (b"tEXt", b"workflow\0" + b"x" * 70 * MIB)):
-        np.testing.assert_array_equal(read(tmp_path, png(8, 2, PIXELS, chunk))[0], COLOUR)
-
-
-def test_long_metadata_of_a_png_is_still_heeded(tmp_path):
-    large = (b"iCCP", b"x\0\0" + zlib.compress(TURNED_LARGE))
-    found = read(tmp_path, png(8, 2, PIXELS, large, itxt(XMP)))
+def test_long_metadata_of_a_png_is_heeded_unless_it_would_fill_the_memory(tmp_path):
+    xmp = compressed(b"iTXt", b'<x:xmpmeta tiff:Orientation="6"/>' + bytes(3 * MIB))
+    found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", TURNED + bytes(3 * MIB)), xmp))
     assert found.shape == (2, 1, 3)  # turned
     np.testing.assert_allclose(found[:, 0], SWAPPED, atol=1.5)
-
-
-@pytest.mark.parametrize("size, count", [(70 * MIB, 2), (30 * MIB, 4)])
-def test_texts_and_profiles_that_would_fill_the_memory_are_left_out(tmp_path, size, count):
-    data = png(8, 2, PIXELS, (b"iCCP", b"x\0\0" + zlib.compress(TURNED)), *[ztxt(size)] * count)
     tracemalloc.start()
     try:
-        found = read(tmp_path, data)
+        for size, count in ((70 * MIB, 2), (30 * MIB, 4)):
+            texts = [compressed(b"zTXt", bytes(size))] * count
+            found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", TURNED), *texts))
+            np.testing.assert_allclose(found[0], SWAPPED, atol=1.5)
+        found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", bytes(70 * MIB))))
+        np.testing.assert_array_equal(found[0], COLOUR)
         assert tracemalloc.get_traced_memory()[1] < 250 * MIB
     finally:
         tracemalloc.stop()
-    np.testing.assert_allclose(found[0], SWAPPED, atol=1.5)
-    profile_bomb = (b"iCCP", b"x\0\0" + zlib.compress(bytes(70 * MIB)))
-    np.testing.assert_array_equal(read(tmp_path, png(8, 2, PIXELS, profile_bomb))[0], COLOUR)
 
 
 FRAMES = [Image.new("RGB", (12, 9), colour) for colour in ((10, 20, 30), (200, 100, 0))]
@@ -451,20 +412,21 @@ def test_heic_without_its_reader_is_named_with_what_to_install(tmp_path, monkeyp
     assert_one_line_about(tmp_path / "image.bin", error)
 
 
-def test_heic_is_read_whatever_its_name(tmp_path):
-    pillow_heif = pytest.importorskip("pillow_heif")
-    y, x = np.mgrid[:40, :64]
-    smooth = np.stack([2 * x + 60, 4 * y + 40, 200 - x - y], axis=-1).astype(np.uint8)
-    heif = pillow_heif.from_pillow(Image.fromarray(smooth))
-    heif.save(tmp_path / "made.heic", quality=95)
-    found = read(tmp_path, (tmp_path / "made.heic").read_bytes())
-    np.testing.assert_allclose(found, smooth, atol=6)
-
-
-@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
-def test_avif_is_read(tmp_path):
-    flat = np.full((16, 24, 3), [200, 100, 50], np.uint8)
-    np.testing.assert_allclose(read(tmp_path, encoded(flat, "AVIF", quality=95)), flat, atol=4)
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+def test_heic_and_avif_are_read_upright_whatever_their_name(tmp_path, kind, orientation):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    if not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    stored = (
+        np.array([[LEVELS[c] for c in row] for row in ("abc", "def")], np.uint8).repeat(16, 0).repeat(16, 1)
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = stored[..., None].repeat(3, 2)
+    found = read(tmp_path, encoded(image, kind, quality=95, exif=exif.tobytes()))
+    expected = [[LEVELS[c] for c in row] for row in UPRIGHT[orientation]]
+    np.testing.assert_allclose(found[8::16, 8::16], np.dstack([expected] * 3), atol=6)
 
 
 # Large images

@@ -7,11 +7,9 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import reference
-import tensorflow as tf
 from conftest import random_image, run_sweep, words
 from networks import tiny_layers
 
-from styling.objective import losses
 from styling.objective.evaluation import evaluation
 from styling.pictures import images, masks
 from styling.pictures.images import Images
@@ -115,16 +113,6 @@ def test_the_contents_weight_differs_by_region(network):
     assert float(loss) == pytest.approx(5 * np.mean(weights * (of_x - of_content) ** 2), rel=1e-4)
 
 
-def test_the_contents_weight_of_the_whole_is_that_of_a_white_mask(network):
-    white = np.ones((2, 2), np.float32)
-    run = Settings(content_layers=("relu2_1",), mask_content_weights=(3,))
-    x = network.preprocess(X)
-    threefold = objective_of(network, run, Images(CONTENT, (FIRST,), None, (white,)))(x)
-    plain = build_objective(CONTENT, [FIRST], network, Settings(content_layers=("relu2_1",)))(x)
-    assert float(threefold["content"]) == pytest.approx(3 * float(plain["content"]), rel=1e-5)
-    assert float(threefold["style"]) == pytest.approx(float(plain["style"]), rel=1e-5)
-
-
 @pytest.mark.parametrize(
     "changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3), "shift_layers": ("relu2_1",)}]
 )
@@ -199,18 +187,6 @@ def test_a_style_pulls_only_as_far_as_its_layers_see(network):
     assert different[:28].all()
     assert different[28:34].any()
     assert not different[36:].any()  # relu2_1 sees 5 pixels to a side
-
-
-def test_regions_of_one_style_are_together_the_whole():
-    rng = np.random.default_rng(1)
-    features = tf.constant(rng.normal(size=(1, 9, 12, 4)), tf.float32)
-    parts = rng.uniform(size=(9, 12)).astype(np.float32)
-    found = 0
-    for part in (parts, 1 - parts):
-        mask = tf.constant(part[None, ..., None])
-        sizes = losses.mask_sizes(losses.gram, mask)
-        found += part.mean() * losses.masked(losses.gram, features, mask, sizes)
-    np.testing.assert_allclose(found, losses.gram(features), rtol=1e-4, atol=1e-6)
 
 
 def test_two_regions_of_one_style_are_painted_as_none_but_at_the_border(network):
