@@ -13,7 +13,7 @@ function showResult(name, focus) {
   const [wide, high] = result.size, content = images.get(result.form.content), larger = LARGER.find(side => side > Math.max(wide, high));
   sized($("both"), result.size);
   $("compare").className = "compare";
-  $("name").textContent = name.replaceAll("_", " ");
+  $("name").textContent = titled(name);
   $("note").textContent = `${wide} × ${high} pixels, ${result.note}`;
   $("film-frames").hidden = $("film").hidden = !result.frames;
   if (result.frames) {
@@ -50,8 +50,8 @@ function showBeside(name) {
   beside = name;
   $("beside").hidden = !name;
   if (!name) return;
-  $("beside-picture").src = `results/${name}.png`;
-  $("beside").lastElementChild.textContent = name;
+  $("beside-picture").src = `results/${name}.png${named(name).frames ? "?frame=1" : ""}`;
+  $("beside").lastElementChild.textContent = titled(name);
 }
 const isPicking = () => $("two").ariaPressed == "true";
 function pick(name) {  // a picture of the strip
@@ -110,10 +110,9 @@ $("larger").onclick = async () => {
   paint();
 };
 $("from-here").onclick = () => paint({start: current});
-$("copy").onclick = async () => {
+$("copy").onclick = () => {
   getSelection().selectAllChildren($("command"));
-  if (navigator.clipboard) await navigator.clipboard.writeText($("command").textContent);
-  else document.execCommand("copy");  // in pages without TLS
+  document.execCommand("copy");  // navigator.clipboard is only there with TLS
   $("copy").textContent = "Copied";
 };
 async function removeResult(name) {
@@ -121,7 +120,7 @@ async function removeResult(name) {
 }
 heard.results = event => {
   const told = JSON.parse(event.data), newest = told.all.at(-1)?.name;
-  const isNew = newest && (!results.length || JSON.stringify(told.all.at(-1)) != JSON.stringify(results.at(-1)));
+  const isNew = newest && JSON.stringify(told.all.at(-1)) != JSON.stringify(named(newest));
   [results, resumable] = [told.all, told.resumable];
   $("results").hidden = !results.length;
   $("strip").replaceChildren(...results.toReversed().map(({name}) => thumbnail(name, {}, () => pick(name), () => removeResult(name))));

@@ -50,7 +50,7 @@ def build_parser() -> flags.Parser:
         groups[title], "--public", "let everybody who reaches the page paint, without a password"
     )
     name_help = "name of the reverse proxy before the page, such as art.example.com; asks for a password too"
-    add("--public-name", metavar="NAME", default=None, help=name_help)
+    add("--public-name", type=str.lower, metavar="NAME", default=None, help=name_help)
     folder_help = "folder of what is sent and painted (default: neural-style in your home folder)"
     add("--folder", type=Path, metavar="FOLDER", default=Path.home() / "neural-style", help=folder_help)
     flags.add_switch(groups[title], "--no-browser", "only print the address of the page")
