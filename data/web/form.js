@@ -13,7 +13,7 @@ const LOOKS = {  // presets in words, by the controls that they set
 const PLAIN = {style_weight: 0, tv_weight: 0, style_scales: 1, colors: "style"};
 const LARGER = [...$("max_size").options].map(option => +option.value).filter(Boolean);
 const more = () => [...document.querySelectorAll(".more")];
-const titled = key => images.get(key).name.replace(/\.[^.]*$/, "").replaceAll("_", " ");
+const titled = key => (images.get(key)?.name.replace(/\.[^.]*$/, "") ?? key).replaceAll("_", " ");  // of an image or a result
 const isFilm = () => images.get(chosen.content)?.frames > 1;
 const round = number => String(Number(number.toPrecision(3)));
 
@@ -78,7 +78,7 @@ function refresh() {
 
 function thumbnail(key, attributes, press, remove) {
   const button = make("button", {type: "button", title: images.get(key)?.name ?? key, onclick: press},
-    make("img", {src: `images/${key}`, alt: ""}), make("span", {textContent: images.has(key) ? titled(key) : key}));
+    make("img", {src: `images/${key}`, alt: ""}), make("span", {textContent: titled(key)}));
   Object.assign(button, attributes).dataset.key = key;
   const figure = make("figure", {className: "thumb"}, button);
   if (remove) figure.append(make("button", {type: "button", className: "remove", ariaLabel: `Remove ${button.title}`, textContent: "\u00d7", onclick: remove}));

@@ -177,6 +177,7 @@ $("drawing").onkeydown = event => {
   if (event.key.toLowerCase() == "z" && (event.ctrlKey || event.metaKey)) (event.shiftKey ? $("redo") : $("undo")).click();
   if (cursor) moveTo(cursor);
 };
+$("zoom").oninput = () => $("sheet").parentElement.style.setProperty("--zoom", $("zoom").value);
 $("undo").onclick = () => turn(onto.done, onto.undone);
 $("redo").onclick = () => turn(onto.undone, onto.done);
 $("fill").onclick = () => once(() => eachLayer(context => context.fillRect(0, 0, onto.photo.width, onto.photo.height)));

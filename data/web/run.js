@@ -9,30 +9,20 @@ const make = (tag, parts = {}, ...children) => {
 const seconds = s => s < 100 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`;
 const says = (id, text) => { if ($(id).textContent != text) $(id).textContent = text; };
 
-function drawLosses(names, rows) {
-  const [wide, high, left, bottom] = [540, 220, 46, 24], svg = [];
-  const values = rows.flatMap(row => row.slice(1)).filter(value => value > 0);
-  if (!values.length) return;
-  const end = Math.max(rows.at(-1)[0], 1);
-  const top = Math.ceil(Math.log10(Math.max(...values)) + .01);
-  const low = Math.max(Math.floor(Math.log10(Math.min(...values))), top - 6);
-  const x = at => left + (wide - left - 70) * at / end;
-  const y = value => 8 + (high - bottom - 8) * Math.min((top - Math.log10(value)) / (top - low), 1);
-  for (let power = low; power <= top; power++) {
-    const at = y(10 ** power);
-    svg.push(`<path d="M${left} ${at}H${wide - 70}" stroke="var(--line)"/><text x="2" y="${at + 4}">1e${power}</text>`);
-  }
-  svg.push(`<text x="${left}" y="${high - 6}">0</text><text x="${x(end)}" y="${high - 6}" text-anchor="end">${end} iterations</text>`);
-  let above = -9;
-  const last = names.map((name, i) => [name, i]).filter(([, i]) => rows.at(-1)[i + 1] > 0);
-  last.sort((a, b) => rows.at(-1)[b[1] + 1] - rows.at(-1)[a[1] + 1]).forEach(([name, i]) => {
-    const color = {total: "var(--ink)", content: "var(--content)", style: "var(--style)", tv: "var(--tv)"}[name] || "var(--other)";
-    const line = rows.filter(row => row[i + 1] > 0).map(row => `${x(row[0]).toFixed(1)} ${y(row[i + 1]).toFixed(1)}`).join("L");
-    above = Math.max(y(rows.at(-1)[i + 1]) + 4, above + 12);
-    svg.push(`<path d="M${line}" fill="none" stroke="${color}" stroke-width="${name == "total" ? 2 : 1.5}"/>`,
-      `<text x="${x(end) + 6}" y="${above}" fill="currentColor">${name}</text><path d="M${x(end) + 52} ${above - 4}h12" stroke="${color}" stroke-width="3"/>`);
+function drawLosses(names, rows) {  // by iteration, on a log scale of five decades at most
+  const logs = rows.map(row => row.slice(1).map(Math.log10)), all = logs.flat().filter(Number.isFinite);
+  if (!all.length) return;
+  const top = Math.max(...all), low = Math.max(Math.min(...all), top - 5), end = Math.max(rows.at(-1)[0], 1);
+  const x = at => 50 + 400 * at / end, y = log => 12 + 180 * Math.min((top - log) / (top - low || 1), 1);
+  let above = 0;
+  const lines = names.map((name, i) => [name, i]).sort(([, a], [, b]) => logs.at(-1)[b] - logs.at(-1)[a]).map(([name, i]) => {
+    const points = rows.map((row, k) => `${x(row[0]).toFixed(1)},${y(logs[k][i]).toFixed(1)}`).join(" ");
+    above = Math.max(y(logs.at(-1)[i]) + 4, above + 13);
+    const color = `var(--${["content", "style", "tv"].includes(name) ? name : name == "total" ? "ink" : "other"})`;
+    return `<polyline points="${points}" fill="none" stroke="${color}" stroke-width="2"/><text x="456" y="${above}" fill="${color}">${name}</text>`;
   });
-  $("plot").innerHTML = svg.join("");
+  $("plot").innerHTML = `${lines.join("")}<text x="0" y="16">${(10 ** top).toPrecision(2)}</text><text x="0" y="196">${(10 ** low).toPrecision(2)}</text>`
+    + `<text x="450" y="214" text-anchor="end">${end} iterations</text>`;
 }
 const sized = (element, [wide, high]) => {
   element.style.setProperty("--ratio", wide / high);

@@ -77,7 +77,7 @@ class Guard:
         host, site = request.headers.get("host", ""), request.headers.get("sec-fetch-site", "none")
         if not self._is_here(host):
             return error("this is not a name of this machine; see --host and --public-name", 403)
-        if self._password is not None and not self._knows(request.headers.get("authorization", "")):
+        if self._password and not knows(self._password, request.headers.get("authorization", "")):
             refusal = error("the password is needed", 401)
             refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
             return refusal
@@ -96,13 +96,15 @@ class Guard:
         except ValueError:
             return False
 
-    def _knows(self, authorization: str) -> bool:
-        kind, _, value = authorization.partition(" ")
-        try:
-            given = base64.b64decode(value).partition(b":")[2]
-        except ValueError:
-            return False
-        return kind.lower() == "basic" and secrets.compare_digest(given, self._password.encode())
+
+def knows(password: str, authorization: str) -> bool:
+    """Whether a request's header has the password."""
+    kind, _, value = authorization.partition(" ")
+    try:
+        told = base64.b64decode(value).partition(b":")[2]
+    except ValueError:
+        return False
+    return kind.lower() == "basic" and secrets.compare_digest(told, password.encode())
 
 
 def name_of(url: str) -> str:

@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def fields() -> dict[str, list[dict[str, object]]]:
 
 def offered(network: "Network") -> dict[str, dict[str, object]]:
     """The recipes that work with this network: the description of each, and its settings as typed."""
-    found = {}
+    found: dict[str, dict[str, object]] = {}
     for name in recipes.shipped():
         try:
             settings = Settings.from_recipe(name, network)
@@ -82,7 +82,7 @@ def typed(name: str, value: object) -> str:
     return shown(value)
 
 
-def words(form: Mapping[str, object], studio: Studio) -> list[str]:
+def words(form: Mapping[str, Any], studio: Studio) -> list[str]:
     """The flags for a form, without the output.
 
     form: `content`, `start` and `content_mask` are keys of images or None; `styles` and `style_masks` are
@@ -134,7 +134,7 @@ def job(arguments: Sequence[str], studio: Studio) -> Job:
         found = re.match(r"argument (?:-\w/)?--([\w-]+): (.*)", " ".join(message.split()))
         raise SettingsError(found[1].replace("-", "_"), found[2]) if found else StyleError(message)
 
-    parser.error = refuse  # argparse would end the program
+    vars(parser)["error"] = refuse  # argparse would end the program
     try:
         (one,) = plan(parser.parse_args(arguments))
         return one

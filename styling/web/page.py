@@ -7,6 +7,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 from starlette.applications import Starlette
@@ -113,7 +114,7 @@ class Page:
 
     async def upload(self, request: Request) -> Response:
         """Receive an image or a film; its name and kind are in the query."""
-        kind = request.query_params.get("kind")
+        kind = request.query_params.get("kind", SENT[0])
         if kind not in SENT:
             raise StyleError(forms.NO_FORM)
         with tempfile.TemporaryDirectory(dir=self._studio.folder, ignore_cleanup_errors=True) as folder:
@@ -139,11 +140,13 @@ class Page:
         """The seconds that a form's picture will take here, those of its film, and its size; nothing for a
         form that can't be painted yet."""
         form = await self._form(request)
-        content = self._studio.pictures.get(form.get("content"))
+        content = self._studio.pictures.get(str(form.get("content")))
+        if content is None:
+            return JSONResponse({})
         try:
             job = await self._job(await run_in_threadpool(forms.words, form, self._studio), "estimate.png")
             (one, size), (film, _) = (forms.updates(job, content.size, n) for n in (1, content.frames))
-        except (StyleError, AttributeError):  # there is no photograph
+        except StyleError:
             return JSONResponse({})
         pace = self._painter.pace
         return JSONResponse({"seconds": STARTING + one * pace, "film": STARTING + film * pace, "size": size})
@@ -197,7 +200,7 @@ class Page:
         words = [*words, *self._painter.words(), f"--output={self._studio.folder / output}"]
         return await run_in_threadpool(forms.job, words, self._studio)
 
-    async def _form(self, request: Request) -> dict[str, object]:
+    async def _form(self, request: Request) -> dict[str, Any]:
         """The form in a request. Raises StyleError if there is none."""
         data = bytearray()
         async for part in request.stream():

@@ -28,6 +28,10 @@ from styling.web import form as forms
 from styling.web.studio import PREVIEW_SIDE, Result, Studio
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from styling.films.clips import Clip
+    from styling.films.store import Store
     from styling.run.progress import Progress
     from vgg import Network
 
@@ -104,37 +108,41 @@ class Painter:
         return None if self.is_busy else self._thread.submit(self._look, job, stop).result()
 
     def _look(self, job: Job, stop: threading.Event) -> int | None:
-        if stop.is_set():
+        try:
+            with gradients_forgotten():
+                outcome = self._follow(self._prepared(job), stop, [])
+        except KeyboardInterrupt:
             return None
-        pace = Pace()
-
-        def watch(progress: "Progress", recorder: Recorder) -> None:
-            self._measure(pace, progress)
-            if stop.is_set():
-                raise KeyboardInterrupt
-
-        with gradients_forgotten():
-            try:
-                outcome = painting.follow(self._prepared(job), [watch])
-            except KeyboardInterrupt:
-                return None
-        if outcome.early:
+        if outcome.early or outcome.picture is None:
             return None
         self.look = Seen(self.look.number + 1, {}, jpeg(outcome.picture, PREVIEW_SIDE))
         return self.look.number
 
-    def _measure(self, pace: Pace, progress: "Progress") -> None:
-        left = pace(progress)
-        if left:
-            self.pace = left / progress.pixels_left
-
     def _prepared(self, job: Job) -> painting.Prepared:
         return painting.prepare(job, painting.read_images(job), self._running, self.network)
+
+    def _follow(
+        self, prepared: painting.Prepared, stop: threading.Event, observers: list[painting.Observer]
+    ) -> painting.Outcome:
+        """Make a run until it ends or is stopped, and measure the pace."""
+        pace = Pace()
+
+        def watch(progress: "Progress", recorder: Recorder) -> None:
+            left = pace(progress)
+            if left:
+                self.pace = left / progress.pixels_left
+            # Not at the start of a scale, since a run that ends there does not reach that scale.
+            if stop.is_set() and progress.iteration > progress.state.began:
+                raise KeyboardInterrupt
+
+        losses_every = max(prepared.run.settings.iterations // POINTS, 1)
+        return painting.follow(prepared, [*observers, watch], losses_every)
 
     def _work(self, task: Task) -> None:
         try:
             with gradients_forgotten():
-                self._film(task) if task.job.film else self._picture(task)
+                film = task.job.film
+                self._film(task, film.clip, film.store) if film else self._picture(task)
         except (StyleError, OSError) as error:
             task.line, task.failed = forms.in_words(explain(error), self._studio), True
         except Exception as error:  # a bug in the program must not stop the other runs
@@ -144,25 +152,22 @@ class Painter:
 
     def _picture(self, task: Task) -> None:
         """Paint a picture, and add it to the results."""
-        prepared, pace = self._prepared(task.job), Pace()
-        settings = prepared.run.settings
-        view = View(settings)
+        prepared = self._prepared(task.job)
+        view = View(prepared.run.settings)
 
-        def watch(progress: "Progress", recorder: Recorder) -> None:
+        def show(progress: "Progress", recorder: Recorder) -> None:
             view(progress, recorder)
-            self._measure(pace, progress)
             task.status, task.seen = "painting", view.seen
-            # Not at the start of a scale, since a run that ends there does not reach that scale.
-            if task.stop.is_set() and progress.iteration > progress.state.began:
-                raise KeyboardInterrupt
 
-        outcome = painting.follow(prepared, [watch], max(settings.iterations // POINTS, 1))
+        outcome = self._follow(prepared, task.stop, [show])
         if outcome.picture is not None:
-            self._add_picture(task, settings, outcome)
+            self._add_picture(task, prepared.run.settings, outcome, outcome.picture)
         if isinstance(outcome.early, StyleError):
             raise outcome.early
 
-    def _add_picture(self, task: Task, settings: Settings, outcome: painting.Outcome) -> None:
+    def _add_picture(
+        self, task: Task, settings: Settings, outcome: painting.Outcome, picture: "np.ndarray"
+    ) -> None:
         """Write a picture, its recipe and, if it was stopped, its saved run."""
         studio, saved, made = (
             self._studio,
@@ -178,9 +183,9 @@ class Painter:
         elif isinstance(outcome.early, StyleError):
             note = f"{forms.in_words(str(outcome.early), studio)}, {note}"
         name = studio.free_name(task.name)
-        images.write(studio.file(name, "png"), outcome.picture)
+        images.write(studio.file(name, "png"), picture)
         recipes.write(studio.file(name, "toml"), table)
-        self._add(task, name, outcome.picture.shape[1::-1], note, is_stopped)
+        self._add(task, name, picture.shape[1::-1], note, is_stopped)
 
     def _add(
         self, task: Task, name: str, size: tuple[int, int], note: str, is_stopped: bool, frames: int = 0
@@ -194,32 +199,32 @@ class Painter:
         result = Result(name, size, task.form, note, command, keys, frames, not is_stopped)
         self._studio.add(result)
 
-    def _film(self, task: Task) -> None:
+    def _film(self, task: Task, clip: "Clip", store: "Store") -> None:
         """Paint a film by the command line, looking at the frames that it has made."""
-        studio, film, count = self._studio, task.job.film, len(task.job.film.clip.numbers()) or 1
-        began, first = time.monotonic(), len(film.store.files())
+        count, began, first = len(clip.numbers()) or 1, time.monotonic(), len(store.files())
         done = first
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "neural_style", *task.words, "--quiet"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as program:
-            while program.poll() is None:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-                if task.stop.is_set():
-                    program.send_signal(signal.SIGINT)
-                    program.wait()
-                if len(film.store.files()) > done:
-                    done = len(film.store.files())
-                    picture, spent = images.read(film.store.path(done)), time.monotonic() - began
-                    left, size = spent / (done - first) * (count - done), picture.shape[1::-1]
-                    facts = {"share": done / count, "size": size, "seconds": spent, "left": left}
-                    task.seen = Seen(task.seen.number + 1, facts, jpeg(picture, PREVIEW_SIDE))
-                    task.status = "painting"
-            problem, is_stopped = program.stderr.read(), program.returncode != 0
+        program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        while program.poll() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            if task.stop.is_set():
+                program.send_signal(signal.SIGINT)
+                program.wait()
+            if len(store.files()) > done:
+                done, spent = len(store.files()), time.monotonic() - began
+                picture, left = images.read(store.path(done)), spent / (done - first) * (count - done)
+                facts = {"share": done / count, "size": picture.shape[1::-1], "left": left}
+                task.seen = Seen(task.seen.number + 1, facts, jpeg(picture, PREVIEW_SIDE))
+                task.status = "painting"
+        problem, is_stopped = program.communicate()[1], program.returncode != 0
         if is_stopped and not (task.stop.is_set() and done):
             raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
         note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
-        recipes.write(studio.file(task.name, "toml"), recipes.to_table(task.job.settings, self._running))
-        self._add(task, task.name, images.read(film.store.path(1)).shape[1::-1], note, is_stopped, done)
+        recipes.write(
+            self._studio.file(task.name, "toml"), recipes.to_table(task.job.settings, self._running)
+        )
+        self._add(task, task.name, images.read(store.path(1)).shape[1::-1], note, is_stopped, done)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
