@@ -116,6 +116,13 @@ def plan(options: argparse.Namespace) -> list[Job]:
         raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
     files = plan_files(options, named)
     job = make_job(recipe, flags, files, explicit=flags if options.recipe else FIELDS)
+    try:
+        check_images(job)
+    except SettingsError as error:
+        if error.name in flags or error.name not in recipe.values:
+            raise
+        raise RecipeError(f"{files.source}: {error.name} {error.problem}") from None
+    files = job.files
     check_effect(job.settings, flags, files)
     settings, running = job.settings, job.running
     if saved:
@@ -128,9 +135,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
         running = replace(running, threads=running.threads or cores())
     if files.recipe and not str(job.network.resolve()).isprintable():
         raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
-    if running.progress_grid:
-        files = replace(files, progress=(*files.progress, "progress_grid"))
-    job = replace(job, files=files, settings=settings, running=running, saved=saved)
+    job = replace(job, settings=settings, running=running, saved=saved)
     job = replace(job, quiet=options.quiet, live=options.live)
     check_options(options, settings)
     film = plan_film(options, contents, files, settings, flags)
@@ -146,21 +151,21 @@ def make_job(
 ) -> Job:
     """The job for a recipe with flags in place of some of its values. explicit: as in Job.
 
-    Raises SettingsError for a flag, and RecipeError for the recipe, if it is out of range or does not fit the
-    images.
+    Raises SettingsError, and RecipeError if the recipe's network is not here and cannot be replaced.
     """
     network, instead_of = choose_network(flags.get("network"), recipe, files.source)
     settings, running = combine(recipe, flags)
+    if running.progress_grid:
+        files = replace(files, progress=(*files.progress, "progress_grid"))
     vgg16 = recipes.vgg16_beside(recipe.vgg16, flags)
-    counts = Counter(flag for flag, _ in files.images)
-    try:
-        for either in (settings, replace(settings, **vgg16)):
-            either.check_images(**{flag: counts[flag] for flag in FLAGS})
-    except SettingsError as error:
-        if error.name in flags or error.name not in recipe.values:
-            raise
-        raise RecipeError(f"{files.source}: {error.name} {error.problem}") from None
     return Job(files, settings, running, network, vgg16, instead_of, frozenset(explicit))
+
+
+def check_images(job: Job) -> None:
+    """Raise SettingsError if the settings of a job do not fit its images."""
+    counts = Counter(flag for flag, _ in job.files.images)
+    for settings in (job.settings, replace(job.settings, **job.vgg16)):
+        settings.check_images(**{flag: counts[flag] for flag in FLAGS})
 
 
 def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:

@@ -207,19 +207,24 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> Pre
 
     Raises StyleError for images or a network that do not fit the job, or the memory at hand.
     """
-    from styling.run.runs import resolve
-
     files, saved = job.files, job.saved
     identities = identify(named) if files.state else []
     if saved:
         check_same_images(files.resumed, identities, saved.images)
-    layers = {layer.name for layer in network.layers}
-    with of_network(job.network):
-        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
-        run = resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings)
+    run, lacking = make_run(job, named, network)
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
     return Prepared(job, run, begin(run, record, files.resumed), record, describe(job, run, lacking))
+
+
+def make_run(job: Job, named: Named, network: "Network") -> tuple["Run", list[str]]:
+    """The run of a job, and the names of layers of its recipe that the network lacks."""
+    from styling.run.runs import resolve
+
+    with of_network(job.network):
+        layers = {layer.name for layer in network.layers}
+        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
+        return resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings), lacking
 
 
 def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int = 0) -> Outcome:

@@ -7,30 +7,28 @@ command line or in the names on it, 130 after Ctrl-C, 143 after SIGTERM, 129 aft
 """
 
 import argparse
-import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from styling.command import flags, jobs
 from styling.settings import checks, recipes
-from styling.sweeps import specs
-from styling.sweeps.specs import Cell, Layer, Spec
+from styling.sweeps import specs, workers
+from styling.sweeps.specs import Cell, Spec, Variation
 from styling.system import filenames, terminal
 from styling.system.errors import RecipeError, SettingsError
 from styling.system.files import check_writable, write_whole
 from styling.system.process import loading_tensorflow, run_command, uninterrupted
 
 if TYPE_CHECKING:
-    from styling.sweeps.cluster import Cluster
+    from styling.sweeps.driver import Worker
     from styling.sweeps.planning import Plan
-    from styling.sweeps.pool import Pool
 
 RECORD = {"title": str, "threads": int, "count": int, "runs": list}  # the required keys of sweep.toml
 GROUPS = ("the sweep", *(title for title in flags.GROUPS if title not in ("stopping and going on", "video")))
@@ -102,18 +100,15 @@ def sweep(options: argparse.Namespace) -> int:
     check_folder(options.output)
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
-    asked = cells[0].run.running
+    asked, before = cells[0].job.running, read_record(options.output)
     with loading_tensorflow():
-        if not (options.cluster or options.dry_run):
-            from styling.sweeps import forks
-
-            forks.load()
+        if not (options.cluster or options.dry_run or seems_done(options.output, before)):
+            workers.preload()
         from styling.sweeps import planning
         from styling.system.device import configure
 
-        device = configure(asked.device)
+        device: str | None = configure(asked.device)
     plan = planning.make_plan(cells, options.output)
-    before = read_record(options.output)
     if not (is_same_sweep(before, plan) or options.overwrite):
         check_unused(options.output, before)
     if not options.quiet:
@@ -125,12 +120,12 @@ def sweep(options: argparse.Namespace) -> int:
         cluster.join(options.cluster)
         device = asked.device  # each node has its own device
     used_before = None if options.workers else before.get("threads")
-    workers, threads = choose_workers(options, asked.threads or used_before, plan, device)
+    count, threads = choose_workers(options, asked.threads or used_before, plan, device)
     if options.dry_run:
-        for line in listing(plan, workers, threads):
+        for line in listing(plan, count, threads):
             terminal.print_line(line)
         return 0
-    return compute(options, spec, plan, device, workers, threads)
+    return compute(options, spec, with_machine(plan, device, threads, options), count, threads)
 
 
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
@@ -151,16 +146,16 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     for folder in options.images:
         if not folder.is_dir():
             raise SettingsError("images", f"{folder} is not a folder")
-    layer = Layer("", options.recipe, flags.settings_of(options), {}, named)
-    names = specs.image_names(spec, layer)
+    variation = Variation("", options.recipe, flags.settings_of(options), {}, named)
+    names = specs.image_names(spec, variation)
     for name in given:
         if name not in names:
             raise SettingsError(
                 "image", f"{name} is not an image of {spec.path}, which names {', '.join(names)}"
             )
-    cells = specs.cells(spec, layer, specs.find_images(names, spec, given, options.images))
-    if "network" in layer.names:
-        filenames.check_input("network", cells[0].run.network)
+    cells = specs.cells(spec, variation, specs.find_images(names, spec, given, options.images))
+    if "network" in variation.names:
+        filenames.check_input("network", cells[0].job.network)
     return spec, cells
 
 
@@ -182,7 +177,7 @@ def check_folder(folder: Path) -> None:
         raise SettingsError("output", f"{folder} cannot be written: {error.strerror}") from None
 
 
-def read_record(folder: Path) -> dict[str, object]:
+def read_record(folder: Path) -> dict[str, Any]:
     """The folder's sweep.toml; empty if there is none, or if it is not one of a sweep."""
     try:
         record = recipes.load(folder / "sweep.toml")
@@ -192,13 +187,18 @@ def read_record(folder: Path) -> dict[str, object]:
     return record if complete and record["threads"] > 0 else {}
 
 
-def is_same_sweep(before: dict[str, object], plan: "Plan") -> bool:
+def seems_done(folder: Path, before: dict[str, Any]) -> bool:
+    """Whether there are as many finished runs as the folder's sweep has, so that no worker may be needed."""
+    return len(list((folder / "runs").glob("*.json"))) == before.get("count")
+
+
+def is_same_sweep(before: dict[str, Any], plan: "Plan") -> bool:
     """Whether the folder has the same sweep as the plan."""
     # A run that could not be planned before, for example without its image, may have another stem now.
     return before.get("count") == len(plan.results) and plan.results.keys() >= set(before["runs"])
 
 
-def check_unused(folder: Path, before: dict[str, object]) -> None:
+def check_unused(folder: Path, before: dict[str, Any]) -> None:
     """Raise SettingsError if the folder has a sheet or a table that would be overwritten."""
     if before:
         problem = f"{folder} has another sweep, {before['title']}"
@@ -217,36 +217,33 @@ def choose_workers(
 
     threads: from the flag, or else as in the sweep so far, since they change the last bits of the pictures.
     """
-    count = len(plan.tasks)
     if options.cluster:
         from styling.sweeps import cluster
 
-        return cluster.share_cpus(count, options.workers, threads)
-    from styling.sweeps import pool
-
-    workers = options.workers or (None if device == "cpu" else 1)  # a GPU is busy with one run
-    memory = max((task.memory for task in plan.tasks.values()), default=0)
-    return pool.share_cores(jobs.cores(), count, memory, workers, threads)
+        return cluster.share_cpus(len(plan.runs), options.workers, threads)
+    count = options.workers or (None if device == "cpu" else 1)  # a GPU is busy with one run
+    memory = max((planned.memory for planned in plan.runs.values()), default=0)
+    return workers.share_cores(jobs.cores(), len(plan.runs), memory, count, threads)
 
 
-def listing(plan: "Plan", workers: int, threads: int) -> Iterator[str]:
+def listing(plan: "Plan", count: int, threads: int) -> Iterator[str]:
     """The lines of a dry run: one for each cell, and one for the sweep."""
     for cell, stem in zip(plan.cells, plan.stems, strict=True):
-        if task := plan.tasks.get(stem):
-            state = f"{task.settings.iterations} iterations"
-            if task.iterations_done:
-                state += f", {task.iterations_done} of them done"
+        if planned := plan.runs.get(stem):
+            state = f"{planned.job.settings.iterations} iterations"
+            if planned.iterations_done:
+                state += f", {planned.iterations_done} of them done"
         else:
             result = plan.results[stem]
             state = result.status + (f": {result.error}" if result.error else "")
         yield f"{cell.label}: {state}"
-    yield summary(plan, workers, threads)
+    yield summary(plan, count, threads)
 
 
-def summary(plan: "Plan", workers: int, threads: int) -> str:
+def summary(plan: "Plan", count: int, threads: int) -> str:
     """How many runs are to be computed, and how."""
-    at_once = f"{plural(workers, 'run')} at a time with {plural(threads, 'thread')}{' each' * (workers > 1)}"
-    return f"{plural(len(plan.tasks), 'run')} to compute, {plan.done} done; {at_once}"
+    at_once = f"{plural(count, 'run')} at a time with {plural(threads, 'thread')}{' each' * (count > 1)}"
+    return f"{plural(len(plan.runs), 'run')} to compute, {plan.done} done; {at_once}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -254,29 +251,34 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
 
 
-def compute(
-    options: argparse.Namespace, spec: Spec, plan: "Plan", device: str | None, workers: int, threads: int
-) -> int:
+def with_machine(plan: "Plan", device: str | None, threads: int, options: argparse.Namespace) -> "Plan":
+    """The plan, with what each run is computed on, and how often it is saved."""
+
+    def placed(job: jobs.Job) -> jobs.Job:
+        running = replace(job.running, threads=threads, device=device)
+        files = replace(job.files, state_iterations=options.save_state_iterations)
+        return replace(job, running=running, files=files)
+
+    runs = {stem: replace(planned, job=placed(planned.job)) for stem, planned in plan.runs.items()}
+    return replace(plan, runs=runs)
+
+
+def compute(options: argparse.Namespace, spec: Spec, plan: "Plan", count: int, threads: int) -> int:
     """Compute the runs that are not done, write the pages, and return the exit status."""
     from styling.sweeps import driver
 
-    folder, tasks = options.output, plan.tasks
+    folder = options.output
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     write_record(folder, spec, plan, threads)
-    machine = {"threads": threads} | ({"device": device} if device else {})
-    for stem, task in tasks.items():
-        saved = replace(task.saved, settings=task.saved.settings | machine)
-        tasks[stem] = replace(task, saved=saved)
-    display = driver.Display(list(tasks.values()), plan.done, options.quiet)
+    display = driver.Display(list(plan.runs.values()), plan.done, options.quiet)
     for stem, cell in dict(zip(plan.stems, plan.cells, strict=True)).items():
         if plan.results[stem].status == "failed":
             display.warn(f"{cell.label} failed: {plan.results[stem].error}")
     work = driver.Sweep(folder, spec, plan, display)
     try:
-        if tasks:
-            display.print(summary(plan, workers, threads))
-            with contextlib.closing(start_executor(options, plan, device, workers, threads)) as executor:
-                work.compute(executor)
+        if plan.runs:
+            display.print(summary(plan, count, threads))
+            work.compute(starter(options, plan), count)
     finally:
         display.close()
         with uninterrupted():
@@ -284,24 +286,18 @@ def compute(
     display.print(f"wrote {', '.join(map(str, written))}")
     failed = sorted(stem for stem, result in plan.results.items() if result.status == "failed")
     if failed:
-        print(
-            f"neural-style-sweep: {plural(len(failed), 'run')} failed: {', '.join(failed)}", file=sys.stderr
-        )
+        display.warn(f"{plural(len(failed), 'run')} failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 
-def start_executor(
-    options: argparse.Namespace, plan: "Plan", device: str | None, workers: int, threads: int
-) -> "Pool | Cluster":
-    """Start the executor of the runs: processes on this machine, or the cluster that was joined."""
-    from styling.sweeps.pool import Pool, Setup
+def starter(options: argparse.Namespace, plan: "Plan") -> "Callable[[], Worker]":
+    """What makes a worker: a process of this machine, or a share of the cluster that was joined."""
+    if not options.cluster:
+        return lambda: workers.LocalWorker(plan.pixels)
+    from styling.sweeps import cluster
 
-    setup = Setup(device, threads, plan.pixels, plan.networks, options.save_state_iterations)
-    if options.cluster:
-        from styling.sweeps.cluster import Cluster
-
-        return Cluster(setup, workers)
-    return Pool(setup, workers)
+    store = cluster.Store(plan.pixels, plan.networks)
+    return lambda: cluster.ClusterWorker(store)
 
 
 def write_record(folder: Path, spec: Spec, plan: "Plan", threads: int) -> None:

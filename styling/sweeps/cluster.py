@@ -1,30 +1,36 @@
-"""Runs on a Ray cluster, each a Ray task that declares the CPUs, the GPU and the memory that it needs.
+"""Workers on a Ray cluster: each run is a Ray task that declares the CPUs, the GPU and the memory it needs.
 
 The program must be installed on every node. Images and networks go into the cluster's object store once, and
 from there to each node that needs them. Each run sends a checkpoint every minute, so that the runs of a lost
 node continue on others.
 """
 
+import queue
 import signal
 import socket
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import replace
-from functools import cache
-from typing import Any
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 import vgg
 from styling.run.memory import GIB
-from styling.sweeps.pool import PROCESS_BYTES, Setup
-from styling.sweeps.tasks import Event, Failed, Finished, Task, WorkerLost, events_of
-from styling.system.device import configure
+from styling.sweeps.workers import (
+    ENDS,
+    PROCESS_BYTES,
+    Event,
+    Failed,
+    Planned,
+    WorkerLostError,
+    compute,
+    configured,
+)
 from styling.system.errors import SettingsError
 from styling.system.process import explain, silent_stderr
 
-Refs = dict[str, ray.ObjectRef]
 SECONDS_TO_CONNECT = 10
 
 
@@ -51,91 +57,80 @@ def share_cpus(runs: int, workers: int | None, threads: int | None) -> tuple[int
     return max(min(workers, runs), 1), threads
 
 
-class Cluster:
-    """The cluster that this process has joined; it computes so many runs at a time at most."""
+class Store:
+    """The images by SHA-256 and the networks by file, in the object store of the cluster that was joined."""
 
-    def __init__(self, setup: Setup, workers: int) -> None:
-        self._workers = workers
-        self._waiting: deque[Task] = deque()
-        self._running: dict[ray.ObjectRefGenerator, Task] = {}
-        self._pixels: Refs = {sha256: ray.put(pixels) for sha256, pixels in setup.pixels.items()}
-        self._networks: Refs = {sha256: ray.put(vgg.load(path)) for sha256, path in setup.networks.items()}
-        self._setup = replace(setup, pixels={}, networks={})
-        self._gpus = 1 if setup.device != "cpu" and ray.cluster_resources().get("GPU") else 0
+    def __init__(self, pixels: Mapping[str, np.ndarray], networks: Mapping[str, Path]) -> None:
+        self.pixels = {sha256: ray.put(image) for sha256, image in pixels.items()}
+        self.networks = {path: ray.put(vgg.load(path)) for path in networks.values()}
 
-    def submit(self, task: Task) -> None:
-        """Compute a run as soon as a worker is free."""
-        self._waiting.append(task)
 
-    def events(self) -> Iterator[Event]:
-        """The events of all runs that were submitted, until they have ended; more may be submitted then."""
-        while self._waiting or self._running:
-            while self._waiting and len(self._running) < self._workers:
-                task = self._waiting.popleft()
-                if problem := self._problem(task):
-                    yield Failed(task.stem, problem)
-                else:
-                    self._running[self._start(task)] = task
-            for generator in ray.wait(list(self._running), timeout=1)[0] if self._running else ():
-                event = self._next_event(generator)
-                if isinstance(event, Finished | Failed | WorkerLost):
-                    del self._running[generator]
+class ClusterWorker:
+    """A share of the cluster that was joined, which computes one run at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._generator: ray.ObjectRefGenerator | None = None
+
+    def compute(self, planned: Planned) -> Iterator[Event]:
+        """Compute a run, and yield its events; the last is one of ENDS. Raises WorkerLostError."""
+        running = planned.job.running
+        uses_gpu = running.device != "cpu" and bool(ray.cluster_resources().get("GPU"))
+        needs = {"CPU": running.threads or 1, "GPU": int(uses_gpu), "memory": planned.memory + PROCESS_BYTES}
+        if problem := lacking(needs):
+            yield Failed(problem)
+            return
+        options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
+        options |= {"max_retries": 0, "num_returns": "streaming"}  # the sweep goes on from a checkpoint
+        images = [self._store.pixels[sha256] for sha256 in planned.images]
+        network = self._store.networks[planned.job.network]
+        try:
+            self._generator = ray.remote(serve).options(**options).remote(planned, [network], *images)
+            for reference in self._generator:
+                event = ray.get(reference)
                 yield event
+                if isinstance(event, ENDS):
+                    return
+        except RayTaskError as error:  # from before the run started
+            yield Failed(explain(error.cause or error))
+            return
+        except RayError:
+            pass
+        raise WorkerLostError
 
-    def stop(self) -> Iterator[Event]:
-        """Stop all runs; they continue from their last checkpoints."""
-        self._waiting.clear()
-        for generator in self._running:
-            ray.cancel(generator)
-        yield from ()
+    def stop(self) -> None:
+        """Stop the run; it continues from its last checkpoint."""
+        if self._generator is not None:
+            ray.cancel(self._generator)
 
     def close(self) -> None:
-        """Leave the cluster."""
-        ray.shutdown()
-
-    def _problem(self, task: Task) -> str | None:
-        """Why no node can compute the run, or None; Ray would wait for a suitable node forever."""
-        needs = {"CPU": self._setup.threads, "GPU": self._gpus, "memory": task.memory + PROCESS_BYTES}
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in nodes):
-            return None
-        amounts = f"{needs['CPU']} CPUs, {needs['GPU']} GPUs and {needs['memory'] / GIB:.1f} GiB of memory"
-        return f"no node of the cluster has {amounts}"
-
-    def _start(self, task: Task) -> ray.ObjectRefGenerator:
-        options = {
-            "num_cpus": self._setup.threads,
-            "num_gpus": self._gpus,
-            "memory": task.memory + PROCESS_BYTES,
-            "max_retries": 0,  # the sweep itself starts a lost run again, from its checkpoint
-            "num_returns": "streaming",
-        }
-        pixels = {sha256: self._pixels[sha256] for _, sha256 in task.images}
-        network = {task.network: self._networks[task.network]}
-        return ray.remote(_compute).options(**options).remote(self._setup, task, pixels, network)
-
-    def _next_event(self, generator: ray.ObjectRefGenerator) -> Event:
-        stem = self._running[generator].stem
-        try:
-            return ray.get(next(generator))
-        except RayTaskError as error:  # from before the run started
-            return Failed(stem, explain(error.cause or error))
-        except (RayError, StopIteration):
-            return WorkerLost(stem)
+        """Stop the run, if one is left."""
+        self.stop()
 
 
-def _compute(setup: Setup, task: Task, pixels: Refs, network: Refs) -> Iterator[Event]:
-    """Compute a run on the node where this is called."""
-    _configure(setup.device, setup.threads)  # first, since a network that arrives starts TensorFlow
-    yield from events_of(task, _fetch(pixels), _fetch(network)[task.network], setup.save_iterations)
+def lacking(needs: Mapping[str, float]) -> str | None:
+    """Why no node can compute a run, or None; Ray would wait for a suitable node forever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(all(node.get(name, 0) >= amount for name, amount in needs.items()) for node in nodes):
+        return None
+    amounts = f"{needs['CPU']} CPUs, {needs['GPU']} GPUs and {needs['memory'] / GIB:.1f} GiB of memory"
+    return f"no node of the cluster has {amounts}"
 
 
-def _fetch(references: Refs) -> dict[str, Any]:
-    """The objects that the object store has for these references."""
-    return dict(zip(references, ray.get(list(references.values())), strict=True))
-
-
-@cache
-def _configure(device: str | None, threads: int) -> None:
-    """Set TensorFlow up once in each process, since a process may compute several runs."""
-    configure(device, threads, deterministic=True)
+def serve(planned: Planned, network: list[ray.ObjectRef], *images: np.ndarray) -> Iterator[Event]:
+    """Compute a run on the node where this is called, in a thread, and yield its events."""
+    running = planned.job.running
+    configured(running.device, running.threads)  # first, since a network that arrives starts TensorFlow
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    stop = threading.Event()
+    named = planned.named(dict(zip(planned.images, images, strict=True)))
+    arguments = planned, named, ray.get(network[0]), events.put, stop.is_set
+    threading.Thread(target=compute, args=arguments, daemon=True).start()
+    try:
+        while True:
+            event = events.get()
+            yield event
+            if isinstance(event, ENDS):
+                return
+    finally:
+        stop.set()

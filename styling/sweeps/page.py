@@ -4,7 +4,6 @@ It refers only to files in the sweep's folder, and opens without a server.
 """
 
 import base64
-import io
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,10 +12,12 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from styling.live.view import jpeg
+from styling.pictures import images
 from styling.sweeps import sheet
 from styling.sweeps.results import Entry, picture, settings_of
 from styling.sweeps.specs import Spec
-from styling.system.errors import flag_of
+from styling.system.errors import ImageError, flag_of
 from styling.system.files import data_folder, write_whole
 
 THUMBNAIL_SIDE = 128
@@ -99,19 +100,19 @@ def _thumbnails(sources: Sequence[tuple[str, Path]]) -> list[dict[str, str]]:
 @cache  # the page is written many times while runs are computed
 def _jpeg(path: Path) -> str:
     """An image as a small JPEG in base64; empty if it cannot be read."""
-    image, data = sheet.thumbnail(path, THUMBNAIL_SIDE), io.BytesIO()
-    if image:
-        image.save(data, "JPEG", quality=85)
-    return base64.b64encode(data.getvalue()).decode()
+    try:
+        return base64.b64encode(jpeg(images.read(path), THUMBNAIL_SIDE)).decode()
+    except (ImageError, OSError):
+        return ""
 
 
 def _run(
     folder: Path, entry: Entry, settings: Mapping[str, str], differing: Sequence[str]
 ) -> dict[str, object]:
     """A run for the template."""
-    stem, run, result, runs = entry.stem, entry.cell.run, entry.result, folder / "runs"
-    images = [(sheet.name_of(flag), path.name) for flag, path in run.images]
-    network = f"{run.network.name} (for {run.instead_of})" if run.instead_of else run.network.name
+    stem, job, result, runs = entry.stem, entry.cell.job, entry.result, folder / "runs"
+    images = [(sheet.name_of(flag), path.name) for flag, path in job.files.images]
+    network = f"{job.network.name} (for {job.instead_of})" if job.instead_of else job.network.name
     return {
         "stem": stem,
         "label": entry.cell.label,
@@ -132,13 +133,13 @@ def _run(
 
 def _command(entry: Entry) -> str:
     """The command line that computes a run's picture again, from the sweep's folder."""
-    run = entry.cell.run
+    job = entry.cell.job
     words = [["neural-style"], ["--recipe", f"runs/{entry.stem}.toml"]]
-    for flag in dict.fromkeys(flag for flag, _ in run.images):
+    for flag in dict.fromkeys(flag for flag, _ in job.files.images):
         words.append(
             [
                 flag_of(flag),
-                *(os.path.abspath(path) for name, path in run.images if name == flag),
+                *(os.path.abspath(path) for name, path in job.files.images if name == flag),
             ]
         )
     return " \\\n  ".join(map(shlex.join, [*words, ["--output", f"{entry.stem}.png"]]))

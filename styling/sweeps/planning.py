@@ -1,37 +1,28 @@
-"""From the cells of a sweep to its tasks: each distinct run once, without the runs that are done."""
+"""From the cells of a sweep to the runs that are to be computed: each once, without those that are done."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 import vgg
+from styling.command import painting
+from styling.command.jobs import Job
 from styling.network import networks
 from styling.pictures import images
-from styling.pictures.images import MASKS, Images
+from styling.pictures.images import MASKS
 from styling.run import states
-from styling.run.runs import memory_needed, resolve
-from styling.settings import Settings, recipes
-from styling.sweeps import results, specs
+from styling.run.runs import memory_needed
+from styling.settings import FIELDS
+from styling.sweeps import results
 from styling.sweeps.results import Result
 from styling.sweeps.specs import Cell
-from styling.sweeps.tasks import Task
+from styling.sweeps.workers import Planned
 from styling.system.errors import NetworkError, StateError, StyleError, of_network
 from styling.system.process import explain, silent_stderr
-
-
-@dataclass(frozen=True)
-class NamedImage:
-    """An image of a run: its flag, its file, its pixels [H, W, 3] and their SHA-256."""
-
-    flag: str
-    path: Path
-    sha256: str
-    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,17 +30,17 @@ class Plan:
     """What a sweep consists of.
 
     cells: with the weights for their networks. stems: the names of their runs' files, in the same order.
-    results: of the runs so far, by stem. tasks: the runs to be computed, by stem. pixels: images by SHA-256.
+    results: of the runs so far, by stem. runs: those to be computed, by stem. pixels: images by SHA-256.
     networks: files by SHA-256. remarks: lines on how runs differ from their recipes.
     """
 
     cells: list[Cell] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
-    tasks: dict[str, Task] = field(default_factory=dict)
+    runs: dict[str, Planned] = field(default_factory=dict)
     pixels: dict[str, np.ndarray] = field(default_factory=dict)
-    networks: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    networks: dict[str, Path] = field(default_factory=dict)
+    remarks: dict[str, None] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -58,33 +49,32 @@ class Plan:
 
 
 def make_plan(cells: Sequence[Cell], folder: Path) -> Plan:
-    """Plan these cells, given the runs that the folder has already.
+    """Plan these cells, with the runs that the folder has already.
 
     A run that cannot be computed gets the result "failed"; the others are not affected.
     """
     plan, stems, existing = Plan(), {}, results.stems(folder)
     load, read = cache(vgg.load), cache(_read_image)
     for cell in cells:
-        run = cell.run
         # Until its files are read, a run is identified by its parts; a set has no fixed repr.
-        digest = results.digest(dataclasses.replace(run, explicit=frozenset()))
+        digest = results.digest(replace(cell.job, explicit=frozenset()))
         try:
-            found = [NamedImage(flag, path, *read(path, flag in MASKS)) for flag, path in run.images]
-            network = load(run.network)
-            if run.running.network_sha256 not in (None, network.sha256):
-                raise NetworkError(f"{run.network}: is not the network of the recipe, which has its SHA-256")
-            settings, missing = _fitting(run, network)
-            run = dataclasses.replace(run, settings=settings)
-            cell = dataclasses.replace(cell, run=run)
-            identity = [(image.flag, image.sha256) for image in found]
-            settings = dataclasses.asdict(run.settings)
-            digest = results.digest(settings, run.running.progress_grid, identity, network.sha256)
+            named = [(flag, path, *read(path, flag in MASKS)) for flag, path in cell.job.files.images]
+            network = load(cell.job.network)
+            job, lacking = _adapted(cell.job, network)
+            cell = replace(cell, job=job)
+            identity = [(flag, sha256) for flag, _, sha256, _ in named]
+            wants_grid = "progress_grid" in job.files.progress
+            digest = results.digest(dataclasses.asdict(job.settings), wants_grid, identity, network.sha256)
             if digest not in stems:
                 stem = stems[digest] = existing.get(digest) or results.stem(cell.labels, digest)
                 plan.results[stem] = results.read(folder, stem)
                 if plan.results[stem].status != "done":
-                    _add_task(plan, cell, stem, found, network, folder)
-                    _add_remark(plan, networks.describe(run.network, run.instead_of, missing))
+                    planned = _planned(cell, stem, named, network, folder, plan)
+                    plan.remarks[networks.describe(job.network, job.instead_of, lacking)] = None
+                    plan.runs[stem] = planned
+                    plan.pixels.update({sha256: pixels for _, _, sha256, pixels in named})
+                    plan.networks[network.sha256] = job.network
         except (StyleError, OSError) as error:
             stem = stems.setdefault(digest, results.stem(cell.labels, digest))
             plan.results[stem] = Result("failed", explain(error))
@@ -100,51 +90,50 @@ def _read_image(path: Path, is_mask: bool) -> tuple[str, np.ndarray]:
     return states.fingerprint(pixels), pixels
 
 
-def _fitting(run: specs.Run, network: vgg.Network) -> tuple[Settings, list[str]]:
-    """A run's settings adapted to its network, and the layers that it lacks. Raises NetworkError."""
-    layers = {layer.name for layer in network.layers}
-    with of_network(run.network):
-        return run.settings.for_network(run.vgg16, layers, run.explicit)
-
-
-def _add_task(
-    plan: Plan, cell: Cell, stem: str, found: Sequence[NamedImage], network: vgg.Network, folder: Path
-) -> None:
-    """Add the task of a cell's run to the plan. Raises NetworkError, and the errors of runs.resolve()."""
-    of, name = cell.run, networks.name(cell.run.network)
-    with of_network(of.network):
-        run = resolve(Images.named((image.flag, image.pixels) for image in found), network, of.settings)
-    for remark in run.remarks:
-        _add_remark(plan, remark)
+def _adapted(job: Job, network: vgg.Network) -> tuple[Job, list[str]]:
+    """A job with settings for its network, and the layers that the network lacks. Raises NetworkError."""
+    name = networks.name(job.network)
+    if job.running.network_sha256 not in (None, network.sha256):
+        raise NetworkError(f"{job.network}: is not the network of the recipe, which has its SHA-256")
     if not name.isprintable():
         raise NetworkError(f"{name!r} cannot stand in a recipe; rename the network's file")
-    used = dataclasses.replace(of.running, network=name, network_sha256=network.sha256, progress_grid=False)
-    identities = [(image.flag, os.path.abspath(image.path), image.sha256) for image in found]
-    saved = states.Saved(recipes.to_table(run.settings, used), identities)
-    plan.tasks[stem] = Task(
+    with of_network(job.network):
+        settings, lacking = job.settings.for_network(
+            job.vgg16, {layer.name for layer in network.layers}, job.explicit
+        )
+    running = replace(job.running, network=name, network_sha256=network.sha256)
+    return replace(job, settings=settings, running=running, vgg16={}, explicit=frozenset(FIELDS)), lacking
+
+
+def _planned(
+    cell: Cell,
+    stem: str,
+    named: Sequence[tuple[str, Path, str, np.ndarray]],
+    network: vgg.Network,
+    folder: Path,
+    plan: Plan,
+) -> Planned:
+    """The run of a cell. Raises what painting.make_run() raises."""
+    job, state = cell.job, results.state(folder, stem)
+    run, _ = painting.make_run(job, [(flag, path, pixels) for flag, path, _, pixels in named], network)
+    plan.remarks.update(dict.fromkeys(run.remarks))
+    files = replace(job.files, output=results.picture(folder, stem), state=state, resumed=state)
+    identity = [(flag, sha256) for flag, _, sha256, _ in named]
+    job = replace(job, settings=run.settings, files=files, saved=_saved(state, identity))
+    return Planned(
         stem=stem,
         label=cell.label,
-        settings=run.settings,
-        network=network.sha256,
-        images=tuple((image.flag, image.sha256) for image in found),
-        grid=of.running.progress_grid,
+        job=job,
+        images=tuple(sha256 for _, _, sha256, _ in named),
         pixels=sum(scale.pixels for scale in run.scales),
         memory=memory_needed(run),
-        saved=_continued(results.state(folder, stem), saved),
     )
-    plan.pixels.update({image.sha256: image.pixels for image in found})
-    plan.networks[network.sha256] = str(of.network)
 
 
-def _add_remark(plan: Plan, remark: str) -> None:
-    if remark not in plan.remarks:
-        plan.remarks.append(remark)
-
-
-def _continued(path: Path, new: states.Saved) -> states.Saved:
-    """The record of a run that was stopped, if the file has one, or else the new record."""
+def _saved(path: Path, identity: list[tuple[str, str]]) -> states.Saved | None:
+    """The record of a run that was stopped, if the file has one of a run with these images."""
     try:
         saved = states.read(path)
     except (OSError, StateError):
-        return new
-    return dataclasses.replace(saved, settings=new.settings, images=new.images)
+        return None
+    return saved if [(flag, sha256) for flag, _, sha256 in saved.images] == identity else None

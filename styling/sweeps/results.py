@@ -127,22 +127,22 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
 
 
 def _row(entry: Entry) -> dict[str, object]:
-    run, result = entry.cell.run, entry.result
+    job, result = entry.cell.job, entry.result
     row = {axis: index + 1 for axis, index in zip(("page", "row", "column"), entry.cell.place, strict=True)}
     row |= {"label": entry.cell.label, "status": result.status, "error": result.error}
     if result.status == "done":
         row |= {"file": f"runs/{entry.stem}.png", "updates": result.iterations}
         row |= {"seconds": round(result.seconds, 1)}
     row |= {f"{name}_loss": loss for name, loss in result.losses.items()}
-    row |= {flag: " ".join(str(path) for own, path in run.images if own == flag) for flag in IMAGES}
+    row |= {flag: " ".join(str(path) for own, path in job.files.images if own == flag) for flag in IMAGES}
     return row | settings_of(entry)
 
 
 def settings_of(entry: Entry) -> dict[str, str]:
     """The settings of an entry's run by name, as text."""
-    run = entry.cell.run
-    used = dataclasses.replace(run.running, network=networks.name(run.network))
-    table = recipes.to_table(run.settings, used)
+    job = entry.cell.job
+    used = dataclasses.replace(job.running, network=networks.name(job.network))
+    table = recipes.to_table(job.settings, used)
     return {name: _text(value) for name, value in table.items()}
 
 

@@ -1,19 +1,20 @@
 """The contact sheet: a page of a sweep as one labelled image, like a figure in an article.
 
-Everything on the sheet is a small image on white; _join() and _pad() combine them.
+matplotlib draws it, with pictures pixel by pixel: a point is a pixel.
 """
 
-import contextlib
+import importlib.util
 import math
 import textwrap
-import unicodedata
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageFont
+import numpy as np
+from PIL import Image
 
 from styling.pictures import images
 from styling.sweeps.results import Entry, picture
@@ -21,15 +22,22 @@ from styling.sweeps.specs import IMAGES, Spec
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SIDE, LEAST_SIDE = 320, 24  # of a picture, at most, in pixels; smaller pictures are not resized
 MOST_PIXELS = 60_000_000  # of a sheet, about; if there are very many pictures, they are smaller
 EMPTY_CELL, LEAST_CELL = (240, 180), (128, 72)  # without pictures; with pictures, since errors need room
-THUMBNAIL_SIDE, THUMBNAIL_HEIGHT, MOST_SOURCES = 144, 72, 6
-MARGIN, HEAD_SPACE, LEAST_WIDTH = 36, 28, 320
-MOST_LINES, MOST_LETTERS = 8, 1000  # of a label
-LEAST_LETTERS = 4  # of a line
-WHITE, INK, GRAY, PALE = "#ffffff", "#1f1f1f", "#666666", "#f1efee"
-FONTS = ("DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")  # for letters that Pillow's own lacks
+THUMBNAIL_SIDE, MOST_SOURCES = 72, 6
+MARGIN, SPACE, LEAST_WIDTH, MOST_LINES, PITCH = (
+    36,
+    8,
+    480,
+    8,
+    1.3,
+)  # PITCH: from line to line, by the letters' size
+INK, GRAY, PALE = "#1f1f1f", "#666666", "#f1efee"
+FONTS = ("Noto Sans CJK JP", "WenQuanYi Zen Hei", "Arial Unicode MS")  # with letters of East Asia
 
 Sources = dict[int, list[tuple[str, Path]]]
 
@@ -41,11 +49,17 @@ def names(spec: Spec) -> list[str]:
 
 
 def write(folder: Path, spec: Spec, entries: Sequence[Entry]) -> list[Path]:
-    """Write a sheet for each page, with the pictures that exist so far. Raises OSError."""
-    paths = []
+    """Write a sheet for each page, with the pictures that exist so far; none without matplotlib.
+
+    Raises OSError.
+    """
+    paths: list[Path] = []
+    if importlib.util.find_spec("matplotlib") is None:
+        return paths
     for page, name in enumerate(names(spec)):
-        image = _sheet(folder, spec, page, [entry for entry in entries if entry.cell.place[0] == page])
-        paths.append(write_whole(folder / name, lambda file, image=image: image.save(file, "PNG")))
+        sheet = Sheet(folder, spec, page, [entry for entry in entries if entry.cell.place[0] == page])
+        image = Image.fromarray(sheet.pixels())
+        paths.append(write_whole(folder / name, partial(image.save, format="PNG")))
     return paths
 
 
@@ -61,7 +75,7 @@ def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
         for axis, of_axis in enumerate(shown):
             found = defaultdict(set)
             for entry in entries:
-                own = tuple(pair for pair in entry.cell.run.images if pair[0] == flag)
+                own = tuple(pair for pair in entry.cell.job.files.images if pair[0] == flag)
                 found[entry.cell.place[axis]].add(own)
             if all(len(different) == 1 for different in found.values()):
                 for index, (own,) in found.items():
@@ -89,194 +103,169 @@ def picture_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def thumbnail(path: Path, side: int) -> Image.Image | None:
-    """An image, shrunk to at most `side` pixels on its longer side; None if it is missing or damaged."""
+def thumbnail(path: Path, side: int) -> np.ndarray | None:
+    """An image, shrunk to at most `side` pixels on its longer side, uint8 [H, W, 3]; None if it is missing or
+    damaged."""
     try:
-        return Image.fromarray(images.to_bytes(images.thumbnail(images.read(path), side)))
+        return images.to_bytes(images.thumbnail(images.read(path), side))
     except (ImageError, OSError):
         return None
 
 
-@dataclass(frozen=True)
-class Font:
-    """A font file of the system, or Pillow's own font (None), which has little more than ASCII."""
+class Sheet:
+    """A sheet. Everything has its place in pixels, from the top left corner."""
 
-    name: str | None
+    def __init__(self, folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> None:
+        self._spec, self._page, self._entries = spec, page, entries
+        self._files = {entry.stem: picture(folder, entry.stem) for entry in entries}
+        self._rows, self._columns = spec.axes["rows"], spec.axes["columns"]
+        self._side, self._cell = self._choose_cell()
+        self._letters = min(max(self._cell[0] // 14, 11), 20)
+        self._gap = max(self._side // 27, 3)
 
-    @classmethod
-    def for_texts(cls, texts: Iterable[str]) -> "Font":
-        """Pillow's own if all texts are ASCII, or else the first of FONTS that is installed."""
-        if not all(map(str.isascii, texts)):
-            for name in FONTS:
-                with contextlib.suppress(OSError):
-                    ImageFont.truetype(name, 12)
-                    return cls(name)
-        return cls(None)
+    def _choose_cell(self) -> tuple[int, tuple[int, int]]:
+        """The longest side of a picture, and the (width, height) of a cell for pictures and some text."""
+        done = {entry.stem for entry in self._entries if entry.result.status == "done"}
+        sizes = [size for stem in done if (size := picture_size(self._files[stem]))]
+        cell = _cell_size(sizes, SIDE)
+        # One more row and column for labels, and a tenth for gaps.
+        count = 1.1 * (len(self._rows) + 1) * (len(self._columns) + 1)
+        shrink = math.sqrt(MOST_PIXELS / (count * math.prod(cell)))
+        side = SIDE if shrink >= 1 else max(int(max(cell) * shrink), LEAST_SIDE)
+        return side, _cell_size(sizes, side)
+
+    def pixels(self) -> np.ndarray:
+        """The sheet as an image, uint8 [H, W, 3]."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvas = FigureCanvasAgg(self.figure())
+        with warnings.catch_warnings(action="ignore"):  # of letters that no font has
+            canvas.draw()
+        return np.array(np.asarray(canvas.buffer_rgba())[..., :3])
+
+    def figure(self) -> "Figure":
+        """The sheet as a figure of 72 dots an inch."""
+        from matplotlib import font_manager, rc_context
+        from matplotlib.figure import Figure
+
+        (width, height), gap, letters = self._cell, self._gap, self._letters
+        of_page, of_rows, of_columns = sources(self._entries)
+        beside = min(max(width, 60), 240)  # the width of the rows' labels
+        beside += THUMBNAIL_SIDE * bool(of_rows)
+        across = max(beside + len(self._columns) * (width + gap), LEAST_WIDTH)
+        title = _wrapped(self._spec.title, across, 22, 4)
+        page = self._spec.axes["pages"][self._page].label
+        caption = _wrapped(" - ".join(filter(None, (page, describe(of_page[self._page])))), across, 14, 4)
+        heads = [_wrapped(column.label, width, letters) for column in self._columns]
+        top = MARGIN + _height(title, 22) + _height(caption, 14) + THUMBNAIL_SIDE * bool(of_page[self._page])
+        top += 2 * (gap + SPACE) + max(_height(head, letters) for head in heads)
+        top += (THUMBNAIL_SIDE + gap) * bool(of_columns)
+        size = across + 2 * MARGIN, top + len(self._rows) * (height + gap) + MARGIN
+
+        installed = {font.name for font in font_manager.fontManager.ttflist}
+        fonts = ["DejaVu Sans", *(name for name in FONTS if name in installed)]
+        with rc_context({"font.family": fonts, "text.parse_math": False}):
+            figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor="white")
+            canvas = Canvas(figure, size)
+            y = canvas.text(title, MARGIN, MARGIN, 22)
+            y = canvas.text(caption, MARGIN, y + SPACE, 14, GRAY)
+            canvas.row(of_page[self._page], MARGIN, y + SPACE, across, THUMBNAIL_SIDE)
+            for j, head in enumerate(heads):
+                x = MARGIN + beside + gap + j * (width + gap)
+                canvas.text(head, x + width / 2, top - gap - _height(head, letters), letters, align="center")
+                y = top - 2 * gap - max(_height(head, letters) for head in heads) - THUMBNAIL_SIDE
+                canvas.row(of_columns[j], x, y, width, THUMBNAIL_SIDE, centre=True)
+            for i, row in enumerate(self._rows):
+                y = top + i * (height + gap)
+                high = min(THUMBNAIL_SIDE, height)
+                used = canvas.row(of_rows[i], MARGIN, y + (height - high) // 2, beside, high)
+                label = _wrapped(row.label, beside - used, letters, max(int(height / letters / PITCH), 1))
+                middle = y + (height - _height(label, letters)) / 2
+                canvas.text(label, MARGIN + beside, middle, letters, align="right")
+            for entry in self._entries:
+                _, i, j = entry.cell.place
+                x = MARGIN + beside + gap + j * (width + gap)
+                self._draw(canvas, entry, x, top + i * (height + gap))
+        return figure
+
+    def _draw(self, canvas: "Canvas", entry: Entry, x: float, y: float) -> None:
+        """An entry's picture, or a pale cell that says why there is none."""
+        (width, height), result, reason = self._cell, entry.result, "not computed yet"
+        if result.status == "done":
+            pixels = thumbnail(self._files[entry.stem], self._side)
+            if pixels is not None:
+                high, wide = pixels.shape[:2]
+                canvas.image(pixels, x + (width - wide) // 2, y + (height - high) // 2)
+                return
+            reason = "no picture: its file is missing or damaged"
+        elif result.status == "failed":
+            reason = f"failed: {result.error}"
+        letters, border = max(round(self._letters * 0.85), 9), max(width // 16, 2)
+        lines = int((height - 2 * border) / letters / PITCH)
+        words = _wrapped(reason, width - 2 * border, letters, lines)
+        canvas.image(np.full((height, width, 3), int(PALE[1:3], 16), np.uint8), x, y)
+        canvas.text(words, x + width / 2, y + (height - _height(words, letters)) / 2, letters, GRAY, "center")
+
+
+class Canvas:
+    """A figure of this (width, height), on which pictures and words are put by pixels from the top left."""
+
+    def __init__(self, figure: "Figure", size: tuple[float, float]) -> None:
+        self._figure, self._size = figure, size
+
+    def image(self, pixels: np.ndarray, x: float, y: float) -> None:
+        """Put an image there."""
+        self._figure.figimage(pixels, round(x), round(self._size[1] - y - pixels.shape[0]))
 
     def text(
+        self, lines: Sequence[str], x: float, y: float, letters: float, ink: str = INK, align: str = "left"
+    ) -> float:
+        """Put lines there, and return where they end."""
+        for i, line in enumerate(lines):
+            place = x / self._size[0], 1 - (y + (i + 0.5) * letters * PITCH) / self._size[1]
+            self._figure.text(*place, line, size=letters, color=ink, ha=align, va="center_baseline")
+        return y + _height(lines, letters)
+
+    def row(
         self,
-        text: str,
-        size: int,
-        width: int,
-        lines: int = MOST_LINES,
-        ink: str = INK,
-        paper: str = WHITE,
-        align: float = 0,
-    ) -> Image.Image:
-        """The text as an image, in at most so many lines of at most this width; align as in _join()."""
-        font, pitch = _load_font(self.name, size), round(size * 1.3)
-        wrapped = _wrap(self._printable(text), font, width, lines)
-        widths = [math.ceil(font.getlength(line)) for line in wrapped]
-        image = Image.new("RGB", (min(max(widths, default=0), width), pitch * len(wrapped)), paper)
-        draw = ImageDraw.Draw(image)
-        for i, (line, own) in enumerate(zip(wrapped, widths, strict=True)):
-            draw.text((round(align * (image.width - own)), (i + 0.5) * pitch), line, ink, font, "lm")
-        return image
-
-    def _printable(self, text: str) -> str:
-        text = "".join(letter if letter.isprintable() else " " for letter in text[:MOST_LETTERS])
-        if self.name is None:
-            text = "".join(a for a in unicodedata.normalize("NFKD", text) if not unicodedata.combining(a))
-            text = text.encode("ascii", "replace").decode()
-        return text
-
-
-@cache
-def _load_font(name: str | None, size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.truetype(name, size) if name else ImageFont.load_default(size)
-    return font.font_variant(layout_engine=ImageFont.Layout.BASIC)  # the other makes two hyphens one dash
-
-
-def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
-    """The text in lines that fit the width, or nearly; "..." at the end if there are too many lines."""
-    letters, lines = max(len(text), LEAST_LETTERS), []
-    while most > 0:
-        lines = textwrap.wrap(text, letters, max_lines=most, placeholder="...")
-        widest = max(map(font.getlength, lines), default=0)
-        if widest <= width or letters == LEAST_LETTERS:
-            break
-        letters = max(min(letters - 1, int(letters * width / widest)), LEAST_LETTERS)
-    return lines
-
-
-def _join(
-    blocks: Iterable[Image.Image], gap: int, down: bool = False, align: float = 0.5, margin: int = 0
-) -> Image.Image:
-    """Images beside each other, or below each other if `down`, with a gap between and a margin around them.
-
-    align: across that direction, from 0 (top or left) to 1 (bottom or right).
-    """
-    along, across = (1, 0) if down else (0, 1)
-    blocks = [block for block in blocks if block.size[along]]
-    size = [0, 0]
-    size[along] = sum(block.size[along] + gap for block in blocks) - gap if blocks else 0
-    size[across] = max((block.size[across] for block in blocks), default=0)
-    joined, position = Image.new("RGB", tuple(pixels + 2 * margin for pixels in size), WHITE), margin
-    for block in blocks:
-        corner = [0, 0]
-        corner[along] = position
-        corner[across] = margin + round(align * (size[across] - block.size[across]))
-        joined.paste(block, tuple(corner))
-        position += block.size[along] + gap
-    return joined
-
-
-def _pad(
-    image: Image.Image, width: int, height: int | None = None, align: float = 0.5, paper: str = WHITE
-) -> Image.Image:
-    """The image on a larger one; align: from 0 (left) to 1 (right)."""
-    padded = Image.new("RGB", (width, image.height if height is None else height), paper)
-    padded.paste(image, (round(align * (width - image.width)), (padded.height - image.height) // 2))
-    return padded
-
-
-def _sheet(folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> Image.Image:
-    of_page, of_rows, of_columns = sources(entries)
-    rows, columns = spec.axes["rows"], spec.axes["columns"]
-    texts = [spec.title, describe(of_page[page]), *(entry.result.error for entry in entries)]
-    font = Font.for_texts([*texts, *(layer.label for axis in spec.axes.values() for layer in axis)])
-    stems = {entry.stem for entry in entries if entry.result.status == "done"}
-    sizes = [size for stem in stems if (size := picture_size(picture(folder, stem)))]
-    side, cell = SIDE, _cell_size(sizes, SIDE)
-    # One more row and column for labels, and a tenth for gaps.
-    shrink = math.sqrt(MOST_PIXELS / (1.1 * math.prod(cell) * (len(rows) + 1) * (len(columns) + 1)))
-    if shrink < 1:
-        side = max(int(max(cell) * shrink), LEAST_SIDE)
-        cell = _cell_size(sizes, side)
-    text_size, gap = min(max(cell[0] // 14, 11), 20), max(side // 27, 3)
-
-    def label(text: str, pairs: Sequence[tuple[str, Path]], width: int, align: float) -> Image.Image:
-        pictures = _thumbnails(pairs, width, min(THUMBNAIL_HEIGHT, side))
-        return _join([pictures, font.text(text, text_size, width, align=align)], 6, down=True, align=align)
-
-    row_width = max(min(cell[0], 240), 60)
-    row_labels = [label(layer.label, of_rows[i], row_width, 1) for i, layer in enumerate(rows)]
-    row_width = max(image.width for image in row_labels)
-    row_labels = [_pad(image, row_width, align=1) for image in row_labels]
-    column_labels = [label(layer.label, of_columns[j], cell[0], 0.5) for j, layer in enumerate(columns)]
-    column_labels = [_pad(image, cell[0]) for image in column_labels]
-    lines = [_join([Image.new("RGB", (row_width, 1), WHITE), *column_labels], gap, align=1)]
-    at = {entry.cell.place[1:]: entry for entry in entries}
-    for i, row_label in enumerate(row_labels):
-        cells = [_cell(folder, at[i, j], font, text_size, cell, side) for j in range(len(columns))]
-        lines.append(_join([row_label, *cells], gap))
-    head = _head(font, spec, page, of_page[page], max(lines[-1].width, LEAST_WIDTH), text_size)
-    space = Image.new("RGB", (1, HEAD_SPACE - 2 * gap), WHITE)
-    return _join([head, space, *lines], gap, down=True, align=0, margin=MARGIN)
+        pairs: Sequence[tuple[str, Path]],
+        x: float,
+        y: float,
+        width: float,
+        height: int,
+        centre: bool = False,
+    ) -> float:
+        """Put the first few of these images there, beside each other, and return the width that they take."""
+        small = [thumbnail(path, 2 * height) for _, path in pairs[:MOST_SOURCES]]
+        found = [pixels for pixels in small if pixels is not None]
+        shapes = [pixels.shape[1] / pixels.shape[0] for pixels in found]
+        high = max(int(min([height, (width - 6 * len(found)) / max(sum(shapes), 1e-9)])), 1)
+        wides = [max(round(high * shape), 1) for shape in shapes]
+        taken = sum(wides) + 6 * len(wides)
+        x += (width - taken) / 2 if centre else 0
+        for pixels, wide in zip(found, wides, strict=True):
+            self.image(np.asarray(Image.fromarray(pixels).resize((wide, high))), x, y + height - high)
+            x += wide + 6
+        return taken
 
 
 def _cell_size(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
-    """The size of a cell for pictures of these sizes, shrunk to a side, and for some text."""
+    """The (width, height) of a cell for pictures of these sizes, shrunk to a side, and for some text."""
     if not sizes:
-        return tuple(pixels * side // SIDE for pixels in EMPTY_CELL)
+        return EMPTY_CELL[0] * side // SIDE, EMPTY_CELL[1] * side // SIDE
     shrunk = [[int(pixels * min(side / max(size), 1)) for pixels in size] for size in sizes]
-    least = [min(pixels, side) for pixels in LEAST_CELL]
-    return tuple(map(max, zip(least, *shrunk, strict=True)))
+    width, height = map(max, zip([min(pixels, side) for pixels in LEAST_CELL], *shrunk, strict=True))
+    return width, height
 
 
-def _thumbnails(pairs: Sequence[tuple[str, Path]], width: int, height: int) -> Image.Image:
-    """The first few of these images beside each other, at one height, within a width."""
-    found = [image for _, path in pairs[:MOST_SOURCES] if (image := thumbnail(path, THUMBNAIL_SIDE))]
-    shapes = [image.width / image.height for image in found]
-    fits = (width - 6 * len(found)) / max(sum(shapes), 1e-9)
-    height = max(int(min([height, fits, *(image.height for image in found)])), 1)
-    resized = [
-        image.resize((max(round(height * shape), 1), height))
-        for image, shape in zip(found, shapes, strict=True)
-    ]
-    return _join(resized, 6)
+def _wrapped(text: str, width: float, letters: float, most: int = MOST_LINES) -> list[str]:
+    """The text in lines of this width, about, in letters of this size; "..." at the end if it is too long."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    breadth = 0.62 if shown.isascii() else 1.0  # of the widest usual letters, by their size
+    return textwrap.wrap(
+        shown, max(int(width / letters / breadth), 4), max_lines=max(most, 1), placeholder="..."
+    )
 
 
-def _head(
-    font: Font, spec: Spec, page: int, pairs: Sequence[tuple[str, Path]], width: int, text_size: int
-) -> Image.Image:
-    """The title, the page's label, and the images that all its runs share, with their names."""
-    pictures = _thumbnails(pairs, width // 2 if width > 2 * LEAST_WIDTH else width, THUMBNAIL_HEIGHT)
-    room = width - pictures.width - 30 if pictures.width else width
-    beside = room >= LEAST_WIDTH
-    room, size = room if beside else width, max(round(text_size * 1.5), 22)
-    words = [font.text(spec.title, size, room, 4)]
-    if len(spec.axes["pages"]) > 1:
-        words.append(font.text(spec.axes["pages"][page].label, round(size * 0.8), room, 3))
-    words.append(font.text(describe(pairs), max(round(text_size * 0.85), 14), room, 4, GRAY))
-    left = _join(words, 5, down=True, align=0)
-    if beside:
-        return _join([_pad(left, room, align=0), pictures], 30, align=0)
-    return _join([left, pictures], 12, down=True, align=0)
-
-
-def _cell(
-    folder: Path, entry: Entry, font: Font, text_size: int, size: tuple[int, int], side: int
-) -> Image.Image:
-    """An entry's picture, or a pale cell that says why there is none."""
-    result, reason = entry.result, "not computed yet"
-    if result.status == "done":
-        if image := thumbnail(picture(folder, entry.stem), side):
-            return _pad(image, *size)
-        reason = "no picture: its file is missing or damaged"
-    elif result.status == "failed":
-        reason = f"failed: {result.error}"
-    text_size, border = max(round(text_size * 0.85), 9), max(size[0] // 16, 2)
-    lines = (size[1] - 2 * border) // round(text_size * 1.3)
-    words = font.text(reason, text_size, size[0] - 2 * border, lines, GRAY, PALE, align=0.5)
-    return _pad(words, *size, paper=PALE)
+def _height(lines: Sequence[str], letters: float) -> float:
+    return len(lines) * letters * PITCH

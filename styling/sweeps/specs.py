@@ -33,9 +33,10 @@ from pathlib import Path
 
 from styling.command import jobs
 from styling.command.flags import WHITE
+from styling.command.jobs import Files, Job
 from styling.pictures.images import FLAGS as IMAGES
 from styling.pictures.images import LISTS, MASKS
-from styling.settings import FIELDS, Running, Settings, build, recipes
+from styling.settings import FIELDS, recipes
 from styling.system.errors import RecipeError, SettingsError, SpecError
 from styling.system.files import data_folder
 
@@ -48,8 +49,8 @@ WHOLE_SWEEP = ("device", "threads", "print_iterations", "network_sha256")
 
 
 @dataclass(frozen=True)
-class Layer:
-    """Some of the settings of a run. Several layers together give all settings; later layers take precedence.
+class Variation:
+    """Some of the settings of a job. Several together give all settings; later ones take precedence.
 
     label: for people. recipe: a name or a file. values: by the names of Settings and Running. vgg16: weights
     that replace those if the network is a VGG-16. images: the names of the content, styles and initial image.
@@ -63,7 +64,7 @@ class Layer:
 
     @property
     def names(self) -> set[str]:
-        """The keys of a spec that the layer sets."""
+        """The keys of a spec that the variation sets."""
         return {*self.values, *self.vgg16, *self.images, *(["recipe"] if self.recipe else [])}
 
 
@@ -75,51 +76,18 @@ class Spec:
     path: Path
     title: str
     description: str
-    base: Layer
-    axes: dict[str, tuple[Layer, ...]]
+    base: Variation
+    axes: dict[str, tuple[Variation, ...]]
     published: dict[str, str]
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run: its settings, the file of its network, and its images, each with its flag.
-
-    vgg16: weights that replace the settings if the network is a VGG-16, which is known once it is loaded.
-    instead_of: the network that its recipe is for, if this machine does not have it. explicit: settings that
-    stay as they are, whatever layers the network lacks.
-    """
-
-    settings: Settings
-    vgg16: dict[str, object]
-    running: Running
-    network: Path
-    instead_of: str | None
-    explicit: frozenset[str]
-    images: tuple[tuple[str, Path], ...]
-
-    @property
-    def content(self) -> Path | None:
-        """The photograph."""
-        return next((path for flag, path in self.images if flag == "content"), None)
-
-    @property
-    def styles(self) -> tuple[Path, ...]:
-        """The paintings."""
-        return tuple(path for flag, path in self.images if flag == "styles")
-
-    @property
-    def initial(self) -> Path | None:
-        """The image to start from."""
-        return next((path for flag, path in self.images if flag == "initial"), None)
-
-
-@dataclass(frozen=True)
 class Cell:
-    """The indices of a page, row and column, their labels, and the run that is shown there."""
+    """The indices of a page, row and column, their labels, and the job whose picture is shown there."""
 
     place: tuple[int, int, int]
     labels: tuple[str, ...]
-    run: Run
+    job: Job
 
     @property
     def label(self) -> str:
@@ -154,22 +122,25 @@ def _spec(path: Path, table: dict[str, object]) -> Spec:
     for name, where in published.items():
         _check(f"published: {name}", where, str, "text")
     base = {key: table[key] for key in ("recipe", *IMAGES) if key in table}
-    axes = {name: _axis(name, table[name]) if name in table else (Layer(),) for name in AXES}
+    axes = {name: _axis(name, table[name]) if name in table else (Variation(),) for name in AXES}
     return Spec(
         path=path,
         title=table.get("title", path.stem),
         description=table.get("description", ""),
-        base=_beside(path, _layer("settings", base | table.get("settings", {}))),
-        axes={name: tuple(_beside(path, layer) for layer in layers) for name, layers in axes.items()},
+        base=_beside(path, _variation("settings", base | table.get("settings", {}))),
+        axes={
+            name: tuple(_beside(path, variation) for variation in variations)
+            for name, variations in axes.items()
+        },
         published=published,
     )
 
 
-def _beside(path: Path, layer: Layer) -> Layer:
-    """The layer; the path of its recipe's file is relative to the spec's folder."""
-    if layer.recipe is None or not layer.recipe.endswith(".toml"):
-        return layer
-    return replace(layer, recipe=str(path.parent / layer.recipe))
+def _beside(path: Path, variation: Variation) -> Variation:
+    """The variation; the path of its recipe's file is relative to the spec's folder."""
+    if variation.recipe is None or not variation.recipe.endswith(".toml"):
+        return variation
+    return replace(variation, recipe=str(path.parent / variation.recipe))
 
 
 def _check(key: str, value: object, kind: type, wanted: str) -> None:
@@ -177,31 +148,31 @@ def _check(key: str, value: object, kind: type, wanted: str) -> None:
         raise SpecError(f"{key} is {value!r:.60}, but must be {wanted}")
 
 
-def _axis(name: str, value: object) -> tuple[Layer, ...]:
-    """The layers of an axis: from a setting with a list of values, or from sets of settings with labels."""
+def _axis(name: str, value: object) -> tuple[Variation, ...]:
+    """What an axis varies: a setting with a list of values, or sets of settings with labels."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, values),) = value.items()
         if key == "label":
             raise SpecError(f"{name} has labels, but no settings")
         _check(f"{name}.{key}", values, list, "a list of values")
-        layers = tuple(replace(_layer(name, {key: one}), label=_label(key, one)) for one in values)
+        variations = tuple(replace(_variation(name, {key: one}), label=_label(key, one)) for one in values)
     else:
         _check(name, value, list, "a setting with a list of values, or a list of tables with labels,")
         for one in value:
             _check(name, one, dict, "a list of tables")
             if "label" not in one:
                 raise SpecError(f"{name} has a set of settings without a label")
-        layers = tuple(_layer(name, one) for one in value)
-    if not layers:
+        variations = tuple(_variation(name, one) for one in value)
+    if not variations:
         raise SpecError(f"{name} is empty")
-    for layer in layers:
+    for variation in variations:
         for key in WHOLE_SWEEP:
-            if key in layer.names:
+            if key in variation.names:
                 raise SpecError(f"{name} cannot vary {key}, which is the same for the whole sweep")
-    return layers
+    return variations
 
 
-def _layer(where: str, table: dict[str, object]) -> Layer:
+def _variation(where: str, table: dict[str, object]) -> Variation:
     table = dict(table)
     label, recipe = table.pop("label", ""), table.pop("recipe", None)
     _check(f"{where}: label", label, str, "text")
@@ -219,7 +190,7 @@ def _layer(where: str, table: dict[str, object]) -> Layer:
         settings = recipes.parse(table)
     except (RecipeError, SettingsError) as error:
         raise SpecError(f"{where}: {error}") from None
-    return Layer(label, recipe, settings.values, settings.vgg16, names)
+    return Variation(label, recipe, settings.values, settings.vgg16, names)
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:
@@ -249,23 +220,23 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def image_names(spec: Spec, flags: Layer) -> list[str]:
+def image_names(spec: Spec, flags: Variation) -> list[str]:
     """The names of all images that the runs need, each once. Raises what cells() raises."""
-    named = (_images(layers) for _, layers in _places(spec, flags))
+    named = (_images(variations) for _, variations in _places(spec, flags))
     return list(dict.fromkeys(name for images in named for names in images.values() for name in names))
 
 
-def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
+def cells(spec: Spec, flags: Variation, files: Mapping[str, Path]) -> list[Cell]:
     """The sweep's cells: pages, then rows, then columns.
 
     flags: the settings from the command line. files: of the images, by name. Raises SettingsError for a flag
     that contradicts the spec, and SpecError for an error in the spec.
     """
     found, read = [], cache(recipes.read)
-    for place, layers in _places(spec, flags):
-        labels = tuple(layer.label for layer in layers[-len(AXES) :] if layer.label)
+    for place, variations in _places(spec, flags):
+        labels = tuple(variation.label for variation in variations[-len(AXES) :] if variation.label)
         try:
-            found.append(Cell(place, labels, _run(spec, layers, files, read)))
+            found.append(Cell(place, labels, _job(spec, variations, files, read)))
         except SettingsError as error:
             if error.name in flags.names:
                 raise
@@ -274,44 +245,47 @@ def cells(spec: Spec, flags: Layer, files: Mapping[str, Path]) -> list[Cell]:
     return found
 
 
-def _places(spec: Spec, flags: Layer) -> Iterator[tuple[tuple[int, int, int], list[Layer]]]:
-    """The indices of each page, row and column, and the layers of the run there, in their order."""
-    for axis, layers in spec.axes.items():
-        for name in set().union(*(layer.names for layer in layers)) & flags.names:
+def _places(spec: Spec, flags: Variation) -> Iterator[tuple[tuple[int, int, int], list[Variation]]]:
+    """The indices of each page, row and column, and the variations of the run there, in their order."""
+    for axis, variations in spec.axes.items():
+        for name in set().union(*(variation.names for variation in variations)) & flags.names:
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
     count = math.prod(map(len, spec.axes.values()))
     if count > MOST_RUNS:
         raise SpecError(f"{spec.path}: has {count} runs, more than {MOST_RUNS}")
     for choices in itertools.product(*map(enumerate, spec.axes.values())):
-        place, layers = zip(*choices, strict=True)
-        yield place, [spec.base, flags, *layers]
+        place, variations = zip(*choices, strict=True)
+        yield place, [spec.base, flags, *variations]
 
 
-def _images(layers: Sequence[Layer]) -> dict[str, tuple[str, ...]]:
-    return reduce(operator.or_, (layer.images for layer in layers), {})
+def _images(variations: Sequence[Variation]) -> dict[str, tuple[str, ...]]:
+    return reduce(operator.or_, (variation.images for variation in variations), {})
 
 
-def _run(
+def _job(
     spec: Spec,
-    layers: Sequence[Layer],
+    variations: Sequence[Variation],
     files: Mapping[str, Path],
     read: Callable[[str], recipes.Recipe],
-) -> Run:
-    name = next((layer.recipe for layer in reversed(layers) if layer.recipe), None)
+) -> Job:
+    name = next((one.recipe for one in reversed(variations) if one.recipe), None)
     recipe = read(name) if name else recipes.Recipe()
-    named = reduce(recipes.over, (layer.values for layer in layers), {})
-    network, instead_of = jobs.choose_network(named.get("network"), recipe, str(spec.path))
-    parts, vgg16 = [recipe, *layers], {}
-    for part in parts:
+    named = reduce(recipes.over, (one.values for one in variations), {})
+    values, vgg16 = {"seed": SEED}, {}
+    for part in (recipe, *variations):
+        values = recipes.over(values, part.values)
         vgg16 = recipes.vgg16_beside(vgg16, part.values) | part.vgg16
-    values = reduce(recipes.over, (part.values for part in parts), {"seed": SEED})
-    settings, running = build(values)
-    names = _images(layers)
+    names = _images(variations)
     images = tuple((flag, files[name]) for flag in IMAGES for name in names.get(flag, ()))
-    for either in (settings, replace(settings, **vgg16)):
-        either.check_images(**{flag: len(names.get(flag, ())) for flag in IMAGES})
-    explicit = frozenset(named if name else FIELDS)
-    return Run(settings, vgg16, running, network, instead_of, explicit, images)
+    flags = {"network": named["network"]} if named.get("network") else {}
+    job = jobs.make_job(
+        recipes.Recipe("", values, vgg16),
+        flags,
+        Files(images, output=Path(), source=str(spec.path)),
+        explicit=named if name else FIELDS,
+    )
+    jobs.check_images(job)
+    return job
 
 
 def find_images(

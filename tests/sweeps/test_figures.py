@@ -13,7 +13,7 @@ from networks import VGG16, tiny_layers, write_mat
 from styling.network.networks import FILES
 from styling.settings import COLORS, STYLE_LAYERS, recipes
 from styling.sweeps import specs
-from styling.sweeps.specs import Layer
+from styling.sweeps.specs import Variation
 from styling.system.errors import SpecError
 
 # The images of each figure's runs, as the source has them.
@@ -29,7 +29,7 @@ FIGURES = {
     "colors": {"tubingen.jpg", "golden-gate.jpg", "starry-night.jpg", "the-scream.jpg", "kandinsky.jpg"},
 }
 GROWING = [STYLE_LAYERS[: count + 1] for count in range(len(STYLE_LAYERS))]
-NOTHING = Layer()
+NOTHING = Variation()
 LAYERS = tiny_layers(channels=(1, 1, 1, 1, 1))
 # The layers to look at that the networks have.
 KNOWN = {
@@ -61,28 +61,28 @@ def network(request):
 
 def cells(name, network):
     """The cells of a figure, with the settings that the network has."""
-    spec, flags = specs.read(name), Layer(values={"network": network})
+    spec, flags = specs.read(name), Variation(values={"network": network})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [Path()])
     found = specs.cells(spec, flags, {key: ROOT / key for key in files})
     settings = [
-        cell.run.settings.for_network(cell.run.vgg16, KNOWN[network], recipes.TYPES)[0] for cell in found
+        cell.job.settings.for_network(cell.job.vgg16, KNOWN[network], recipes.TYPES)[0] for cell in found
     ]
     return [
-        replace(cell, run=replace(cell.run, settings=own)) for cell, own in zip(found, settings, strict=True)
+        replace(cell, job=replace(cell.job, settings=own)) for cell, own in zip(found, settings, strict=True)
     ]
 
 
 def runs(name, network):
     """The runs of a figure, by labels."""
-    return {cell.labels: cell.run for cell in cells(name, network)}
+    return {cell.labels: cell.job for cell in cells(name, network)}
 
 
 def images(run):
     """The names of a run's content, styles and start."""
     return (
-        run.content and run.content.name,
-        [path.name for path in run.styles],
-        run.initial and run.initial.name,
+        next((path.name for path in run.files.named("content")), None),
+        [path.name for path in run.files.named("styles")],
+        next((path.name for path in run.files.named("initial")), None),
     )
 
 
@@ -106,7 +106,7 @@ def test_every_figure_that_ships_is_looked_at_here():
 @pytest.mark.parametrize("name", FIGURES)
 def test_its_images_are_the_sources_and_it_says_where_each_is_published(name, network):
     spec = specs.read(name)
-    named = {path.name for run in runs(name, network).values() for _, path in run.images}
+    named = {path.name for run in runs(name, network).values() for _, path in run.files.images}
     assert named == set(specs.image_names(spec, NOTHING)) == set(spec.published) == FIGURES[name]
     assert all(len(where.split()) > 2 and "http" in where for where in spec.published.values())
     assert spec.title and 30 < len(spec.description) < 90 and "\n" not in spec.title + spec.description
@@ -135,7 +135,7 @@ def test_labels_and_runs_are_all_different(name, network):
     found = cells(name, network)
     assert len({cell.labels for cell in found}) == len(found)
     for one, other in itertools.combinations(found, 2):
-        assert one.run != other.run, f"{one.label}; {other.label}"
+        assert one.job != other.job, f"{one.label}; {other.label}"
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -153,7 +153,7 @@ def test_gatys2015_fig1_has_the_content_and_the_style_of_growing_depth_alone(net
     assert list(found) == [(row, layer) for row in ("content", "style") for layer in STYLE_LAYERS]
     for (row, layer), run in found.items():
         settings = run.settings
-        assert terms(settings) == {row} and settings.noiseblend(run.initial is not None) == 1
+        assert terms(settings) == {row} and settings.noiseblend(bool(images(run)[2])) == 1
         if row == "content":
             assert images(run) == ("tubingen.jpg", [], None)
             assert settings.layer_weights("content") == {layer: 1}
@@ -179,28 +179,28 @@ def test_gatys2015_fig3_has_growing_sets_of_layers_by_ratio(network):
     assert [cell.place for cell in found] == [(0, row, column) for row in range(5) for column in range(4)]
     for cell in found:
         _, row, column = cell.place
-        settings = cell.run.settings
-        assert images(cell.run) == ("tubingen.jpg", ["kandinsky.jpg"], None)
+        settings = cell.job.settings
+        assert images(cell.job) == ("tubingen.jpg", ["kandinsky.jpg"], None)
         share = 1 / len(GROWING[row])
         assert settings.layer_weights("style") == pytest.approx(dict.fromkeys(GROWING[row], share))
         assert cell.labels[1] == f"1e-{5 - column}" and GROWING[row][-1] in cell.labels[0]
-        first = found[column].run.settings
+        first = found[column].job.settings
         assert (settings.content_weight, settings.style_weight) == (first.content_weight, first.style_weight)
         if network == "vgg19":
             assert ratio(settings) == pytest.approx(float(cell.labels[1]))
-    weights = [cell.run.settings.content_weight for cell in found[:4]]
+    weights = [cell.job.settings.content_weight for cell in found[:4]]
     assert [after / before for before, after in itertools.pairwise(weights)] == pytest.approx([10, 10, 10])
 
 
 def test_gatys2016_fig6_differs_in_the_start_alone(network):
     found = runs("gatys2016-fig6", network)
-    starts = [run.initial and run.initial.name for run in found.values()]
+    starts = [images(run)[2] for run in found.values()]
     assert starts[:2] == ["tubingen.jpg", "starry-night.jpg"] and set(starts[2:]) == {None}
     noises = [run.settings.seed for run in list(found.values())[2:]]
     assert len(set(noises)) == len(noises) >= 3
     for run in found.values():
         assert images(run)[:2] == ("tubingen.jpg", ["starry-night.jpg"])
-        assert run.settings.noiseblend(run.initial is not None) == (0 if run.initial else 1)
+        assert run.settings.noiseblend(bool(images(run)[2])) == (0 if images(run)[2] else 1)
         if network == "vgg19":
             assert ratio(run.settings) == pytest.approx(1e-3)
     assert len({(run.settings.content_weight, run.settings.style_weight) for run in found.values()}) == 1
@@ -211,7 +211,7 @@ def test_yuan2018_has_a_photograph_in_several_styles_with_grids(network):
     assert len(found) > 2 and {images(run)[0] for run in found} == {"tubingen.jpg"}
     for run in found:
         assert run.running.progress_grid and run.settings.iterations == 1000
-        assert run.settings.noiseblend(False) == 0 and len(run.styles) == 1
+        assert run.settings.noiseblend(False) == 0 and len(images(run)[1]) == 1
 
 
 def test_cs231n_has_three_styles_an_inversion_and_a_texture(network):
@@ -251,7 +251,7 @@ def test_blend_goes_from_the_second_style_alone_to_the_first(network):
 
 def test_colors_shows_three_pairs_in_every_colouring(network):
     found = runs("colors", network)
-    assert len(found) == 15 and len({run.images for run in found.values()}) == 3
-    for images in {run.images for run in found.values()}:
-        of_pair = [run.settings.colors for run in found.values() if run.images == images]
+    assert len(found) == 15 and len({run.files.images for run in found.values()}) == 3
+    for images in {run.files.images for run in found.values()}:
+        of_pair = [run.settings.colors for run in found.values() if run.files.images == images]
         assert of_pair == list(COLORS)

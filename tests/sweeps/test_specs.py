@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from styling.network.networks import SMALL
 from styling.settings import combine, recipes
 from styling.sweeps import specs
-from styling.sweeps.specs import Layer
+from styling.sweeps.specs import Variation
 from styling.system.errors import SettingsError, SpecError
 
 IMAGES = 'content = "content.png"\nstyles = "style.png"\n'
-NOTHING = Layer()
+NOTHING = Variation()
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_a_grid_has_a_cell_for_each_page_row_and_column_in_this_order(folder, ax
                 expected.append(((i, j, k), {**page, **row, **column}))
     assert [cell.place for cell in found] == [place for place, _ in expected]
     for cell, (place, values) in zip(found, expected, strict=True):
-        own = {name: getattr(cell.run.settings, name) for name in values}
+        own = {name: getattr(cell.job.settings, name) for name in values}
         assert own == {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
@@ -94,8 +94,11 @@ def test_a_grid_has_a_cell_for_each_page_row_and_column_in_this_order(folder, ax
 def test_a_spec_without_axes_is_one_run(folder):
     [cell] = cells_of(write(folder, IMAGES))
     assert (cell.place, cell.label) == ((0, 0, 0), "the run")
-    assert list(cell.run.images) == [("content", folder / "content.png"), ("styles", folder / "style.png")]
-    assert cell.run.settings.seed is not None, "the same noise in all runs, each time"
+    assert list(cell.job.files.images) == [
+        ("content", folder / "content.png"),
+        ("styles", folder / "style.png"),
+    ]
+    assert cell.job.settings.seed is not None, "the same noise in all runs, each time"
 
 
 LAYERS = """
@@ -127,24 +130,24 @@ def test_what_is_nearer_to_the_run_wins(folder):
     names = ("content_weight", "style_weight", "tv_weight", "iterations", "seed", "width")
     write(folder, "\n".join(f"{name} = 1" for name in names), "own.toml")
     path = write(folder, LAYERS.format(folder=folder))
-    [cell] = cells_of(path, Layer("", None, {"tv_weight": 3.0}))
-    assert tuple(getattr(cell.run.settings, name) for name in names) == (1, 2, 3, 4, 5, 6)
+    [cell] = cells_of(path, Variation("", None, {"tv_weight": 3.0}))
+    assert tuple(getattr(cell.job.settings, name) for name in names) == (1, 2, 3, 4, 5, 6)
     assert cell.labels == ("page", "row", "column")
     write(folder, "content_weight = 7", "other.toml")
-    [cell] = cells_of(path, Layer("", str(folder / "other.toml"), {"tv_weight": 3.0}))
-    assert tuple(getattr(cell.run.settings, name) for name in names) == (7, 2, 3, 4, 5, 6)
+    [cell] = cells_of(path, Variation("", str(folder / "other.toml"), {"tv_weight": 3.0}))
+    assert tuple(getattr(cell.job.settings, name) for name in names) == (7, 2, 3, 4, 5, 6)
 
 
 def test_what_an_axis_has_takes_the_place_of_what_it_contradicts(folder):
     text = IMAGES + "rows = { width = [20, 30] }\n[settings]\nmax_size = 99"
     assert [
-        (cell.run.settings.width, cell.run.settings.max_size) for cell in cells_of(write(folder, text))
+        (cell.job.settings.width, cell.job.settings.max_size) for cell in cells_of(write(folder, text))
     ] == [
         (20, None),
         (30, None),
     ]
-    [cell, _] = cells_of(write(folder, text), Layer("", None, {"max_size": 50}))
-    assert (cell.run.settings.width, cell.run.settings.max_size) == (20, None)
+    [cell, _] = cells_of(write(folder, text), Variation("", None, {"max_size": 50}))
+    assert (cell.job.settings.width, cell.job.settings.max_size) == (20, None)
 
 
 VGG16_WEIGHTS = """
@@ -166,11 +169,11 @@ def test_of_the_weights_for_a_vgg16_later_ones_win(folder, flags, weights):
     own = "shift_weight = 1\nstyle_weight = 1\ntv_weight = 1\ncontent_weight = 1\n"
     write(folder, f"{own}[vgg16]\nshift_weight = 10\nstyle_weight = 10", "own.toml")
     path = write(folder, VGG16_WEIGHTS.format(folder=folder))
-    [cell] = cells_of(path, Layer("", None, {"network": "elsewhere.mat"} | flags))
+    [cell] = cells_of(path, Variation("", None, {"network": "elsewhere.mat"} | flags))
     names = ("shift_weight", "style_weight", "tv_weight", "content_weight")
-    settings = cell.run.settings
+    settings = cell.job.settings
     assert tuple(getattr(settings, name) for name in names) == (1, 2, flags.get("tv_weight", 1), 1)
-    of_vgg16 = settings.for_network(cell.run.vgg16, ["relu3_3"], recipes.TYPES)[0]
+    of_vgg16 = settings.for_network(cell.job.vgg16, ["relu3_3"], recipes.TYPES)[0]
     assert tuple(getattr(of_vgg16, name) for name in names) == weights
 
 
@@ -179,27 +182,27 @@ def test_an_axis_of_recipes_has_the_settings_of_each(folder):
     for cell, name in zip(found, ("athalye2015", "yuan2018"), strict=True):
         recipe = recipes.read(name)
         expected, running = combine(recipe, {"seed": specs.SEED})
-        assert cell.run.settings == expected and cell.run.vgg16 == recipe.vgg16 and cell.label == name
-        assert cell.run.running.progress_grid == running.progress_grid
-        assert cell.run.instead_of == "vgg19" and cell.run.network.name == SMALL
+        assert cell.job.settings == expected and cell.job.vgg16 == recipe.vgg16 and cell.label == name
+        assert cell.job.running.progress_grid == running.progress_grid
+        assert cell.job.instead_of == "vgg19" and cell.job.network.name == SMALL
 
 
 def test_a_flag_takes_the_place_of_an_image_and_of_what_the_spec_says(folder):
     (folder / "mine.png").touch()
     mine = str(folder / "mine.png")
     [cell] = cells_of(
-        write(folder, IMAGES), Layer("", None, {}, {}, {"content": (mine,)}), {mine: folder / "mine.png"}
+        write(folder, IMAGES), Variation("", None, {}, {}, {"content": (mine,)}), {mine: folder / "mine.png"}
     )
-    assert cell.run.content == folder / "mine.png" and cell.run.styles == (folder / "style.png",)
+    assert cell.job.files.images == (("content", folder / "mine.png"), ("styles", folder / "style.png"))
 
 
 @pytest.mark.parametrize(
     ("axis", "flags", "name"),
     [
-        ("rows = { seed = [1, 2] }", Layer("", None, {"seed": 3}), "seed"),
-        ('columns = { recipe = ["best"] }', Layer("", "best"), "recipe"),
-        ('pages = { content = ["style.png"] }', Layer("", None, {}, {}, {"content": ("a",)}), "content"),
-        ('[[rows]]\nlabel = "a"\nvgg16.tv_weight = 3', Layer("", None, {"tv_weight": 3.0}), "tv_weight"),
+        ("rows = { seed = [1, 2] }", Variation("", None, {"seed": 3}), "seed"),
+        ('columns = { recipe = ["best"] }', Variation("", "best"), "recipe"),
+        ('pages = { content = ["style.png"] }', Variation("", None, {}, {}, {"content": ("a",)}), "content"),
+        ('[[rows]]\nlabel = "a"\nvgg16.tv_weight = 3', Variation("", None, {"tv_weight": 3.0}), "tv_weight"),
     ],
 )
 def test_a_flag_for_what_an_axis_is_about_is_refused(folder, axis, flags, name):
@@ -233,9 +236,9 @@ def test_images_can_differ_from_cell_to_cell(folder):
         '[[rows]]\nlabel = "a"\ninitial = "style.png"\n[[rows]]\nlabel = "b"\nstyles = []\nstyle_weight = 0'
     )
     a, b = cells_of(write(folder, IMAGES + sets))
-    assert (a.run.initial, a.run.styles) == (folder / "style.png", (folder / "style.png",))
-    assert (b.run.initial, b.run.styles) == (None, ())
-    assert [flag for flag, _ in a.run.images] == ["content", "styles", "initial"]
+    of_b = ("content", folder / "content.png")
+    assert a.job.files.images == (of_b, ("styles", folder / "style.png"), ("initial", folder / "style.png"))
+    assert b.job.files.images == (of_b,)
 
 
 # Images.
@@ -394,4 +397,4 @@ def test_a_name_of_no_spec_is_refused(name, parts):
 def test_ten_thousand_runs_are_planned_in_seconds(folder):
     axes = f"rows = {{ seed = {list(range(100))} }}\ncolumns = {{ width = {list(range(1, 101))} }}"
     cells = cells_of(write(folder, f'recipe = "best"\n{IMAGES}{axes}'))
-    assert len({(cell.run.settings.seed, cell.run.settings.width) for cell in cells}) == 10_000
+    assert len({(cell.job.settings.seed, cell.job.settings.width) for cell in cells}) == 10_000

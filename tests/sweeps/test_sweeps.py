@@ -31,10 +31,10 @@ from processes import Command, make_all
 from styling.command import jobs
 from styling.run import states
 from styling.settings import recipes
-from styling.sweeps import driver, planning, pool, results, specs
+from styling.sweeps import driver, planning, results, specs, workers
 from styling.sweeps.__main__ import build_parser, main, read_cells
 from styling.sweeps.results import Result
-from styling.sweeps.tasks import Advanced, Checkpoint, Failed, Finished, WorkerLost
+from styling.sweeps.workers import Advanced, Checkpoint, Failed, Finished, WorkerLostError
 
 OUT = words("--output out --network tiny.mat")
 ONE = words("--workers 1 --threads 1")
@@ -91,8 +91,7 @@ def here(folder):
 
 def compute_nothing(monkeypatch):
     """Let no run be computed, and no process be started."""
-    monkeypatch.setattr(pool, "Pool", lambda *ignored: io.StringIO())  # which can be closed
-    monkeypatch.setattr(driver.Sweep, "compute", lambda self, executor: None)
+    monkeypatch.setattr(driver.Sweep, "compute", lambda *ignored: None)
 
 
 def table_of(folder):
@@ -337,8 +336,8 @@ def forge(folder, **values):
     ],
 )
 def test_cores_are_shared_out_as_far_as_memory_allows(monkeypatch, cores, runs, gib_free, given, expected):
-    monkeypatch.setattr(pool, "free_memory", lambda: gib_free * 2**30)
-    assert pool.share_cores(cores, runs, 2**30, **given) == expected
+    monkeypatch.setattr(workers, "free_memory", lambda: gib_free * 2**30)
+    assert workers.share_cores(cores, runs, 2**30, **given) == expected
 
 
 def test_a_sweep_keeps_its_threads_unless_others_are_asked_for(copied, here, monkeypatch):
@@ -540,20 +539,19 @@ def test_a_sweep_that_is_stopped_in_every_way_comes_to_the_same_pictures(folder)
 
 
 class Recorded:
-    """An executor that plays back recorded events of each run."""
+    """A worker that plays back recorded events of each run; None stands for its loss."""
 
     def __init__(self, events_of):
-        self.events_of, self.submitted = events_of, []
+        self.events_of = events_of
 
-    def submit(self, task):
-        self.submitted.append(task)
+    def compute(self, planned):
+        for event in self.events_of(planned):
+            if event is None:
+                raise WorkerLostError
+            yield event
 
-    def events(self):
-        while self.submitted:
-            yield from self.events_of(self.submitted.pop(0))
-
-    def stop(self):
-        return iter([])
+    def close(self):
+        pass
 
 
 @pytest.fixture
@@ -561,11 +559,11 @@ def sweep(folder, monkeypatch):
     """A sweep of two runs, ready to be computed."""
     monkeypatch.chdir(folder)
     spec = specs.read(write(folder, long_spec(9)))
-    flags = specs.Layer("", None, {"network": "tiny.mat"})
+    flags = specs.Variation("", None, {"network": "tiny.mat"})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
     plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
     (folder / "out" / "runs").mkdir(parents=True)
-    return driver.Sweep(Path("out"), spec, plan, driver.Display(list(plan.tasks.values()), 0, False))
+    return driver.Sweep(Path("out"), spec, plan, driver.Display(list(plan.runs.values()), 0, False))
 
 
 DONE = Result("done", "", 5, 1.0, ("content", "total"), ((0, 2.0, 3.0), (5, 1.0, 2.0)))
@@ -575,31 +573,28 @@ def test_a_run_whose_workers_are_lost_again_and_again_fails(sweep, capsys):
     picture = np.zeros((18, 24, 3), np.float32)
     first, second = sweep.plan.stems
 
-    def events(task):
-        if task.stem == first:
-            return [Advanced(first, 3), WorkerLost(first)]
-        return [Finished(second, DONE, picture, ())]
+    def events(planned):
+        return [Advanced(3), None] if planned.stem == first else [Finished(DONE, {}, picture, [])]
 
-    sweep.compute(Recorded(events))
-    found = sweep.plan.results
-    assert found[second] == DONE and found[first].status == "failed" and "3 times" in found[first].error
+    sweep.compute(lambda: Recorded(events), 2)
+    after = sweep.plan.results
+    assert after[second] == DONE and after[first].status == "failed" and "3 times" in after[first].error
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("neural-style-sweep: ") for line in lines)
+    assert len(lines) == 4 and all(line.startswith("neural-style-sweep: ") for line in lines)
 
 
 def test_a_run_continues_from_its_checkpoint_when_its_worker_is_lost(sweep):
     first, second = sweep.plan.stems
     seen = []
 
-    def events(task):
-        seen.append((task.stem, task.iterations_done))
-        arrays = {"iteration": np.array(7)}
-        if task.stem == second or task.iterations_done:
-            return [Failed(task.stem, "enough")]
-        return [Checkpoint(first, replace(task.saved, arrays=arrays)), WorkerLost(first)]
+    def events(planned):
+        seen.append((planned.stem, planned.iterations_done))
+        if planned.stem == second or planned.iterations_done:
+            return [Failed("enough")]
+        return [Checkpoint(states.Saved({}, [], arrays={"iteration": np.array(7)})), None]
 
-    sweep.compute(Recorded(events))
-    assert seen == [(first, 0), (second, 0), (first, 7)]
+    sweep.compute(lambda: Recorded(events), 1)
+    assert seen == [(first, 0), (first, 7), (second, 0)]
 
 
 # What the command line refuses.
@@ -629,7 +624,7 @@ def refused(here, arguments, status, parts):
         ("empty.toml --output out", 1, ["empty.toml", "styles"]),
         ("key.toml --output out", 1, ["key.toml", "colums", "columns"]),
         ("label.toml --output out", 1, ["label.toml", "rows", "label"]),
-        ("range.toml --output out", 1, ["range.toml", "narrow: width", "at least 1"]),
+        ("range.toml --output out", 1, ["range.toml", "rows: width", "at least 1"]),
         ("lacking.toml --output out", 1, ["a.png (https://a)", "b.png", "--images"]),
         ("twice.toml --output out", 1, ["twice.toml", "content", "more than one"]),
         ("many.toml --output out", 1, ["many.toml", "10100 runs"]),
@@ -650,7 +645,7 @@ def refused(here, arguments, status, parts):
         ("spec.toml --output full", 2, ["--output", "full", "--overwrite"]),
         ("spec.toml --output mine", 2, ["--output", "mine", "--overwrite"]),
         ("spec.toml --output out --workers 0", 2, ["--workers", "at least 1"]),
-        ("spec.toml --output out --threads 0", 2, ["--threads", "at least 1"]),
+        ("spec.toml --output out --threads 0", 2, ["--threads", "from 1 to 1024"]),
         ("spec.toml --output out --threads 5000", 2, ["--threads", "1024"]),
     ],
 )
@@ -703,20 +698,20 @@ def test_the_weights_for_a_vgg16_are_those_of_its_runs_alone(folder, monkeypatch
     monkeypatch.chdir(folder)
     write_mat(folder / "sixteen.mat", tiny_layers(VGG16))
     rows = "rows = { network = ['tiny.mat', 'sixteen.mat'] }\n[settings]\nvgg16.style_weight = 7\n"
-    spec, flags = specs.read(write(folder, BASE + rows)), specs.Layer()
+    spec, flags = specs.read(write(folder, BASE + rows)), specs.Variation()
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
     plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
-    assert [cell.run.settings.style_weight for cell in plan.cells] == [500, 7]
-    assert [plan.tasks[stem].settings.style_weight for stem in plan.stems] == [500, 7]
+    assert [cell.job.settings.style_weight for cell in plan.cells] == [500, 7]
+    assert [plan.runs[stem].job.settings.style_weight for stem in plan.stems] == [500, 7]
 
 
 def test_the_size_of_a_run_is_estimated_from_its_pictures(folder, monkeypatch):
     monkeypatch.chdir(folder)
     text = "rows = { width = [24, 240] }\ncolumns = { iterations = [10, 30] }\n"
-    spec, flags = specs.read(write(folder, BASE + text)), specs.Layer("", None, {"network": "tiny.mat"})
+    spec, flags = specs.read(write(folder, BASE + text)), specs.Variation("", None, {"network": "tiny.mat"})
     files = specs.find_images(specs.image_names(spec, flags), spec, {}, [])
     plan = planning.make_plan(specs.cells(spec, flags, files), Path("out"))
-    small, longer, large, _ = (plan.tasks[stem] for stem in plan.stems)
+    small, longer, large, _ = (plan.runs[stem] for stem in plan.stems)
     assert (small.pixels, longer.pixels) == (10 * 24 * 18, 30 * 24 * 18)
     assert small.memory == longer.memory < large.memory
 
@@ -740,7 +735,11 @@ def test_a_flags_image_is_not_taken_for_the_specs_of_the_same_name(folder, monke
     write(other, BASE)
     options = build_parser().parse_args(words("other/spec.toml --output out --initial content.png"))
     _, [cell] = read_cells(options)
-    assert (cell.run.content, cell.run.initial) == (Path("other/content.png"), Path("content.png"))
+    assert dict(cell.job.files.images) == {
+        "content": Path("other/content.png"),
+        "styles": Path("other/style1.png"),
+        "initial": Path("content.png"),
+    }
 
 
 def test_images_are_taken_from_where_the_flags_say(folder, monkeypatch):
@@ -749,9 +748,9 @@ def test_images_are_taken_from_where_the_flags_say(folder, monkeypatch):
     write(folder, BASE + "[[rows]]\nlabel = 'a'\n[[rows]]\nlabel = 'b'\ninitial = 'start.png'")
     flags = words("--images other --image start.png=style2.png style1.png=other/style1.png --output out")
     _, cells = read_cells(build_parser().parse_args(["spec.toml", *flags]))
-    for cell, initial in zip(cells, (None, Path("style2.png")), strict=True):
-        assert (cell.run.content, cell.run.styles) == (Path("other/content.png"), (Path("other/style1.png"),))
-        assert cell.run.initial == initial
+    for cell, initial in zip(cells, ([], [Path("style2.png")]), strict=True):
+        content, style, *start = (path for _, path in cell.job.files.images)
+        assert (content, style, start) == (Path("other/content.png"), Path("other/style1.png"), initial)
 
 
 def test_list_figures_has_a_line_for_each(here):
