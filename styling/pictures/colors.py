@@ -25,10 +25,10 @@ def prepared(images: Images, coloring: str) -> Images:
         return images
     content, none = images.content, (None,) * len(images.styles)
     assert content is not None  # Settings.check_images() saw to it
-    of_each = zip(images.styles, images.style_guides or none, images.style_masks or none, strict=True)
+    paintings = zip(images.styles, images.style_guides or none, images.style_masks or none, strict=True)
     styles = tuple(
         match(style, content, masks.fitted(guide, style), masks.fitted(mask, content))
-        for style, guide, mask in of_each
+        for style, guide, mask in paintings
     )
     if coloring != "luminance":
         return replace(images, styles=styles)
@@ -65,8 +65,8 @@ def match_histograms(
     for channel in range(3):
         _, places, reached = _distribution(style[..., channel], weights)
         wanted, _, shares = _distribution(content[..., channel], content_weights)
-        there = np.diff(shares, prepend=0) > 0
-        channels.append(np.interp(reached, shares[there], wanted[there])[places].reshape(style.shape[:2]))
+        rises = np.diff(shares, prepend=0) > 0
+        channels.append(np.interp(reached, shares[rises], wanted[rises])[places].reshape(style.shape[:2]))
     return np.stack(channels, axis=-1).astype(np.float32)
 
 

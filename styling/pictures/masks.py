@@ -51,8 +51,8 @@ def checked(images: Images) -> Images:
     """
     count = len(images.styles)
     masks, guides = (
-        tuple(map(_checked, of * count if len(of) == 1 else of))
-        for of in (images.style_masks, images.style_guides)
+        tuple(map(_checked, masks * count if len(masks) == 1 else masks))
+        for masks in (images.style_masks, images.style_guides)
     )
     if images.content_mask is not None and _checked(images.content_mask) is None:
         raise ImageError("the content mask is white all over, which leaves nothing to paint")
@@ -96,11 +96,11 @@ def layout(
     shares = settings.style_shares(len(images.styles))
     guides = images.style_guides or (None,) * len(shares)
     guides = tuple(
-        None if guide is None else resize(guide, *of_style)
-        for guide, of_style in zip(guides, style_sizes, strict=True)
+        None if guide is None else resize(guide, *style_size)
+        for guide, style_size in zip(guides, style_sizes, strict=True)
     )
     if not (images.style_masks or settings.mask_content_weights) and images.content_mask is None:
-        return Layout((Region(None, dict(enumerate(shares))),), guides)
+        return replace(Layout.whole(shares), guides=guides)
     open_to = np.ones(size, np.float32)
     if images.content_mask is not None:
         open_to -= resize(images.content_mask, *size)
