@@ -47,12 +47,15 @@ class Objective:
 
     def statistics(self, view: View, maps: list[Features]) -> list[dict[Any, tf.Tensor]]:
         """Each term's statistic; maps: each term's tensors for this view."""
-        return [term.statistic(view, term.target, of) for term, of in zip(self.terms, maps, strict=True)]
+        pairs = zip(self.terms, maps, strict=True)
+        return [term.statistic(view, term.target, features) for term, features in pairs]
 
     def losses(self, statistics: list[dict[Any, tf.Tensor]]) -> dict[str, tf.Tensor]:
         """The losses by name, and their total, from the whole picture's statistics."""
-        found = [(t.name, t.loss(s, t.target)) for t, s in zip(self.terms, statistics, strict=True)]
-        by_name = {name: losses.total([loss for of, loss in found if of == name]) for name in self.names}
+        parts: dict[str, list[tf.Tensor]] = {name: [] for name in self.names}
+        for term, statistic in zip(self.terms, statistics, strict=True):
+            parts[term.name].append(term.loss(statistic, term.target))
+        by_name = {name: losses.total(values) for name, values in parts.items()}
         return by_name | {"total": losses.total(list(by_name.values()))}
 
     def compared_with(self, targets: list[Target]) -> "Objective":
@@ -73,10 +76,10 @@ def evaluation(objective: Objective, reuse: bool = True) -> Evaluate:
     function = compile_it(replace(objective, terms=bare, painted=None))
 
     def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        found, gradient = function(x, objective.terms)
+        values, gradient = function(x, objective.terms)
         if objective.painted is not None:  # elsewhere pixels never change
             gradient = tf.where(objective.painted, gradient, 0.0)
-        return found, gradient
+        return values, gradient
 
     return evaluate
 
@@ -92,13 +95,13 @@ def _whole(objective: Objective) -> Callable:
     def evaluate(
         x: tf.Tensor, targets: list[Target], maps: list[Features]
     ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        of_run = objective.compared_with(targets)
+        compared = objective.compared_with(targets)
         with tf.GradientTape() as tape:
             tape.watch(x)
             view = View(x, objective.network.features(x, objective.layers, objective.pooling))
-            found = of_run.losses(of_run.statistics(view, maps))
+            values = compared.losses(compared.statistics(view, maps))
         # The total variation of a single pixel does not depend on the image, so its gradient is 0.
-        return found, tape.gradient(found["total"], x, unconnected_gradients=ZERO)
+        return values, tape.gradient(values["total"], x, unconnected_gradients=ZERO)
 
     return lambda x, terms: evaluate(x, [term.target for term in terms], [term.map(0) for term in terms])
 
@@ -126,8 +129,8 @@ def _by_tiles(objective: Objective) -> Callable:
     ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(whole)
-            found = objective.compared_with(targets).losses(whole)
-        return found, tape.gradient(found["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
+            values = objective.compared_with(targets).losses(whole)
+        return values, tape.gradient(values["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
 
     @tf.function(autograph=False)
     def descend(
@@ -150,10 +153,10 @@ def _by_tiles(objective: Objective) -> Callable:
             return [term.map(i) for term in terms]
 
         whole = reduce(added, (statistics(x, place, targets, maps(i)) for i, place in enumerate(places)))
-        found, upstream = compare(whole, targets)
+        values, upstream = compare(whole, targets)
         gradient = tf.Variable(tf.zeros_like(x))
         for i, place in enumerate(places):
             tiling.add(gradient, descend(x, place, targets, maps(i), upstream), place)
-        return found, gradient.value()
+        return values, gradient.value()
 
     return evaluate

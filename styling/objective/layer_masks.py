@@ -24,15 +24,15 @@ def at_layers(
 
     erosion: whether a position has the least value of the mask in its receptive field, not the average.
     """
-    found, x = {}, tf.constant(mask[None, :, :, None])
+    masks, x = {}, tf.constant(mask[None, :, :, None])
     for layer in network.built(layers):
         if layer.kind == "pool":
             x = _least(x, 2, 2) if erosion else POOLS["avg"](x)
         elif layer.kind == "conv" and erosion:
             x = _least(x, layer.kernel.shape[0], 1)
         if layer.name in layers:
-            found[layer.name] = x
-    return found
+            masks[layer.name] = x
+    return masks
 
 
 def _least(x: tf.Tensor, side: int, stride: int) -> tf.Tensor:

@@ -93,10 +93,10 @@ def masked(
     of the mask, [1, h, w, 1] of the whole map. sizes: mask_sizes() of both; divided by them, the statistic is
     a mean over the masked positions.
     """
-    found = statistic(_root(mask, features, part) * features, part=part)
+    values = statistic(_root(mask, features, part) * features, part=part)
     if isinstance(sizes, dict):
-        return {key: found[key] / size for key, size in sizes.items() if key in found}
-    return found / sizes
+        return {key: values[key] / size for key, size in sizes.items() if key in values}
+    return values / sizes
 
 
 def mask_sizes(statistic: Statistic, mask: tf.Tensor) -> Any:
@@ -182,12 +182,12 @@ def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tens
     its first pixel counts.
     """
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
-    found = {}
+    by_axis = {}
     for axis, size in pairs(height, width, x.shape[-1]).items():
         differences = _differences(x, axis)
         counted = differences if part is None else part.core(differences)
-        found[axis] = sum_of_squares(counted, 1 / size)
-    return found
+        by_axis[axis] = sum_of_squares(counted, 1 / size)
+    return by_axis
 
 
 def pairs(height: int, width: int, channels: int = 3) -> dict[int, int]:

@@ -102,14 +102,14 @@ def mean_squares(maps: Maps, tiling: tiles.Tiling) -> dict[str, float]:
 
 def at_layers(statistic: Statistic, view: View, masks: Masks) -> dict[tuple, tf.Tensor]:
     """A statistic of the view's maps at the layers of masks, each within its mask, by (layer, *key)."""
-    found: dict[tuple, tf.Tensor] = {}
+    values: dict[tuple, tf.Tensor] = {}
     for layer, mask in masks.items():
         features, part = view.features[layer], view.parts.get(layer)
         if mask:
-            found |= keyed(layer, losses.masked(statistic, features, mask[0], mask[1], part))
+            values |= keyed(layer, losses.masked(statistic, features, mask[0], mask[1], part))
         else:
-            found |= keyed(layer, statistic(features, part=part))
-    return found
+            values |= keyed(layer, statistic(features, part=part))
+    return values
 
 
 def keyed(layer: str, statistic: Any) -> dict[tuple, Any]:
@@ -133,16 +133,16 @@ def of_style(
     """
     tiling = cut(network, settings.layers(), settings, style.shape[1:3])
     names = {layer for _, masks in statistics.values() for layer in masks}
-    found = reduce(
+    whole = reduce(
         added,
         (
             {name: at_layers(statistic, view, masks) for name, (statistic, masks) in statistics.items()}
             for view in views(style, network, tiling, names, settings.pooling)
         ),
     )
-    for key, values in found.get("histogram", {}).items():
-        found["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
-    return found
+    for key, values in whole.get("histogram", {}).items():
+        whole["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
+    return whole
 
 
 def added(a: Any, b: Any) -> Any:

@@ -80,8 +80,8 @@ class Tiling:
     def add(self, image: tf.Variable, window: tf.Tensor, place: tf.Tensor) -> None:
         """Add a tile's window to an image in place."""
         (top, left), (height, width) = place[:, 0, WINDOW], self.window
-        of_window = image[:, top : top + height, left : left + width]
-        of_window.assign(of_window + window)
+        area = image[:, top : top + height, left : left + width]
+        area.assign(area + window)
 
     def part(self, place: tf.Tensor, level: int = 0) -> Part:
         """The part that counts in a tile's window, in the image (level 0) or after `level` poolings."""
@@ -161,8 +161,8 @@ def _axis(side: int, tile: int, margins: Sequence[int]) -> Axis:
         sides.append(side)
         lengths.append(length)
         side = -(-side // 2)
-    of_tiles = np.stack(places, axis=1).tolist()
-    return Axis(tuple(sides), tuple(lengths), tuple(tuple(map(tuple, tile)) for tile in of_tiles))
+    by_tile = np.stack(places, axis=1).tolist()
+    return Axis(tuple(sides), tuple(lengths), tuple(tuple(map(tuple, tile)) for tile in by_tile))
 
 
 class Stored:
