@@ -124,10 +124,12 @@ def load_teacher(path: Path, device: str) -> Weights:
 # ---------------------------------------------------------------- data
 
 
-def read_images(folders: Iterable[Path], photos: Path) -> dict[str, list[Image.Image]]:
+def read_images(
+    folders: Iterable[Path], photos: Path, held_out: Iterable[str] = HELD_OUT
+) -> dict[str, list[Image.Image]]:
     """Paintings that are not held out, and photographs."""
     paths = [path for folder in folders for path in sorted(folder.glob("*.jpg"))]
-    paintings = [Image.open(path).convert("RGB") for path in paths if path.stem not in HELD_OUT]
+    paintings = [Image.open(path).convert("RGB") for path in paths if path.stem not in held_out]
     with tarfile.open(photos) as tar:
         members = sorted((m for m in tar if m.name.endswith(".jpg")), key=lambda m: m.name)
         files = [io.BytesIO(tar.extractfile(member).read()) for member in members]
