@@ -195,16 +195,35 @@ def match_histogram(F, S):
     return matched.reshape(F.shape)
 
 
+def content_loss(F, P, relative=False):
+    """mean((F - P)^2) / norm(P)."""
+    return np.mean((F - P) ** 2) / norm(P, relative)
+
+
+def content_gradient(F, P, relative=False):
+    """d content_loss / d F [h, w, C]."""
+    return 2 * (F - P) / F.size / norm(P, relative)
+
+
+def style_loss(F, S, relative=False):
+    """content_loss of the Gram matrices."""
+    return content_loss(gram(F), gram(S), relative)
+
+
+def style_gradient(F, S, relative=False):
+    """d style_loss / d F [h, w, C]."""
+    dG = content_gradient(gram(F), gram(S), relative)  # [C, C], symmetric
+    return 2 * F @ dG / F.size  # F enters G twice, hence the 2
+
+
 def histogram_loss(F, S, relative=False):
     """mean((F - M)^2) / norm(M), M = match_histogram(F, S)."""
-    M = match_histogram(F, S)
-    return np.mean((F - M) ** 2) / norm(M, relative)
+    return content_loss(F, match_histogram(F, S), relative)
 
 
 def histogram_gradient(F, S, relative=False):
     """d histogram_loss / d F [h, w, C], the matched map taken for a constant."""
-    M = match_histogram(F, S)
-    return 2 * (F - M) / F.size / norm(M, relative)
+    return content_gradient(F, match_histogram(F, S), relative)
 
 
 def style_layer_weights(count, exponent):
@@ -232,11 +251,30 @@ def differences(x):
     return x[1:] - x[:-1], x[:, 1:] - x[:, :-1]
 
 
-def objective(
-    layers, x, content, styles, *, content_layers, style_layers, blend,
-    content_weight, style_weight, tv_weight, pooling,
+def compared(
+    layers, content, styles, *, content_layers, style_layers, blend,
+    content_weight, style_weight, pooling,
     shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None, relative=(),
 ):  # fmt: skip
+    """(term, layer, factor, loss, gradient, arguments after F_l(x)) of all of objective()'s terms but tv, for
+    each layer and style."""
+    kinds = {
+        "content": (content_weight, content_layers, content_loss, content_gradient),
+        "style": (style_weight, style_layers, style_loss, style_gradient),
+        "shift": (shift_weight, shift_layers, shift_loss, shift_gradient),
+        "histogram": (histogram_weight, histogram_layers, histogram_loss, histogram_gradient),
+    }
+    of_styles = list(zip(blend, (features(layers, style, pooling) for style in styles), strict=True))
+    of_content = [(1, features(layers, content, pooling))]
+    for term, (term_weight, term_layers, *functions) in kinds.items():
+        arguments = [shifts] * (term == "shift") + [("content" if term == "content" else "style") in relative]
+        for share, F in of_content if term == "content" else of_styles:
+            for name, weight in (term_layers or {}).items() if term_weight > 0 else ():
+                if weight > 0:  # a layer of weight 0 need not be in the network
+                    yield term, name, term_weight * share * weight, *functions, (F[name], *arguments)
+
+
+def objective(layers, x, content, styles, *, tv_weight, pooling, relative=(), **terms):
     """{content, style, tv, [shift,] [histogram,] total}: the weighted terms, floats, total their sum.
 
     x and content are preprocessed [H, W, 3]; styles a sequence of preprocessed images of any size.
@@ -251,68 +289,24 @@ def objective(
     their targets, F_l(content), G_l(style_i) (with "style", shift and histogram too), and by 255^2.
     """
     Fx = features(layers, x, pooling)
-    Fc = features(layers, content, pooling)
-    c = s = tv = 0.0
-    extra = {k: 0.0 for k, w in (("shift", shift_weight), ("histogram", histogram_weight)) if w > 0}
-    for name, weight in content_layers.items():
-        if weight > 0:  # a layer of weight 0 need not be in the network
-            c += (
-                content_weight
-                * weight
-                * np.mean((Fx[name] - Fc[name]) ** 2)
-                / norm(Fc[name], "content" in relative)
-            )
-    for b, style in zip(blend, styles, strict=True):
-        Fs = features(layers, style, pooling)
-        for name, weight in style_layers.items():
-            if weight > 0:
-                G, A = gram(Fx[name]), gram(Fs[name])
-                s += style_weight * b * weight * np.mean((G - A) ** 2) / norm(A, "style" in relative)
-        for name, weight in (shift_layers or {}).items():
-            if weight > 0 and shift_weight > 0:
-                loss = shift_loss(Fx[name], Fs[name], shifts, "style" in relative)
-                extra["shift"] += shift_weight * b * weight * loss
-        for name, weight in (histogram_layers or {}).items():
-            if weight > 0 and histogram_weight > 0:
-                loss = histogram_loss(Fx[name], Fs[name], "style" in relative)
-                extra["histogram"] += histogram_weight * b * weight * loss
-    for d in differences(np.asarray(x, np.float64)):
-        if d.size:
-            tv += tv_weight * np.mean(d**2) / (255**2 if "tv" in relative else 1)
-    terms = {"content": c, "style": s, "tv": tv} | extra
-    return {name: float(term) for name, term in (terms | {"total": sum(terms.values())}).items()}
+    scale = tv_weight / (255**2 if "tv" in relative else 1)
+    tv = sum(scale * np.mean(d**2) for d in differences(np.asarray(x, np.float64)) if d.size)
+    found = {"content": 0.0, "style": 0.0, "tv": tv}
+    found |= {name: 0.0 for name in ("shift", "histogram") if terms.get(f"{name}_weight", 0) > 0}
+    terms |= {"pooling": pooling, "relative": relative}
+    for term, name, factor, loss, _, arguments in compared(layers, content, styles, **terms):
+        found[term] += factor * loss(Fx[name], *arguments)
+    return {name: float(term) for name, term in (found | {"total": sum(found.values())}).items()}
 
 
-def gradient(
-    layers, x, content, styles, *, content_layers, style_layers, blend,
-    content_weight, style_weight, tv_weight, pooling,
-    shift_weight=0, shift_layers=None, shifts=(), histogram_weight=0, histogram_layers=None, relative=(),
-):  # fmt: skip
+def gradient(layers, x, content, styles, *, tv_weight, pooling, relative=(), **terms):
     """d total / d x [H, W, 3] of objective() with the same arguments, by the chain rule, layer by layer."""
     x = np.asarray(x, np.float64)
     Fx = features(layers, x, pooling)
-    Fc = features(layers, content, pooling)
     dF = {name: np.zeros_like(F) for name, F in Fx.items()}  # the losses' own pull at each layer
-    for name, weight in content_layers.items():
-        if weight > 0:
-            pull = 2 * (Fx[name] - Fc[name]) / Fx[name].size / norm(Fc[name], "content" in relative)
-            dF[name] += content_weight * weight * pull
-    for b, style in zip(blend, styles, strict=True):
-        Fs = features(layers, style, pooling)
-        for name, weight in style_layers.items():
-            if weight > 0:
-                G, A = gram(Fx[name]), gram(Fs[name])
-                dG = style_weight * b * weight * 2 * (G - A) / G.size  # [C, C], symmetric
-                dG = dG / norm(A, "style" in relative)
-                dF[name] += 2 * Fx[name] @ dG / Fx[name].size  # F enters G twice, hence the 2
-        for name, weight in (shift_layers or {}).items():
-            if weight > 0 and shift_weight > 0:
-                pull = shift_gradient(Fx[name], Fs[name], shifts, "style" in relative)
-                dF[name] += shift_weight * b * weight * pull
-        for name, weight in (histogram_layers or {}).items():
-            if weight > 0 and histogram_weight > 0:
-                pull = histogram_gradient(Fx[name], Fs[name], "style" in relative)
-                dF[name] += histogram_weight * b * weight * pull
+    terms |= {"pooling": pooling, "relative": relative}
+    for _, name, factor, _, pull, arguments in compared(layers, content, styles, **terms):
+        dF[name] += factor * pull(Fx[name], *arguments)
 
     inputs = [x] + [Fx[name] for name, *_ in layers[:-1]]
     dy = 0.0  # what comes down from deeper layers: nothing above the last
