@@ -125,7 +125,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
             if state is None or begins:
                 x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size, layout)
-                x = _with_known_parts(x, pictures, run.network, objective.painted)
+                x = _with_known(x, pictures, run.network, layout)
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
             with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
@@ -148,8 +148,7 @@ def _start_alone(run: Run) -> Generator[Progress, None, None]:
     colored = colors.prepared(run.images, run.settings.colors)
     with device_errors(*scale.size):
         pictures = resized(colored, scale)
-        x = _start(pictures, run, scale.size, layout)
-        x = _with_known_parts(x, pictures, run.network, _painted(layout))
+        x = _with_known(_start(pictures, run, scale.size, layout), pictures, run.network, layout)
         state = State(0, len(run.scales) - 1, 0, x)
         yield Progress(state, run.scales, {}, _image_maker(run, colored.are_gray))
 
@@ -184,9 +183,7 @@ def build_objective(
     are evaluated in tiles. Raises NetworkError as stylize() does, and StyleError if there is no disk space
     for the content's features.
     """
-    if size is None:
-        assert content is not None
-        size = content.shape[:2]
+    size = size or Images(content, tuple(styles)).shape
     layout = layout or masks.Layout.whole(settings.style_shares(len(styles)))
     if settings.normalize:
         seen = [network.preprocess(image) for image in (*styles, content) if image is not None]
@@ -201,12 +198,8 @@ def build_objective(
     if warped is not None:
         compared.append(terms.steadiness(warped, network, settings))
         names = (*names, "temporal")
-    return Objective(network, settings.pooling, tiling, names, tuple(compared), _painted(layout))
-
-
-def _painted(layout: masks.Layout) -> tf.Tensor | None:
-    """Boolean [1, H, W, 1], false where the picture stays the photograph; None for true everywhere."""
-    return None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
+    painted = None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
+    return Objective(network, settings.pooling, tiling, names, tuple(compared), painted)
 
 
 def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layout) -> tf.Tensor:
@@ -227,14 +220,14 @@ def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layo
     return x
 
 
-def _with_known_parts(
-    x: tf.Tensor, pictures: Images, network: Network, painted: tf.Tensor | None
-) -> tf.Tensor:
+def _with_known(x: tf.Tensor, pictures: Images, network: Network, layout: masks.Layout) -> tf.Tensor:
     """x with the frame before where that shows the same, and with the content where nothing is painted."""
     if pictures.warped is not None:
         before = network.preprocess(pictures.warped.pixels)
         x = tf.where(pictures.warped.shown[None, ..., None], before, x)
-    return x if painted is None else tf.where(painted, x, network.preprocess(pictures.photo))
+    if layout.painted is None:
+        return x
+    return tf.where(layout.painted[None, ..., None] > 0, x, network.preprocess(pictures.photo))
 
 
 def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
@@ -265,9 +258,8 @@ def resized(run_images: Images, scale: Scale) -> Images:
     """The content and the styles at a scale; the others as they are."""
     content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
     styles = zip(run_images.styles, scale.styles, strict=True)
-    return replace(
-        run_images, content=content, styles=tuple(images.resize(style, *size) for style, size in styles)
-    )
+    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
+    return replace(run_images, content=content, styles=resized_styles)
 
 
 def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

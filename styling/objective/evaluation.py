@@ -3,19 +3,22 @@
 A tile is evaluated with a margin as wide as the network's receptive field needs (tiles.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, reduce
 from typing import Any
 
 from styling.objective import losses
-from styling.objective.targets import Features, View, added
+from styling.objective.targets import added
 from styling.objective.terms import Target, Term
-from styling.objective.tiles import Tiling
+from styling.objective.tiles import Features, Tiling, View
 from styling.optimizers.base import Evaluate
 from styling.system.quiet import tf
 from vgg import Network
 
+Losses = dict[str, tf.Tensor]
+Statistics = list[dict[Any, tf.Tensor]]  # of each term
+Data = list[tuple[Target, Features]]  # of each term: its target, and its map for one window
 ZERO = tf.UnconnectedGradients.ZERO
 
 
@@ -34,34 +37,36 @@ class Objective:
     terms: tuple[Term, ...]
     painted: tf.Tensor | None = field(default=None, compare=False)
 
-    def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(self, x: tf.Tensor) -> Losses:
         """x [1, H, W, 3], minus the mean pixel -> the weighted losses, scalars by name, and their total;
         evaluated without tiles."""
-        view = View(x, self.network.features(x, self.layers, self.pooling))
-        return self.losses(self.statistics(view, [term.map(0) for term in self.terms]))
+        return self.of_whole(x, self.data(0))
 
     @property
     def layers(self) -> set[str]:
         """All layers whose feature maps the terms use."""
         return {layer for term in self.terms for layer in term.layers}
 
-    def statistics(self, view: View, maps: list[Features]) -> list[dict[Any, tf.Tensor]]:
-        """Each term's statistic; maps: each term's tensors for this view."""
-        pairs = zip(self.terms, maps, strict=True)
-        return [term.statistic(view, term.target, features) for term, features in pairs]
+    def data(self, window: int) -> Data:
+        """What the terms compare a window with."""
+        return [(term.target, term.maps[window] if term.maps else {}) for term in self.terms]
 
-    def losses(self, statistics: list[dict[Any, tf.Tensor]]) -> dict[str, tf.Tensor]:
+    def of_whole(self, x: tf.Tensor, data: Data) -> Losses:
+        """The losses of a picture that is evaluated without tiles."""
+        view = View(x, self.network.features(x, self.layers, self.pooling))
+        return self.losses(self.statistics(view, data), [target for target, _ in data])
+
+    def statistics(self, view: View, data: Data) -> Statistics:
+        """Each term's statistic of a view."""
+        return [term.statistic(view, *of_term) for term, of_term in zip(self.terms, data, strict=True)]
+
+    def losses(self, statistics: Statistics, targets: list[Target]) -> Losses:
         """The losses by name, and their total, from the whole picture's statistics."""
-        parts: dict[str, list[tf.Tensor]] = {name: [] for name in self.names}
-        for term, statistic in zip(self.terms, statistics, strict=True):
-            parts[term.name].append(term.loss(statistic, term.target))
-        by_name = {name: losses.total(values) for name, values in parts.items()}
-        return by_name | {"total": losses.total(list(by_name.values()))}
-
-    def compared_with(self, targets: list[Target]) -> "Objective":
-        """The same terms with other targets."""
-        pairs = zip(self.terms, targets, strict=True)
-        return replace(self, terms=tuple(replace(term, target=target) for term, target in pairs))
+        by_name: dict[str, list[tf.Tensor]] = {name: [] for name in self.names}
+        for term, statistic, target in zip(self.terms, statistics, targets, strict=True):
+            by_name[term.name].append(term.loss(statistic, target))
+        sums = {name: losses.total(parts) for name, parts in by_name.items()}
+        return sums | {"total": losses.total(list(sums.values()))}
 
 
 def evaluation(objective: Objective, reuse: bool = True) -> Evaluate:
@@ -71,92 +76,70 @@ def evaluation(objective: Objective, reuse: bool = True) -> Evaluate:
     next frame of a film.
     """
     # The key of the cache, which should not hold the targets in memory.
-    bare = tuple(replace(term, target=Target({}), maps=None) for term in objective.terms)
-    compile_it = compiled if reuse else compiled.__wrapped__
-    function = compile_it(replace(objective, terms=bare, painted=None))
+    terms = tuple(replace(term, target=Target({}), maps=None) for term in objective.terms)
+    function = (compiled if reuse else compiled.__wrapped__)(replace(objective, terms=terms, painted=None))
 
-    def evaluate(x: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        values, gradient = function(x, objective.terms)
+    def evaluate(x: tf.Tensor) -> tuple[Losses, tf.Tensor]:
+        found, gradient = function(x, objective)
         if objective.painted is not None:  # elsewhere pixels never change
             gradient = tf.where(objective.painted, gradient, 0.0)
-        return values, gradient
+        return found, gradient
 
     return evaluate
 
 
 @lru_cache(maxsize=4)
-def compiled(objective: Objective) -> Callable:
-    """A function: (x, terms that differ from the objective's only in their targets) -> losses, gradient."""
+def compiled(objective: Objective) -> Callable[[tf.Tensor, Objective], tuple[Losses, tf.Tensor]]:
+    """A function from x and this objective, or one that differs in its targets, to losses and gradient."""
     return _whole(objective) if objective.tiling.is_whole else _by_tiles(objective)
 
 
-def _whole(objective: Objective) -> Callable:
+def _whole(terms: Objective) -> Callable:
     @tf.function(autograph=False)
-    def evaluate(
-        x: tf.Tensor, targets: list[Target], maps: list[Features]
-    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        compared = objective.compared_with(targets)
+    def evaluate(x: tf.Tensor, data: Data) -> tuple[Losses, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            view = View(x, objective.network.features(x, objective.layers, objective.pooling))
-            values = compared.losses(compared.statistics(view, maps))
+            found = terms.of_whole(x, data)
         # The total variation of a single pixel does not depend on the image, so its gradient is 0.
-        return values, tape.gradient(values["total"], x, unconnected_gradients=ZERO)
+        return found, tape.gradient(found["total"], x, unconnected_gradients=ZERO)
 
-    return lambda x, terms: evaluate(x, [term.target for term in terms], [term.map(0) for term in terms])
+    return lambda x, objective: evaluate(x, objective.data(0))
 
 
-def _by_tiles(objective: Objective) -> Callable:
+def _by_tiles(terms: Objective) -> Callable:
     """Go over the tiles twice: for the statistics, then for x with the gradients of the statistics."""
-    tiling, layers = objective.tiling, objective.layers
+    tiling = terms.tiling
     places = [tf.constant(place) for place in tiling.places]
 
-    def statistics_at(
-        window: tf.Tensor, place: tf.Tensor, targets: list[Target], maps: list[Features]
-    ) -> list[dict[Any, tf.Tensor]]:
-        view = View.of_window(window, objective.network, tiling, layers, objective.pooling, place)
-        return objective.compared_with(targets).statistics(view, maps)
+    def of_window(window: tf.Tensor, place: tf.Tensor, data: Data) -> Statistics:
+        view = tiling.view(terms.network, window, terms.layers, terms.pooling, place)
+        return terms.statistics(view, data)
 
     @tf.function(autograph=False)
-    def statistics(
-        x: tf.Tensor, place: tf.Tensor, targets: list[Target], maps: list[Features]
-    ) -> list[dict[Any, tf.Tensor]]:
-        return statistics_at(tiling.cut(x, place), place, targets, maps)
+    def statistics(x: tf.Tensor, place: tf.Tensor, data: Data) -> Statistics:
+        return of_window(tiling.cut(x, place), place, data)
 
     @tf.function(autograph=False)
-    def compare(
-        whole: list[dict[Any, tf.Tensor]], targets: list[Target]
-    ) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:
+    def compare(whole: Statistics, targets: list[Target]) -> tuple[Losses, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(whole)
-            values = objective.compared_with(targets).losses(whole)
-        return values, tape.gradient(values["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
+            found = terms.losses(whole, targets)
+        return found, tape.gradient(found["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
 
     @tf.function(autograph=False)
-    def descend(
-        x: tf.Tensor,
-        place: tf.Tensor,
-        targets: list[Target],
-        maps: list[Features],
-        upstream: list[tf.Tensor],
-    ) -> tf.Tensor:
+    def descend(x: tf.Tensor, place: tf.Tensor, data: Data, upstream: list[tf.Tensor]) -> tf.Tensor:
         window = tiling.cut(x, place)
         with tf.GradientTape() as tape:
             tape.watch(window)
-            sources = tf.nest.flatten(statistics_at(window, place, targets, maps))
+            sources = tf.nest.flatten(of_window(window, place, data))
         return tape.gradient(sources, window, output_gradients=upstream, unconnected_gradients=ZERO)
 
-    def evaluate(x: tf.Tensor, terms: Sequence[Term]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        targets = [term.target for term in terms]
-
-        def maps(i: int) -> list[Features]:
-            return [term.map(i) for term in terms]
-
-        whole = reduce(added, (statistics(x, place, targets, maps(i)) for i, place in enumerate(places)))
-        values, upstream = compare(whole, targets)
+    def evaluate(x: tf.Tensor, objective: Objective) -> tuple[Losses, tf.Tensor]:
+        of_windows = (statistics(x, place, objective.data(i)) for i, place in enumerate(places))
+        found, upstream = compare(reduce(added, of_windows), [term.target for term in objective.terms])
         gradient = tf.Variable(tf.zeros_like(x))
         for i, place in enumerate(places):
-            tiling.add(gradient, descend(x, place, targets, maps(i), upstream), place)
-        return values, gradient.value()
+            tiling.add(gradient, descend(x, place, objective.data(i), upstream), place)
+        return found, gradient.value()
 
     return evaluate

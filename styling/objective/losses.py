@@ -85,18 +85,14 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
 
 
 def masked(
-    statistic: Statistic, features: tf.Tensor, mask: tf.Tensor, sizes: Any, part: Part | None = None
+    statistic: Statistic, features: tf.Tensor, mask: tf.Tensor | None, part: Part | None = None
 ) -> Any:
-    """A statistic of the part of a feature map that is within a mask (Gatys et al. 2017, eq. 2).
+    """A statistic of a feature map's positions by their weights in a mask (Gatys et al. 2017, eq. 2).
 
     statistic: gram, or shifted_grams with shifts, which contain the map twice: it is multiplied by the root
-    of the mask, [1, h, w, 1] of the whole map. sizes: mask_sizes() of both; divided by them, the statistic is
-    a mean over the masked positions.
+    of the mask, [1, h, w, 1] of the whole map. Divided by mask_sizes(), it is a mean over these positions.
     """
-    values = statistic(_root(mask, features, part) * features, part=part)
-    if isinstance(sizes, dict):
-        return {key: values[key] / size for key, size in sizes.items() if key in values}
-    return values / sizes
+    return statistic(features if mask is None else _root(mask, features, part) * features, part=part)
 
 
 def mask_sizes(statistic: Statistic, mask: tf.Tensor) -> Any:
@@ -182,12 +178,12 @@ def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tens
     its first pixel counts.
     """
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
-    by_axis = {}
+    found = {}
     for axis, size in pairs(height, width, x.shape[-1]).items():
         differences = _differences(x, axis)
         counted = differences if part is None else part.core(differences)
-        by_axis[axis] = sum_of_squares(counted, 1 / size)
-    return by_axis
+        found[axis] = sum_of_squares(counted, 1 / size)
+    return found
 
 
 def pairs(height: int, width: int, channels: int = 3) -> dict[int, int]:

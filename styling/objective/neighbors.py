@@ -36,7 +36,7 @@ def codes(image: np.ndarray, network: Network, decoder: Decoder, tile: int = 0) 
     found = np.empty((size[0] // CELL, size[1] // CELL, decoder.directions.shape[1]), np.float32)
     constant = CODE_SCALE * decoder.centre @ decoder.directions
     for place in tiles.places:
-        maps, _ = tiles.features(network, tiles.cut(x, place), LAYERS, "avg", place)
+        maps = tiles.view(network, tiles.cut(x, place), LAYERS, "avg", place).features
         rows, columns = (slice(start + core, start + end) for start, core, end in place[:, 2])
         first, total = 0, found[rows, columns]
         total[:] = -constant

@@ -4,65 +4,28 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import vgg
 from styling.objective import losses, tiles
-from styling.objective.losses import Part, Statistic
+from styling.objective.losses import Statistic
+from styling.objective.tiles import Features, View
 from styling.settings import Settings
 from styling.system.quiet import tf
 from vgg import Network
 
-Features = dict[str, tf.Tensor]
 Maps = Sequence[Features] | tiles.Stored  # for each window
-Masks = dict[str, tuple]  # by layer, its mask and losses.mask_sizes(); () for all positions
-
-
-class View(NamedTuple):
-    """What the terms see of a picture: all of it, or the window of a tile.
-
-    x: [1, h, w, 3], minus the mean pixel. features: [1, h, w, C] by layer. part, parts: what counts in x and
-    in each layer's map, if it is a window.
-    """
-
-    x: tf.Tensor
-    features: Features
-    part: Part | None = None
-    parts: Mapping[str, Part] = MappingProxyType({})
-
-    @classmethod
-    def of_window(
-        cls,
-        x: tf.Tensor,
-        network: Network,
-        tiling: tiles.Tiling,
-        names: Iterable[str],
-        pooling: str,
-        place: tf.Tensor,
-    ) -> "View":
-        """The view of a tile's window [1, h, w, 3], which was cut at this place."""
-        features, parts = tiling.features(network, x, names, pooling, place)
-        return cls(x, features, tiling.part(place), parts)
+Masks = dict[
+    str, tuple[tf.Tensor | None, Any]
+]  # by layer, its mask, None for all positions, and mask_sizes()
 
 
 def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
     """The tiling of images of a size, (height, width), if these layers are used."""
     reaches = dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
     return tiles.tiling(network.built(names), size, settings.tile or 0, reaches)
-
-
-def views(
-    x: tf.Tensor, network: Network, tiling: tiles.Tiling, names: Iterable[str], pooling: str
-) -> Iterator[View]:
-    """An image [1, H, W, 3] with the named layers' maps, whole or tile by tile."""
-    if tiling.is_whole:
-        yield View(x, network.features(x, names, pooling))
-        return
-    for place in map(tf.constant, tiling.places):
-        yield View.of_window(tiling.cut(x, place), network, tiling, names, pooling, place)
 
 
 def mean_activations(
@@ -74,10 +37,9 @@ def mean_activations(
     def maps() -> Iterator[Features]:
         for x in images:
             tiling = cut(network, {*names, *settings.layers()}, settings, x.shape[1:3])
-            for view in views(x, network, tiling, names, settings.pooling):
+            for view in tiling.views(network, x, names, settings.pooling):
                 yield {
-                    name: view.parts[name].core(maps) if view.parts else maps
-                    for name, maps in view.features.items()
+                    name: view.parts[name].core(y) if view.parts else y for name, y in view.features.items()
                 }
 
     return vgg.mean_activations(maps())
@@ -85,8 +47,8 @@ def mean_activations(
 
 def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Maps:
     """The content layers' maps, for each window. Raises StyleError if there is no disk space for them."""
-    names = settings.layer_weights("content")
-    maps = (view.features for view in views(x, network, tiling, names, settings.pooling))
+    views = tiling.views(network, x, settings.layer_weights("content"), settings.pooling)
+    maps = (view.features for view in views)
     return list(maps) if tiling.is_whole else tiles.Stored(maps)
 
 
@@ -101,15 +63,13 @@ def mean_squares(maps: Maps, tiling: tiles.Tiling) -> dict[str, float]:
 
 
 def at_layers(statistic: Statistic, view: View, masks: Masks) -> dict[tuple, tf.Tensor]:
-    """A statistic of the view's maps at the layers of masks, each within its mask, by (layer, *key)."""
-    values: dict[tuple, tf.Tensor] = {}
-    for layer, mask in masks.items():
-        features, part = view.features[layer], view.parts.get(layer)
-        if mask:
-            values |= keyed(layer, losses.masked(statistic, features, mask[0], mask[1], part))
-        else:
-            values |= keyed(layer, statistic(features, part=part))
-    return values
+    """The means of a statistic over the positions of each layer's mask, by (layer, *key)."""
+    found: dict[tuple, tf.Tensor] = {}
+    for layer, (mask, sizes) in masks.items():
+        values = losses.masked(statistic, view.features[layer], mask, view.parts.get(layer))
+        of_layer, sizes = keyed(layer, values), keyed(layer, sizes)
+        found |= {key: of_layer[key] / size for key, size in sizes.items() if key in of_layer}
+    return found
 
 
 def keyed(layer: str, statistic: Any) -> dict[tuple, Any]:
@@ -131,18 +91,20 @@ def of_style(
     statistics: for each term, and within which part of the painting. shapes: of the picture's maps; the
     style's sorted values are as many as those of the picture.
     """
-    tiling = cut(network, settings.layers(), settings, style.shape[1:3])
     names = {layer for _, masks in statistics.values() for layer in masks}
-    whole = reduce(
+    views = cut(network, settings.layers(), settings, style.shape[1:3]).views(
+        network, style, names, settings.pooling
+    )
+    found = reduce(
         added,
         (
             {name: at_layers(statistic, view, masks) for name, (statistic, masks) in statistics.items()}
-            for view in views(style, network, tiling, names, settings.pooling)
+            for view in views
         ),
     )
-    for key, values in whole.get("histogram", {}).items():
-        whole["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
-    return whole
+    for key, values in found.get("histogram", {}).items():
+        found["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
+    return found
 
 
 def added(a: Any, b: Any) -> Any:

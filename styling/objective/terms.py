@@ -5,7 +5,7 @@ tensors that add up over the windows of tiles: a Gram matrix, or a sum of square
 scalar of the whole picture's statistic. evaluation.py needs no more to compute any term and its gradient,
 whole or by tiles.
 
-A new term is a function here that returns a Term, a line in stylize.build_objective(), and its settings. Its
+A new term is a function here that returns a Term, a line in stylize.objective_of(), and its settings. Its
 `statistic` and `loss` are functions at the top level of a module: what a run decides is in `target` and
 `maps`, which are arguments of the compiled evaluation, so that other targets of the same shapes (the next
 frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
@@ -26,12 +26,15 @@ import numpy as np
 from styling.objective import layer_masks, losses, targets, tiles
 from styling.objective.layer_masks import LayerMasks
 from styling.objective.losses import Statistic
-from styling.objective.targets import Features, Maps, Masks, View, at_layers, keyed
+from styling.objective.targets import Maps, Masks, at_layers, keyed
+from styling.objective.tiles import Features, View
 from styling.pictures.images import Warped
 from styling.pictures.masks import Layout
 from styling.settings import Settings
 from styling.system.quiet import tf
 from vgg import Network
+
+Shapes = Mapping[str, tuple[int, int, int]]  # (h, w, C) by layer
 
 
 class Target(NamedTuple):
@@ -62,10 +65,6 @@ class Term:
     loss: Callable[[dict[Any, tf.Tensor], Target], tf.Tensor]
     target: Target = field(compare=False)
     maps: Maps | None = field(default=None, compare=False)
-
-    def map(self, window: int) -> Features:
-        """The tensors for one window."""
-        return {} if self.maps is None else self.maps[window]
 
 
 def weighted_sum(statistic: dict[Any, tf.Tensor], target: Target) -> tf.Tensor:
@@ -139,23 +138,16 @@ class Comparison:
     layers: dict[str, float]
     relative: bool
 
-    def masks(self, at: LayerMasks | None) -> Masks:
-        """The masks of its layers, of those that the mask covers. at: the mask at each layer, or None."""
-        if at is None:
-            return dict.fromkeys(self.layers, ())
-        return {
-            layer: (at[layer], losses.mask_sizes(self.of_map, at[layer]))
-            for layer in self.layers
-            if layer in at
-        }
-
-    def keys(self, masks: Masks, shapes: Mapping[str, tuple[int, int, int]]) -> list[tuple]:
-        """The keys of the picture's statistic. shapes: of its maps."""
-        sizes = {
-            layer: mask[1] if mask else losses.mask_sizes(self.of_map, tf.ones([1, *shapes[layer][:2], 1]))
-            for layer, mask in masks.items()
-        }
-        return [key for layer, of_layer in sizes.items() for key in keyed(layer, of_layer)]
+    def masks(self, at: LayerMasks | None, shapes: Shapes) -> Masks:
+        """The masks of its layers that a mask covers. at: the mask at each layer, or None for all positions.
+        shapes: of the image's maps."""
+        masks: Masks = {}
+        for layer in self.layers:
+            mask = at and at.get(layer)
+            if mask is not None or at is None:
+                everywhere = tf.ones([1, *shapes[layer][:2], 1])
+                masks[layer] = mask, losses.mask_sizes(self.of_map, everywhere if mask is None else mask)
+        return masks
 
     def weights(
         self, style: Mapping[tuple, tf.Tensor], keys: Sequence[tuple], shares: Mapping[str, float]
@@ -173,7 +165,7 @@ class Comparison:
         return weights
 
 
-def comparisons(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) -> list[Comparison]:
+def comparisons(settings: Settings, shapes: Shapes) -> list[Comparison]:
     """What the settings compare with the styles. shapes: (h, w, C) of the picture's maps, by layer."""
     style, shift, histogram = (
         {
@@ -227,8 +219,9 @@ def styles(
     used = {i for region in layout.regions for i, share in region.shares.items() if share and compared}
     statistics = {}
     for i in used:
-        guide = at(layout.guides[i])
-        within = {comparison.name: (comparison.of_map, comparison.masks(guide)) for comparison in compared}
+        height, width = images[i].shape[:2]
+        guide, of_style = at(layout.guides[i]), network.shapes(height, width, layers)
+        within = {each.name: (each.of_map, each.masks(guide, of_style)) for each in compared}
         statistics[i] = targets.of_style(network.preprocess(images[i]), network, settings, within, shapes)
     layers_of = settings.layers_of_styles(len(images), layers)
     terms = []
@@ -238,12 +231,13 @@ def styles(
             {layer: _share_at(layer, i, shares, layers_of) for layer in layers_of[i]} for i in shares
         ]
         for comparison in compared if shares else ():
-            masks = comparison.masks(mask)
-            keys = comparison.keys(masks, shapes)
-            wanted = [statistics[i][comparison.name] for i in shares]
-            pairs = zip(wanted, shares_at, strict=True)
-            weights = [comparison.weights(style, keys, by_layer) for style, by_layer in pairs]
-            target = blend(wanted, weights)._replace(masks=masks)
+            masks = comparison.masks(mask, shapes)
+            keys = [key for layer, (_, sizes) in masks.items() for key in keyed(layer, sizes)]
+            found = [statistics[i][comparison.name] for i in shares]
+            weights = [
+                comparison.weights(style, keys, of) for style, of in zip(found, shares_at, strict=True)
+            ]
+            target = blend(found, weights)._replace(masks=masks)
             terms.append(Term(comparison.name, tuple(masks), comparison.of_view, distance, target))
     return terms
 
@@ -257,7 +251,7 @@ def blend(statistics: Sequence[Mapping[Any, tf.Tensor]], weights: Sequence[Mappi
     values, sums, rest = {}, {}, 0.0
     for key in dict.fromkeys(key for each in weights for key in each):
         parts = [
-            (each[key], style[key]) for style, each in zip(statistics, weights, strict=True) if key in each
+            (each[key], found[key]) for found, each in zip(statistics, weights, strict=True) if key in each
         ]
         sums[key] = sum(weight for weight, _ in parts)
         values[key] = tf.add_n([weight / sums[key] * value for weight, value in parts])

@@ -14,7 +14,8 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,24 @@ from styling.system.quiet import tf
 if TYPE_CHECKING:
     from vgg import Layer, Network
 
+Features = dict[str, tf.Tensor]  # maps [1, h, w, C] by layer
 Place = tuple[
     int, int, int
 ]  # along a side: the window's start in the map, the core's start and end in the window
 WINDOW, CORE, CORE_END = range(3)  # of a Place
+
+
+class View(NamedTuple):
+    """What the terms of the loss see of a picture: all of it, or the window of a tile.
+
+    x: [1, h, w, 3], minus the mean pixel. features: [1, h, w, C] by layer. part, parts: what counts in x and
+    in each layer's map, if it is a window.
+    """
+
+    x: tf.Tensor
+    features: Features
+    part: Part | None = None
+    parts: Mapping[str, Part] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -90,17 +105,25 @@ class Tiling:
         starts = rows[WINDOW], columns[WINDOW]
         return Part(rows[CORE], rows[CORE_END], columns[CORE], columns[CORE_END], *whole, *starts)
 
-    def features(
+    def view(
         self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor
-    ) -> tuple[dict[str, tf.Tensor], dict[str, Part]]:
-        """The named layers' outputs for a tile's window, and the part that counts in each."""
+    ) -> View:
+        """What the terms see of a tile's window, which was cut at this place."""
 
         def trim(x: tf.Tensor, level: int) -> tf.Tensor:
             return self._slice(x, place[:, level, WINDOW] - place[:, level - 1, WINDOW] // 2, level)
 
-        names = set(names)
-        parts = {name: self.part(place, self.levels[name]) for name in names}
-        return network.features(window, names, pooling, trim), parts
+        features = network.features(window, names, pooling, trim)
+        parts = {name: self.part(place, self.levels[name]) for name in features}
+        return View(window, features, self.part(place), parts)
+
+    def views(self, network: "Network", x: tf.Tensor, names: Iterable[str], pooling: str) -> Iterator[View]:
+        """What the terms see of an image [1, H, W, 3], whole or tile by tile."""
+        if self.is_whole:
+            yield View(x, network.features(x, names, pooling))
+        else:
+            for place in map(tf.constant, self.places):
+                yield self.view(network, self.cut(x, place), names, pooling, place)
 
     def _slice(self, x: tf.Tensor, start: tf.Tensor, level: int) -> tf.Tensor:
         size = [1, self.rows.lengths[level], self.columns.lengths[level], x.shape[-1]]
