@@ -80,10 +80,10 @@ def evaluation(objective: Objective, reuse: bool = True) -> Evaluate:
     function = (compiled if reuse else compiled.__wrapped__)(replace(objective, terms=terms, painted=None))
 
     def evaluate(x: tf.Tensor) -> tuple[Losses, tf.Tensor]:
-        found, gradient = function(x, objective)
+        values, gradient = function(x, objective)
         if objective.painted is not None:  # elsewhere pixels never change
             gradient = tf.where(objective.painted, gradient, 0.0)
-        return found, gradient
+        return values, gradient
 
     return evaluate
 
@@ -99,9 +99,9 @@ def _whole(terms: Objective) -> Callable:
     def evaluate(x: tf.Tensor, data: Data) -> tuple[Losses, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(x)
-            found = terms.of_whole(x, data)
+            values = terms.of_whole(x, data)
         # The total variation of a single pixel does not depend on the image, so its gradient is 0.
-        return found, tape.gradient(found["total"], x, unconnected_gradients=ZERO)
+        return values, tape.gradient(values["total"], x, unconnected_gradients=ZERO)
 
     return lambda x, objective: evaluate(x, objective.data(0))
 
@@ -123,8 +123,8 @@ def _by_tiles(terms: Objective) -> Callable:
     def compare(whole: Statistics, targets: list[Target]) -> tuple[Losses, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             tape.watch(whole)
-            found = terms.losses(whole, targets)
-        return found, tape.gradient(found["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
+            values = terms.losses(whole, targets)
+        return values, tape.gradient(values["total"], tf.nest.flatten(whole), unconnected_gradients=ZERO)
 
     @tf.function(autograph=False)
     def descend(x: tf.Tensor, place: tf.Tensor, data: Data, upstream: list[tf.Tensor]) -> tf.Tensor:
@@ -136,10 +136,10 @@ def _by_tiles(terms: Objective) -> Callable:
 
     def evaluate(x: tf.Tensor, objective: Objective) -> tuple[Losses, tf.Tensor]:
         of_windows = (statistics(x, place, objective.data(i)) for i, place in enumerate(places))
-        found, upstream = compare(reduce(added, of_windows), [term.target for term in objective.terms])
+        values, upstream = compare(reduce(added, of_windows), [term.target for term in objective.terms])
         gradient = tf.Variable(tf.zeros_like(x))
         for i, place in enumerate(places):
             tiling.add(gradient, descend(x, place, objective.data(i), upstream), place)
-        return found, gradient.value()
+        return values, gradient.value()
 
     return evaluate

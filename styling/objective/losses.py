@@ -178,12 +178,12 @@ def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tens
     its first pixel counts.
     """
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
-    found = {}
+    by_axis = {}
     for axis, size in pairs(height, width, x.shape[-1]).items():
         differences = _differences(x, axis)
         counted = differences if part is None else part.core(differences)
-        found[axis] = sum_of_squares(counted, 1 / size)
-    return found
+        by_axis[axis] = sum_of_squares(counted, 1 / size)
+    return by_axis
 
 
 def pairs(height: int, width: int, channels: int = 3) -> dict[int, int]:

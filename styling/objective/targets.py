@@ -64,12 +64,12 @@ def mean_squares(maps: Maps, tiling: tiles.Tiling) -> dict[str, float]:
 
 def at_layers(statistic: Statistic, view: View, masks: Masks) -> dict[tuple, tf.Tensor]:
     """The means of a statistic over the positions of each layer's mask, by (layer, *key)."""
-    found: dict[tuple, tf.Tensor] = {}
+    means: dict[tuple, tf.Tensor] = {}
     for layer, (mask, sizes) in masks.items():
         values = losses.masked(statistic, view.features[layer], mask, view.parts.get(layer))
-        of_layer, sizes = keyed(layer, values), keyed(layer, sizes)
-        found |= {key: of_layer[key] / size for key, size in sizes.items() if key in of_layer}
-    return found
+        by_key = keyed(layer, values)
+        means |= {key: by_key[key] / size for key, size in keyed(layer, sizes).items() if key in by_key}
+    return means
 
 
 def keyed(layer: str, statistic: Any) -> dict[tuple, Any]:
@@ -95,16 +95,16 @@ def of_style(
     views = cut(network, settings.layers(), settings, style.shape[1:3]).views(
         network, style, names, settings.pooling
     )
-    found = reduce(
+    whole = reduce(
         added,
         (
             {name: at_layers(statistic, view, masks) for name, (statistic, masks) in statistics.items()}
             for view in views
         ),
     )
-    for key, values in found.get("histogram", {}).items():
-        found["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
-    return found
+    for key, values in whole.get("histogram", {}).items():
+        whole["histogram"][key] = losses.quantiles(values, math.prod(shapes[key[0]][:2]))
+    return whole
 
 
 def added(a: Any, b: Any) -> Any:

@@ -5,7 +5,7 @@ tensors that add up over the windows of tiles: a Gram matrix, or a sum of square
 scalar of the whole picture's statistic. evaluation.py needs no more to compute any term and its gradient,
 whole or by tiles.
 
-A new term is a function here that returns a Term, a line in stylize.objective_of(), and its settings. Its
+A new term is a function here that returns a Term, a line in stylize.build_objective(), and its settings. Its
 `statistic` and `loss` are functions at the top level of a module: what a run decides is in `target` and
 `maps`, which are arguments of the compiled evaluation, so that other targets of the same shapes (the next
 frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
@@ -233,11 +233,10 @@ def styles(
         for comparison in compared if shares else ():
             masks = comparison.masks(mask, shapes)
             keys = [key for layer, (_, sizes) in masks.items() for key in keyed(layer, sizes)]
-            found = [statistics[i][comparison.name] for i in shares]
-            weights = [
-                comparison.weights(style, keys, of) for style, of in zip(found, shares_at, strict=True)
-            ]
-            target = blend(found, weights)._replace(masks=masks)
+            wanted = [statistics[i][comparison.name] for i in shares]
+            pairs = zip(wanted, shares_at, strict=True)
+            weights = [comparison.weights(style, keys, by_layer) for style, by_layer in pairs]
+            target = blend(wanted, weights)._replace(masks=masks)
             terms.append(Term(comparison.name, tuple(masks), comparison.of_view, distance, target))
     return terms
 
@@ -251,7 +250,7 @@ def blend(statistics: Sequence[Mapping[Any, tf.Tensor]], weights: Sequence[Mappi
     values, sums, rest = {}, {}, 0.0
     for key in dict.fromkeys(key for each in weights for key in each):
         parts = [
-            (each[key], found[key]) for found, each in zip(statistics, weights, strict=True) if key in each
+            (each[key], style[key]) for style, each in zip(statistics, weights, strict=True) if key in each
         ]
         sums[key] = sum(weight for weight, _ in parts)
         values[key] = tf.add_n([weight / sums[key] * value for weight, value in parts])
