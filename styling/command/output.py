@@ -3,11 +3,11 @@
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: S
             refuge = Path(tempfile.gettempdir(), files.output.name)
             refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
-    writers = {
+    writers: dict[str, tuple[Any, Callable[..., Path]]] = {
         "progress_write": (recorder.history, partial(report.write_history, names=losses)),
         "progress_plot": (recorder.history, partial(report.plot_history, names=losses)),
         "progress_grid": (recorder.grid_pictures(), report.write_grid),

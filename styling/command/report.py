@@ -1,6 +1,5 @@
 """Reports on a run for people: a progress bar or plain lines, and the losses as a table and as a plot."""
 
-import io
 import os
 import statistics
 import sys
@@ -9,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
@@ -68,8 +67,7 @@ class Reporter:
             left = self._pace(progress)
             if left and not self._is_estimated and time.monotonic() >= self._started + SECONDS_TO_ESTIMATE:
                 self._estimate(progress, left)
-            if self._bar is not None:
-                self._draw(progress, losses, left)
+            self._draw(progress, losses, left)
         if line:
             seconds = time.monotonic() - self._started
             iterations = self._settings.iterations
@@ -91,7 +89,9 @@ class Reporter:
             self.say(f"about {seconds(left)} to go{advice}")
 
     def _draw(self, progress: "Progress", losses: dict[str, float], left: float | None) -> None:
-        """Draw the bar; its length is the share of the pixels that are done."""
+        """Draw the bar, if there is one; its length is the share of the pixels that are done."""
+        if self._bar is None:
+            return
         passed = tqdm.format_interval(time.monotonic() - self._started)
         to_go = "?" if left is None else tqdm.format_interval(left)
         text = f"{progress.iteration}/{self._settings.iterations} [{passed}, {to_go} left]"
@@ -200,7 +200,7 @@ def write_history(
 ) -> Path:
     """Write the losses with these names as a text table; the first column is the number of updates."""
 
-    def write(file: io.BufferedIOBase) -> None:
+    def write(file: BinaryIO) -> None:
         header = " ".join(("updates", *names))
         np.savetxt(file, history, fmt=["%d", *len(names) * ["%.9g"]], header=header)
 
@@ -219,7 +219,7 @@ def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], 
     updates, *losses = np.transpose(history)
     for name, values in zip(names, losses, strict=True):
         # A log scale cannot show 0, which is the content loss of a start from the content.
-        style = {"color": "black", "linewidth": 2} if name == "total" else {}
+        style: dict[str, Any] = {"color": "black", "linewidth": 2} if name == "total" else {}
         axes.plot(updates, np.where(values > 0, values, np.nan), label=name, **style)
     axes.grid(alpha=0.3)
     axes.legend()
