@@ -178,6 +178,6 @@ def _matrix(primaries: Sequence[float]) -> np.ndarray:
         colors, white = columns[:, :3], columns[:, 3]
         return colors * np.linalg.solve(colors, white), white
 
-    (matrix, white), (own, own_white) = to_xyz(BT709), to_xyz(primaries)
-    adapted = np.linalg.solve(BRADFORD, np.diag(BRADFORD @ white / (BRADFORD @ own_white)) @ BRADFORD)
-    return np.linalg.solve(matrix, adapted @ own).astype(np.float32)
+    (srgb, srgb_white), (source, source_white) = to_xyz(BT709), to_xyz(primaries)
+    scale = np.diag(BRADFORD @ srgb_white / (BRADFORD @ source_white))
+    return np.linalg.solve(BRADFORD @ srgb, scale @ BRADFORD @ source).astype(np.float32)

@@ -26,5 +26,5 @@ def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
             raise SettingsError(flag, f"{path} is a folder without images")
         if others:
             names = ", ".join([other.name for other in others[:3]] + ["..."] * (len(others) > 3))
-            remark(f"{path}: {len(others)} of {len(images) + len(others)} left out, no images: {names}")
+            remark(f"{path}: {len(images)} images; {len(others)} others are left out: {names}")
         yield from images

@@ -119,10 +119,10 @@ def layout(
     factors = settings.mask_content_weights or (1.0,) * len(shares)
     for i, (mask, share, factor) in enumerate(zip(masks, shares, factors, strict=True)):
         if share:
-            here = painted * mask / np.where(blend > 0, blend, 1)
-            region = regions.setdefault(here.tobytes(), Region(here, {}))
-            region.shares[i] = share * float(here.mean())
-            content = content + factor * share * here
+            part = painted * mask / np.where(blend > 0, blend, 1)
+            region = regions.setdefault(part.tobytes(), Region(part, {}))
+            region.shares[i] = share * float(part.mean())
+            content = content + factor * share * part
     return Layout(
         tuple(regions.values()),
         guides,

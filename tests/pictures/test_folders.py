@@ -29,7 +29,7 @@ def test_every_kind_that_is_read_is_taken_and_the_rest_is_counted(tmp_path, capl
     images, others = folders.listed(tmp_path)
     assert len(images) == 13 and [path.name for path in others] == ["n.txt", "o.mp4", "p.svg", "q"]
     assert len(list(folders.expand("content", [tmp_path, tmp_path / "n.txt"]))) == 14
-    assert caplog.messages == [f"{tmp_path}: 4 of 17 left out, no images: n.txt, o.mp4, p.svg, ..."]
+    assert caplog.messages == [f"{tmp_path}: 13 images; 4 others are left out: n.txt, o.mp4, p.svg, ..."]
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):
