@@ -137,7 +137,7 @@ def test_every_position_counts_once_in_a_window_with_all_that_it_depends_on(side
     axis = tiles.tiling(layers, (side, 1), tile).rows
     for level, whole in enumerate(axis.sides):
         counted = np.zeros(whole, int)
-        for window, begin, end in axis.places[:, level]:
+        for window, begin, end in (place[level] for place in axis.places):
             counted[window + begin : window + end] += 1
         assert (counted == 1).all()
     for places in axis.places:
