@@ -90,8 +90,8 @@ def stylize(
     when the loss becomes NaN or infinite, MemoryLimitError when memory runs out, and StyleError for other
     errors of TensorFlow.
     """
-    given = Images.passed(content, styles, initial, style_masks, style_guides, content_mask)
-    return follow(runs.resolve(given, network, settings or Settings()), state)
+    passed = Images.passed(content, styles, initial, style_masks, style_guides, content_mask)
+    return follow(runs.resolve(passed, network, settings or Settings()), state)
 
 
 def follow(run: Run, state: State | None = None) -> Generator[Progress, None, None]:

@@ -1,1 +1,1 @@
-"""What is minimised: losses, terms, targets, guides, tiles."""
+"""What is minimised: losses, terms, targets, masks at layers, tiles."""

@@ -9,9 +9,13 @@ A new term is a function here that returns a Term, a line in stylize.build_objec
 `statistic` and `loss` are functions at the top level of a module: what a run decides is in `target` and
 `maps`, which are arguments of the compiled evaluation, so that other targets of the same shapes (the next
 frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
-have there, is in `maps`, one entry for each window; what it knows of the whole picture is in `target`. A term
-whose target follows the picture (patches, nearest neighbours) is one of these too: between two updates its
-`maps` are replaced by those for the present x, and they are constants until then.
+have there, is in `maps`, one entry for each window; what it knows of the whole picture is in `target`.
+
+A term whose target follows the picture (patches, nearest neighbours) is one of these: its `maps` are what
+each position was matched with, and constants while they stand. Where they are renewed, between two updates,
+the loop of stylize.py replaces the term by one with other maps, and lets the optimiser go on from x and its
+memory; that costs one evaluation and no compilation. A saved run needs the maps that stand, as arrays of its
+State.
 """
 
 import math

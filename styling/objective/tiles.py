@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from vgg import Layer, Network
 
 Features = dict[str, tf.Tensor]  # maps [1, h, w, C] by layer
-Place = tuple[
-    int, int, int
-]  # along a side: the window's start in the map, the core's start and end in the window
+# Along a side: the window's start in the map, the core's start and end in the window.
+Place = tuple[int, int, int]
 WINDOW, CORE, CORE_END = range(3)  # of a Place
 
 

@@ -45,13 +45,13 @@ class Lbfgs(Optimizer):
         direction = direction_at(step.x, step.gradient, corrections, bounds)
         if first:
             direction *= tf.math.divide_no_nan(FIRST_STEP, tf.reduce_max(tf.abs(direction)))
-        found = _line_search(evaluate, step, direction, bounds, ROUNDING[self.precision])
-        if found is None:
+        lower = _line_search(evaluate, step, direction, bounds, ROUNDING[self.precision])
+        if lower is None:
             return None if first else self.update(evaluate, step._replace(memory=self.init(step.x)), bounds)
-        newest = correction_of(step.x, step.gradient, found.x, found.gradient)
+        newest = correction_of(step.x, step.gradient, lower.x, lower.gradient)
         if newest.scale > 0:
             corrections = (*corrections[1:], newest)
-        return found._replace(memory=tuple(itertools.chain(*corrections)))
+        return lower._replace(memory=tuple(itertools.chain(*corrections)))
 
 
 @lru_cache(maxsize=4)
@@ -111,10 +111,10 @@ def _line_search(
         slope = float(_dot(step.gradient, x - step.x))
         if not slope < 0:
             return None
-        found = Step(x, *evaluate(x))
-        rise = float(found.losses["total"]) - total
+        trial = Step(x, *evaluate(x))
+        rise = float(trial.losses["total"]) - total
         if rise < slack and rise <= ARMIJO * slope + slack:
-            return found
+            return trial
         # The minimum of the parabola through the known values, within limits.
         lowest = -slope / (2 * (rise - slope)) if math.isfinite(rise) else 0.0
         direction *= min(max(lowest, 0.1), 0.5)
