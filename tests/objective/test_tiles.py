@@ -155,7 +155,7 @@ def test_every_position_counts_once_in_a_window_with_all_that_it_depends_on(side
             assert window <= first and last < window + axis.lengths[level] <= axis.sides[level]
             level -= 1
             first, last = 2 * first, min(2 * last + 1, axis.sides[level] - 1)
-            assert places[level, 0] % 2 == 0, "pooling pairs the positions that it pairs in the whole"
+            assert places[level][0] % 2 == 0, "pooling pairs the positions that it pairs in the whole"
         window, begin, end = places[0]
         assert window <= min(first, window + begin) and last < window + axis.lengths[0] <= side
 
