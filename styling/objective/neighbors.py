@@ -13,10 +13,13 @@ from styling.objective.tiles import tiling
 from styling.system.quiet import tf
 from vgg import Network
 
-LAYERS = (
-    *("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3"),
-    *("relu4_1", "relu4_2"),
+BLOCKS = (
+    ("relu1_1", "relu1_2"),
+    ("relu2_1", "relu2_2"),
+    ("relu3_1", "relu3_2", "relu3_3"),
+    ("relu4_1", "relu4_2"),
 )
+LAYERS = tuple(name for block in BLOCKS for name in block)
 CODE_SCALE = 4.0  # brings a code's numbers near to 1, as the decoder was trained with
 MOST_CANDIDATES = 8192  # of a painting's positions, for the search; coherence reaches the others
 CHUNK = 2**23  # similarities, or values of codes, at a time
@@ -32,31 +35,33 @@ def codes(image: np.ndarray, network: Network, decoder: Decoder, tile: int = 0) 
     at once.
     """
     x, size = network.preprocess(image), image.shape[:2]
-    tiles = tiling(network.built(LAYERS), size, tile, {"relu4_1": 1, "relu4_2": 1})
+    channels = [network.shapes(*size, [name])[name][-1] for name in LAYERS]
+    kernels = CODE_SCALE * np.repeat(decoder.scales, channels)[:, None] * decoder.directions
+    ends = dict(zip(LAYERS, np.cumsum(channels), strict=True))
+    tiles = tiling(network.built(LAYERS), size, tile, dict.fromkeys(BLOCKS[3], 1))
     found = np.empty((size[0] // CELL, size[1] // CELL, decoder.directions.shape[1]), np.float32)
-    constant = CODE_SCALE * decoder.centre @ decoder.directions
     for place in tiles.places:
         maps = tiles.view(network, tiles.cut(x, place), LAYERS, "avg", place).features
         rows, columns = (slice(start + core, start + end) for start, core, end in place[:, 2])
         first, total = 0, found[rows, columns]
-        total[:] = -constant
-        for name, scale in zip(LAYERS, decoder.scales, strict=True):
-            level, channels = tiles.levels[name], maps[name].shape[-1]
-            kernel = CODE_SCALE * scale * decoder.directions[first : first + channels]
-            total += _at_a_quarter(maps[name], place, level, kernel)
-            first += channels
-
+        total[:] = -CODE_SCALE * decoder.centre @ decoder.directions
+        for level, names in enumerate(BLOCKS):
+            end = ends[names[-1]]
+            total += _at_a_quarter([maps[name] for name in names], place, level, kernels[first:end])
+            first = end
     return found
 
 
-def _at_a_quarter(x: tf.Tensor, place: np.ndarray, level: int, kernel: np.ndarray) -> np.ndarray:
-    """The core of a window's map after `level` poolings, times the kernel, at a quarter of the side."""
+def _at_a_quarter(maps: list[tf.Tensor], place: np.ndarray, level: int, kernel: np.ndarray) -> np.ndarray:
+    """The core of a window's maps after `level` poolings, times the kernel, at a quarter of the side."""
+    x = tf.concat(maps, -1)
     if level < 3:
         (top, bottom), (left, right) = place[:, level, 1:]
         side = CELL >> level
-        return (tf.nn.avg_pool2d(x[:, top:bottom, left:right], side, side, "VALID") @ kernel)[0].numpy()
+        mean = tf.nn.avg_pool2d(x[:, top:bottom, left:right], side, side, "VALID")
+        return tf.tensordot(mean, kernel, 1)[0].numpy()
     _, height, width, _ = x.shape
-    doubled = tf.image.resize(x @ kernel, [2 * height, 2 * width])
+    doubled = tf.image.resize(tf.tensordot(x, kernel, 1), [2 * height, 2 * width])
     (top, left), (core, end) = place[:, 2, 0] - 2 * place[:, 3, 0], place[:, 2, 1:].T
     return doubled[0, top + core[0] : top + end[0], left + core[1] : left + end[1]].numpy()
 
