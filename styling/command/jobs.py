@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from styling.command import checkpoints
 from styling.command.flags import settings_of
@@ -93,7 +93,7 @@ class Job:
     settings: Settings
     running: Running
     network: Path
-    vgg16: dict[str, object]
+    vgg16: dict[str, Any]
     instead_of: str | None
     explicit: frozenset[str]
     saved: states.Saved | None = None
@@ -146,9 +146,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
     return [job]
 
 
-def make_job(
-    recipe: recipes.Recipe, flags: dict[str, object], files: Files, explicit: Collection[str]
-) -> Job:
+def make_job(recipe: recipes.Recipe, flags: dict[str, Any], files: Files, explicit: Collection[str]) -> Job:
     """The job for a recipe with flags in place of some of its values. explicit: as in Job.
 
     Raises SettingsError, and RecipeError if the recipe's network is not here and cannot be replaced.
@@ -163,9 +161,10 @@ def make_job(
 
 def check_images(job: Job) -> None:
     """Raise SettingsError if the settings of a job do not fit its images."""
-    counts = Counter(flag for flag, _ in job.files.images)
+    named = Counter(flag for flag, _ in job.files.images)
+    counts: dict[str, Any] = {flag: named[flag] for flag in FLAGS}
     for settings in (job.settings, replace(job.settings, **job.vgg16)):
-        settings.check_images(**{flag: counts[flag] for flag in FLAGS})
+        settings.check_images(**counts)
 
 
 def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
@@ -192,7 +191,7 @@ def plan_film(
     contents: Sequence[Path],
     files: Files,
     settings: Settings,
-    flags: dict[str, object],
+    flags: dict[str, Any],
 ) -> Film | None:
     """The film to paint; None if the command line does not ask for a film."""
     output = options.output
@@ -297,7 +296,7 @@ def names_apart(contents: Sequence[Path]) -> list[Path]:
     return short if len(set(short)) == len(short) else names
 
 
-def check_effect(settings: Settings, flags: dict[str, object], files: Files) -> None:
+def check_effect(settings: Settings, flags: dict[str, Any], files: Files) -> None:
     """Raise SettingsError for flags that have no effect beside the others."""
     settings.check_effect(flags)
     has_initial = bool(files.named("initial"))
@@ -352,7 +351,7 @@ def read_resumed(
 
 
 def check_unchanged(
-    path: Path, saved: states.Saved, before: Settings, now: Settings, flags: dict[str, object]
+    path: Path, saved: states.Saved, before: Settings, now: Settings, flags: dict[str, Any]
 ) -> None:
     """Raise SettingsError if flags change the settings of a saved run, other than to more iterations."""
     if now.iterations != before.iterations and len(before.scales) > 1:
@@ -393,9 +392,8 @@ def check_files(jobs: Sequence[Job]) -> None:
     A photograph that a folder has is looked at in its turn.
     """
     files, left = jobs[0].files, unpainted(jobs)
-    inputs = chain.from_iterable(map(input_names, left))
-    if files.folder:
-        inputs = ((flag, path) for flag, path in inputs if flag != "content")
+    every = chain.from_iterable(map(input_names, left))
+    inputs = (pair for pair in every if not (files.folder and pair[0] == "content"))
     outputs = chain.from_iterable(map(output_names, left))
     endings = writing.FORMATS if jobs[0].film else images.FORMATS
     filenames.check_names(inputs, outputs, files.overwrite, files.resumed, endings, bool(files.folder))
@@ -414,8 +412,8 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     for path in film.clip.files if film else ():
         yield "content", path
     for flag, path in files.images:
-        moves = film is not None and path in film.masks
-        yield from ((flag, file) for file in (film.masks[path].files if moves else [path]))
+        clip = film.masks.get(path) if film else None
+        yield from ((flag, file) for file in (clip.files if clip else [path]))
     if files.source and not files.resumed and files.source not in recipes.shipped():
         yield "recipe", Path(files.source)
     if files.resumed and files.resumed != files.state:
@@ -433,9 +431,9 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         yield "save_recipe", files.recipe
     if files.state:
         yield "save_state", files.state
-    if files.checkpoints:
-        every, iterations = job.settings.checkpoint_iterations, job.settings.iterations
-        for path in checkpoints.checkpoint_paths(files.checkpoints, every, iterations):
+    every = job.settings.checkpoint_iterations
+    if files.checkpoints and every:
+        for path in checkpoints.checkpoint_paths(files.checkpoints, every, job.settings.iterations):
             yield "checkpoint_output", path
 
 
@@ -457,6 +455,6 @@ def check_options(options: argparse.Namespace, settings: Settings) -> None:
     if (options.checkpoint_output and not every) or (is_asked and not options.checkpoint_output):
         problem = "goes together with --checkpoint-iterations; give both or neither"
         raise SettingsError("checkpoint_output", problem)
-    if is_asked and every > settings.iterations:
+    if is_asked and every and every > settings.iterations:
         problem = f"{every} is more than the {settings.iterations} iterations"
         raise SettingsError("checkpoint_iterations", problem)

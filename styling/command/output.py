@@ -102,7 +102,7 @@ def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: S
             refuge = Path(tempfile.gettempdir(), files.output.name)
             refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
-    writers: dict[str, tuple[Any, Callable[..., Path]]] = {
+    writers: dict[str, tuple[Sequence[Any], Callable[..., Path]]] = {
         "progress_write": (recorder.history, partial(report.write_history, names=losses)),
         "progress_plot": (recorder.history, partial(report.plot_history, names=losses)),
         "progress_grid": (recorder.grid_pictures(), report.write_grid),

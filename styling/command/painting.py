@@ -6,7 +6,7 @@ looks on.
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ class Prepared:
 
     job: Job
     run: "Run"
-    progresses: Iterator["Progress"]
+    progresses: Generator["Progress", None, None]
     record: states.Saved
     line: str
 
@@ -236,7 +236,8 @@ def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int 
     job, record, settings = prepared.job, prepared.record, prepared.run.settings
     grid = "progress_grid" in job.files.progress
     recorder = Recorder(record, settings.iterations, losses_every, grid, job.files.state_iterations)
-    progress, early = None, None
+    progress: Progress | None = None
+    early: KeyboardInterrupt | StyleError | None = None
     try:
         with contextlib.closing(prepared.progresses) as progresses:
             for progress in progresses:
@@ -247,12 +248,13 @@ def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int 
         if progress is None or (isinstance(error, KeyboardInterrupt) and progress.iteration == 0):
             raise
         early = error
+    assert progress is not None  # the first comes before any update
     with uninterrupted():
         recorder.finish(progress)
         return Outcome(recorder, progress, picture_of(early, progress), early)
 
 
-def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Iterator["Progress"]:
+def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Generator["Progress", None, None]:
     """Start the run, or continue it from its record. resumed: the file of the record, for error messages."""
     import stylize
 
@@ -290,7 +292,7 @@ def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: C
         status = status or 1
     line = f"{ending(outcome, settings)}, in {report.seconds(outcome.recorder.seconds)}; "
     line += f"wrote {written}" if written else "nothing was written"
-    if saved and status > 1:
+    if state and saved and status > 1:
         line += f"; --resume {state.path} goes on from there"
     elif state and state.saved is not None and not written:
         line += f" but {state.path}, after {state.saved} iterations"
@@ -317,7 +319,7 @@ def identify(named: Named) -> list[tuple[str, str, str]]:
 
 
 def check_same_images(
-    path: Path, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
+    path: Path | None, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
 ) -> None:
     """Raise StateError unless the images are those that the run began with; both as identify() gives them."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):

@@ -9,6 +9,7 @@ from styling.settings import Settings
 from styling.system.errors import ImageError
 
 LEAST_SIDE = 192  # pixels of a coarse scale's longer side; smaller pictures keep nothing of the content
+MOST_TIMES, LARGE_STYLE = 4, 2**24  # a style of so many times the picture's pixels, and of so many, is a slip
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,17 @@ def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
         if high < 1 or wide < 1:
             problem = f"the picture would be {wide} x {high} pixels"
             raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
-        styles = _style_sizes(images.styles, settings, wide)
+        styles = _style_sizes(images.styles, settings, high, wide)
         if scales and scales[-1].size == (high, wide):
             iterations += scales.pop().iterations
         scales.append(Scale((high, wide), styles, iterations))
     return tuple(scales)
 
 
-def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tuple[int, int], ...]:
-    """The styles' (height, width) for a picture of this width."""
+def _style_sizes(
+    styles: Sequence, settings: Settings, height: int, width: int
+) -> tuple[tuple[int, int], ...]:
+    """The styles' (height, width) for a picture of this size."""
     factors = settings.scales_of_styles(len(styles))
     sizes = [
         style_size(style.shape[0], style.shape[1], factor, width)
@@ -58,6 +61,10 @@ def _style_sizes(styles: Sequence, settings: Settings, width: int) -> tuple[tupl
         if 0 in size:
             problem = f"style {i} would be {size[1]} x {size[0]} pixels"
             raise ImageError(f"{problem}: make its --style-scales larger")
+        if math.prod(size) > max(MOST_TIMES * height * width, LARGE_STYLE) and settings.tile is None:
+            problem = f"style {i} would be {size[1]} x {size[0]} pixels, for a picture of {width} x {height}"
+            advice = "make its --style-scales smaller, where 1 is as wide as the picture"
+            raise ImageError(f"{problem}: {advice}, or give --tile 512 if it is meant")
     return tuple(sizes)
 
 

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
@@ -76,12 +77,17 @@ class ClusterWorker:
         """Compute a run, and yield its events; the last is one of ENDS. Raises WorkerLostError."""
         running = planned.job.running
         uses_gpu = running.device != "cpu" and bool(ray.cluster_resources().get("GPU"))
-        needs = {"CPU": running.threads or 1, "GPU": int(uses_gpu), "memory": planned.memory + PROCESS_BYTES}
+        needs: dict[str, float] = {
+            "CPU": running.threads or 1,
+            "GPU": int(uses_gpu),
+            "memory": planned.memory + PROCESS_BYTES,
+        }
         if problem := lacking(needs):
             yield Failed(problem)
             return
-        options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
-        options |= {"max_retries": 0, "num_returns": "streaming"}  # the sweep goes on from a checkpoint
+        options: dict[str, Any] = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"]}
+        options |= {"memory": needs["memory"], "num_returns": "streaming"}
+        options["max_retries"] = 0  # the sweep itself goes on from a checkpoint
         images = [self._store.pixels[sha256] for sha256 in planned.images]
         network = self._store.networks[planned.job.network]
         try:

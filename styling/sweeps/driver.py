@@ -234,16 +234,8 @@ class Display:
     def __init__(self, runs: Sequence[Planned], done: int, quiet: bool) -> None:
         self._count, self._ended, self._quiet = len(runs) + done, done, quiet
         self._done = {planned.stem: self._pixels(planned, planned.iterations_done) for planned in runs}
-        hidden = quiet or sys.stderr is None or not sys.stderr.isatty()
-        layout = "{percentage:3.0f}% {bar:12} [{elapsed}, {remaining} left] {desc}"
-        self._bar = tqdm(
-            total=sum(planned.pixels for planned in runs),
-            initial=sum(self._done.values()),
-            bar_format=layout,
-            dynamic_ncols=True,
-            leave=False,
-            disable=hidden,
-        )
+        total, done_before = sum(planned.pixels for planned in runs), sum(self._done.values())
+        self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", total, quiet, done_before)
 
     def advance(self, planned: Planned, iteration: int) -> None:
         """A run has made so many updates."""

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
@@ -63,7 +64,7 @@ def _counts(statuses: Sequence[str]) -> str:
     return ", ".join(parts)
 
 
-def _page(spec: Spec, page: int, entries: Sequence[Entry]) -> dict[str, object]:
+def _page(spec: Spec, page: int, entries: Sequence[Entry]) -> dict[str, Any]:
     """A page for the template: its label, images, columns and rows."""
     entries = [entry for entry in entries if entry.cell.place[0] == page]
     of_page, of_rows, of_columns = sheet.sources(entries)
@@ -106,9 +107,7 @@ def _jpeg(path: Path) -> str:
         return ""
 
 
-def _run(
-    folder: Path, entry: Entry, settings: Mapping[str, str], differing: Sequence[str]
-) -> dict[str, object]:
+def _run(folder: Path, entry: Entry, settings: Mapping[str, str], differing: Sequence[str]) -> dict[str, Any]:
     """A run for the template."""
     stem, job, result, runs = entry.stem, entry.cell.job, entry.result, folder / "runs"
     images = [(sheet.name_of(flag), path.name) for flag, path in job.files.images]

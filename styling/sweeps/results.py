@@ -22,6 +22,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from styling.network import networks
 from styling.settings import recipes
@@ -126,9 +127,11 @@ def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
     return write_whole(folder / "results.csv", lambda file: file.write(encoded))
 
 
-def _row(entry: Entry) -> dict[str, object]:
+def _row(entry: Entry) -> dict[str, Any]:
     job, result = entry.cell.job, entry.result
-    row = {axis: index + 1 for axis, index in zip(("page", "row", "column"), entry.cell.place, strict=True)}
+    row: dict[str, Any] = {
+        axis: index + 1 for axis, index in zip(("page", "row", "column"), entry.cell.place, strict=True)
+    }
     row |= {"label": entry.cell.label, "status": result.status, "error": result.error}
     if result.status == "done":
         row |= {"file": f"runs/{entry.stem}.png", "updates": result.iterations}

@@ -70,7 +70,7 @@ def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
     row share are shown beside the row, and images that all runs of a column share above the column.
     """
     entries = list(entries)
-    shown = defaultdict(list), defaultdict(list), defaultdict(list)
+    shown: tuple[Sources, Sources, Sources] = defaultdict(list), defaultdict(list), defaultdict(list)
     for flag in IMAGES:
         for axis, of_axis in enumerate(shown):
             found = defaultdict(set)

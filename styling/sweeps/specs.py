@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, reduce
 from pathlib import Path
+from typing import Any
 
 from styling.command import jobs
 from styling.command.flags import WHITE
@@ -58,8 +59,8 @@ class Variation:
 
     label: str = ""
     recipe: str | None = None
-    values: dict[str, object] = field(default_factory=dict)
-    vgg16: dict[str, object] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    vgg16: dict[str, Any] = field(default_factory=dict)
     images: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -108,7 +109,7 @@ def read(name: str) -> Spec:
         raise SpecError(f"{path}: {error}") from None
 
 
-def _spec(path: Path, table: dict[str, object]) -> Spec:
+def _spec(path: Path, table: dict[str, Any]) -> Spec:
     for key in table:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0)
@@ -148,7 +149,7 @@ def _check(key: str, value: object, kind: type, wanted: str) -> None:
         raise SpecError(f"{key} is {value!r:.60}, but must be {wanted}")
 
 
-def _axis(name: str, value: object) -> tuple[Variation, ...]:
+def _axis(name: str, value: Any) -> tuple[Variation, ...]:
     """What an axis varies: a setting with a list of values, or sets of settings with labels."""
     if isinstance(value, dict) and len(value) == 1:
         ((key, values),) = value.items()
@@ -172,7 +173,7 @@ def _axis(name: str, value: object) -> tuple[Variation, ...]:
     return variations
 
 
-def _variation(where: str, table: dict[str, object]) -> Variation:
+def _variation(where: str, table: dict[str, Any]) -> Variation:
     table = dict(table)
     label, recipe = table.pop("label", ""), table.pop("recipe", None)
     _check(f"{where}: label", label, str, "text")
@@ -193,7 +194,7 @@ def _variation(where: str, table: dict[str, object]) -> Variation:
     return Variation(label, recipe, settings.values, settings.vgg16, names)
 
 
-def _names(key: str, value: object) -> tuple[str, ...]:
+def _names(key: str, value: Any) -> tuple[str, ...]:
     """The name of an image, or names, as a tuple."""
     names = value if isinstance(value, list) else [value]
     for name in names:
@@ -201,7 +202,7 @@ def _names(key: str, value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _label(key: str, value: object) -> str:
+def _label(key: str, value: Any) -> str:
     """The label for a value of a setting."""
     if key == "recipe":
         return str(value)
@@ -214,7 +215,7 @@ def _label(key: str, value: object) -> str:
     return f"{key.replace('_', ' ')} {_shown(value)}"
 
 
-def _shown(value: object) -> str:
+def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
@@ -270,11 +271,11 @@ def _job(
 ) -> Job:
     name = next((one.recipe for one in reversed(variations) if one.recipe), None)
     recipe = read(name) if name else recipes.Recipe()
-    named = reduce(recipes.over, (one.values for one in variations), {})
-    values, vgg16 = {"seed": SEED}, {}
-    for part in (recipe, *variations):
-        values = recipes.over(values, part.values)
-        vgg16 = recipes.vgg16_beside(vgg16, part.values) | part.vgg16
+    named: dict[str, Any] = {}
+    values, vgg16 = recipes.over({"seed": SEED}, recipe.values), recipe.vgg16
+    for one in variations:
+        named, values = recipes.over(named, one.values), recipes.over(values, one.values)
+        vgg16 = recipes.vgg16_beside(vgg16, one.values) | one.vgg16
     names = _images(variations)
     images = tuple((flag, files[name]) for flag in IMAGES for name in names.get(flag, ()))
     flags = {"network": named["network"]} if named.get("network") else {}
@@ -304,7 +305,7 @@ def find_images(
         )
         advice = "name a folder with --images, or each with --image NAME=FILE"
         raise SpecError(f"{spec.path}: images are missing ({advice}): {listed}")
-    return files
+    return {name: path for name, path in files.items() if path}
 
 
 def _first(paths: Iterable[Path]) -> Path | None:

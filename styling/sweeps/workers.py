@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vgg import Network
 
 HAS_FORKS = "forkserver" in multiprocessing.get_all_start_methods()  # otherwise each process loads TensorFlow
-PROCESSES = multiprocessing.get_context("forkserver" if HAS_FORKS else "spawn")
+PROCESSES: Any = multiprocessing.get_context("forkserver" if HAS_FORKS else "spawn")
 PROCESS_BYTES = 600 * 2**20  # of TensorFlow itself
 PLOT_POINTS = 100  # of the losses over a run
 SECONDS_BETWEEN_EVENTS = 0.5
@@ -84,7 +84,7 @@ class Finished:
     """The run has ended. settings: as in a recipe. picture, and grid if it was wanted: [H, W, 3], 0..255."""
 
     result: Result
-    settings: dict[str, object]
+    settings: dict[str, Any]
     picture: np.ndarray
     grid: list[np.ndarray]
 

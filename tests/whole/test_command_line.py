@@ -404,9 +404,11 @@ def test_a_network_that_lacks_a_layer_asked_for_is_refused(refused, folder):
     assert "shallow.mat" in line or "--style-layers" in line
 
 
-@pytest.mark.parametrize(("scale", "status"), [("0.001", 1), ("1e308", 2)])
-def test_a_style_scale_that_gives_an_absurd_size_is_refused(refused, scale, status):
-    assert "--style-scales" in refused(status, *GOOD, "--style-scales", scale)
+@pytest.mark.parametrize(
+    ("scale", "width", "status"), [("0.001", "24", 1), ("10", "1000", 1), ("1e308", "24", 2)]
+)
+def test_a_style_scale_that_gives_an_absurd_size_is_refused(refused, scale, width, status):
+    assert "--style-scales" in refused(status, *GOOD, "--style-scales", scale, "--width", width)
 
 
 def test_a_picture_that_does_not_fit_in_memory_is_refused_with_a_width_that_does(refused):
@@ -677,7 +679,7 @@ def test_a_terminal_gets_a_bar_with_iteration_losses_and_time_left(folder):
     termios.tcsetwinsize(theirs, (40, 150))
     process = start(folder, "--iterations", "5000", stderr=theirs)
     os.close(theirs)
-    seen, bar = "", re.compile(r"[1-9]\d*/5000 \[\d+:\d+, [\d:]+ left\] total \d.*style \d")
+    seen, bar = "", re.compile(r"[1-9]\d*/5000 \[\d+:\d+, [\d:]+ left\], .*style \d.*total \d")
     try:
         while not bar.search(seen):
             seen += os.read(ours, 4096).decode()  # fails if the process ends before
