@@ -36,8 +36,6 @@ class Scene:
         front = images.read(data_folder() / "still_life.jpg")
         high, wide = front.shape[:2]
         self.front = front[high // 4 : 3 * high // 4, wide // 4 : 3 * wide // 4]
-        rows, columns = np.mgrid[:height, :width].astype(np.float32)
-        self.rows, self.columns = rows / height, columns / width  # 0..1
 
     def camera(self, t: float) -> tuple[float, float, float]:
         """The left, top and width of the camera's view, as fractions of the scene."""
@@ -56,8 +54,8 @@ class Scene:
     def frame(self, t: float) -> np.ndarray:
         """A frame, float32 [H, W, 3]; averages 4 x 4 samples a pixel to avoid aliasing."""
         height, width = self.size
-        rows, columns = np.mgrid[: 4 * height, : 4 * width].astype(np.float32)
-        rows, columns = (rows + 0.5) / (4 * height), (columns + 0.5) / (4 * width)
+        rows, columns = np.mgrid[: 4 * height, : 4 * width].astype(np.float32) + 0.5
+        rows, columns = rows / (4 * height), columns / (4 * width)
         left, top, part = self.camera(t)
         behind = _sample(self.behind, top + part * rows, left + part * columns)
         front_left, front_top, size = self.place(t)
@@ -68,7 +66,8 @@ class Scene:
     def motion(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """The exact flow [H, W, 2] from frame t to the one before; bool [H, W], where both show the same."""
         height, width = self.size
-        rows, columns = self.rows + 0.5 / height, self.columns + 0.5 / width
+        rows, columns = np.mgrid[:height, :width].astype(np.float32) + 0.5
+        rows, columns = rows / height, columns / width
         (left, top, part), (old_left, old_top, old_part) = self.camera(t), self.camera(t - 1)
         old_rows = (top + part * rows - old_top) / old_part
         old_columns = (left + part * columns - old_left) / old_part
@@ -102,17 +101,15 @@ def paint(options: argparse.Namespace, folder: Path, *flags: object) -> tuple[li
     return [images.read(file) for file in files], statistics.median(seconds)
 
 
-def grams(network: vgg.Network, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Gram matrices by layer, divided by the number of positions."""
-    features = network.features(network.preprocess(image), LAYERS)
-    flat = {name: F.numpy().reshape(-1, F.shape[-1]) for name, F in features.items()}
-    return {name: F.T @ F / len(F) for name, F in flat.items()}
-
-
 def style_loss(network: vgg.Network, picture: np.ndarray, style: np.ndarray) -> float:
     """The sum over the layers of the relative squared error of the Gram matrix."""
-    G, A = grams(network, picture), grams(network, style)  # noqa: N806
-    return sum(float(np.sum((G[name] - A[name]) ** 2) / np.sum(A[name] ** 2)) for name in LAYERS)
+    maps = [network.features(network.preprocess(image), LAYERS) for image in (picture, style)]
+    total = 0.0
+    for name in LAYERS:
+        flat = [features[name].numpy().reshape(-1, features[name].shape[-1]) for features in maps]
+        G, A = (F.T @ F / len(F) for F in flat)  # noqa: N806
+        total += float(np.sum((G - A) ** 2) / np.sum(A**2))
+    return total
 
 
 def main() -> None:

@@ -35,8 +35,7 @@ from styling.system.files import data_folder
 
 HERE, DATA = Path(__file__).resolve().parent, data_folder()
 SIDES = ("ours", "ours, fastest", "tf.function", "eager", "PyTorch")
-STAND_IN = "tf.function"
-WARM_UP = 3
+STAND_IN, WARM_UP = "tf.function", 3
 
 
 def main() -> None:
@@ -64,8 +63,7 @@ def read_options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--networks", nargs="+", default=["small"], help=".mat files (default: small)")
-    sizes = ["256x192", "512x384"]
-    parser.add_argument("--sizes", nargs="+", default=sizes, help=f"default: {' '.join(sizes)}")
+    parser.add_argument("--sizes", nargs="+", default=["256x192", "512x384"], metavar="WxH")
     parser.add_argument("--repeats", type=int, default=3, help="processes of each side (default 3)")
     parser.add_argument("--rounds", type=int, default=5, help="steps in turns of each process (default 5)")
     parser.add_argument("--torch-python", default=sys.executable, help="a Python interpreter with PyTorch")

@@ -190,32 +190,9 @@ def read_recipe(path):
     return recipes.read(str(path))
 
 
-SPEC = """
-title = "Style weights"
-recipe = "best"
-content = "content.png"
-styles = ["style.png", "content.png"]
-rows = { style_weight = [50, 500, 5000.5] }
-[settings]
-width = 256
-scales = [0.5, 1]
-vgg16.tv_weight = 3
-[[columns]]
-label = "without tv"
-tv_weight = 0
-initial = "style.png"
-[[columns]]
-label = "layers"
-style_layers = { relu1_1 = 1, relu2_1 = 0.5 }
-vgg16 = { content_weight = 3 }
-[published]
-"style.png" = "https://example.org"
-"""
-
-
 def read_cells(path):
     """The cells of a spec, whatever images it names."""
-    spec, flags = specs.read(str(path)), specs.Layer()
+    spec, flags = specs.read(str(path)), specs.Variation()
     names = specs.image_names(spec, flags)
     cells = specs.cells(spec, flags, dict.fromkeys(names, path))
     with contextlib.suppress(SpecError):
@@ -249,7 +226,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, kind, text):
 @pytest.mark.parametrize(("kind", "change"), [("recipe", mutated), ("spec", mutated), ("spec", shuffled)])
 def test_mutated_recipes_and_specs_are_read_or_refused(tmp_path, count, kind, change):
     files = recipes.shipped("recipes" if kind == "recipe" else "figures").values()
-    whole = [SPEC.encode(), *(file.read_bytes() for file in files)]
+    whole = [file.read_bytes() for file in files]
     for seed in range(count):
         read_damaged(*READERS[kind], tmp_path / "a.toml", change(whole[seed % len(whole)], seed))
 
