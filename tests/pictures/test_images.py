@@ -37,26 +37,20 @@ def test_resize_is_pillows_bicubic_of_the_rounded_image(size):
     assert found.dtype == np.float32
 
 
-def test_noise_is_gaussian_and_follows_the_seed():
-    first = images.noise(200, 300, 7)
-    assert first.shape == (200, 300, 3)
-    assert first.dtype == np.float32
-    assert first.std() == pytest.approx(0.256, rel=0.01)  # 180,000 draws: 0.0017 is one standard error
-    assert abs(first.mean()) < 0.003
-    assert np.mean(abs(first) < 0.256) == pytest.approx(0.6827, abs=0.005)  # a Gaussian's, not another's
-    np.testing.assert_array_equal(first, images.noise(200, 300, 7))
-    for other in (8, None):
-        assert abs(np.corrcoef(first.ravel(), images.noise(200, 300, other).ravel())[0, 1]) < 0.02
-    assert not np.array_equal(images.noise(4, 4, None), images.noise(4, 4, None))
-
-
-def test_uniform_noise_is_spread_evenly_from_128_to_129_and_follows_the_seed():
-    first = images.uniform_noise(200, 300, 7)
+@pytest.mark.parametrize(
+    ("make", "mean", "deviation", "middle"),  # middle: the share of draws within a deviation of the mean
+    [(images.noise, 0, 0.256, 0.6827), (images.uniform_noise, 128.5, 12**-0.5, 3**-0.5)],
+)
+def test_noise_is_spread_as_it_says_and_follows_the_seed(make, mean, deviation, middle):
+    first = make(200, 300, 7)
     assert first.shape == (200, 300, 3) and first.dtype == np.float32
-    shares = np.histogram(first, bins=10, range=(128, 129))[0] / first.size
-    np.testing.assert_allclose(shares, 0.1, atol=0.004)  # 0.0007 is one standard error
-    np.testing.assert_array_equal(first, images.uniform_noise(200, 300, 7))
-    assert not np.array_equal(first, images.uniform_noise(200, 300, 8))
+    assert first.mean() == pytest.approx(mean, abs=0.005)  # 180,000 draws
+    assert first.std() == pytest.approx(deviation, rel=0.01)
+    assert np.mean(abs(first - mean) < deviation) == pytest.approx(middle, abs=0.005)
+    np.testing.assert_array_equal(first, make(200, 300, 7))
+    for other in (8, None):
+        assert abs(np.corrcoef(first.ravel(), make(200, 300, other).ravel())[0, 1]) < 0.02
+    assert not np.array_equal(make(4, 4, None), make(4, 4, None))
 
 
 @few

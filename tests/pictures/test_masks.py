@@ -1,7 +1,6 @@
 """Masks and guides: where styles paint, against the float64 model, by tiles, and by what must not change."""
 
 import dataclasses
-import itertools
 
 import imageio.v3 as iio
 import numpy as np
@@ -175,49 +174,17 @@ def test_what_is_eroded_knows_nothing_of_the_other_region(network):
     assert not np.array_equal(with_first[:, :28], with_other[:, :28])
 
 
-def test_a_style_pulls_only_as_far_as_its_layers_see(network):
-    given = Images(CONTENT, (FIRST, SECOND), None, (LEFT, RIGHT))
-    pulls = [
-        evaluation(objective_of(network, FEW, dataclasses.replace(given, styles=styles)))(
-            network.preprocess(X)
-        )[1]
-        for styles in ((FIRST, SECOND), (OTHER, SECOND))
-    ]
-    different = (pulls[0] != pulls[1]).numpy().any(axis=(0, 1, 3))
-    assert different[:28].all()
-    assert different[28:34].any()
-    assert not different[36:].any()  # relu2_1 sees 5 pixels to a side
-
-
-def test_two_regions_of_one_style_are_painted_as_none_but_at_the_border(network):
-    pattern = random_image(32, 32, 1)
-    x = network.preprocess(np.tile(pattern, (3, 8, 1)))  # both halves are alike
-    left = np.zeros(x.shape[1:3], np.float32)
-    left[:, :128] = 1
-    run = Settings(style_layers=("relu1_1", "relu2_1"), content_weight=0, tv_weight=0, tile=0)
-    content, styles = np.tile(pattern, (3, 8, 1)), (FIRST, FIRST)
-    plain, split = (
-        evaluation(objective_of(network, run, Images(content, styles, None, of)))(x)[1].numpy()
-        for of in ((), (left, 1 - left))
-    )
-    assert np.abs(split - plain).max() < 0.02 * np.abs(plain).max()
-
-
 def test_a_small_region_is_painted_as_strongly_as_a_large_one(network):
-    x, (small, large) = (
-        network.preprocess(np.tile(random_image(16, 16, 1), (6, 8, 1))),
-        np.zeros((2, 96, 128)),
-    )
-    small[:, :16], large[:, :112] = 1, 1
+    x = network.preprocess(np.tile(random_image(16, 16, 1), (6, 8, 1)))
     run = Settings(style_layers=("relu1_1",), content_weight=0, tv_weight=0, tile=0)
-    pulls = [
-        evaluation(objective_of(network, run, Images(random_image(96, 128, 2), (FIRST,), None, (mask,))))(x)[
-            1
-        ]
-        for mask in (small.astype(np.float32), large.astype(np.float32))
-    ]
-    of_small, of_large = (np.abs(pull[:, :, 4:12]).mean() for pull in pulls)
-    assert of_small == pytest.approx(of_large, rel=0.1)
+    pulls = []
+    for width in (16, 112):
+        mask = np.zeros((96, 128), np.float32)
+        mask[:, :width] = 1
+        given = Images(random_image(96, 128, 2), (FIRST,), None, (mask,))
+        _, gradient = evaluation(objective_of(network, run, given))(x)
+        pulls.append(np.abs(gradient[:, :, 4:12]).mean())
+    assert pulls[0] == pytest.approx(pulls[1], rel=0.1)
 
 
 def test_a_region_that_is_too_small_for_a_layer_does_without_it(network):
@@ -341,9 +308,7 @@ def test_a_sweep_over_masks(folder, neural_style):
     (folder / "spec.toml").write_text(spec)
     run_sweep(folder, *words("spec.toml --output sweep --workers 1 --quiet"))
     pictures = [iio.imread(path) for path in sorted((folder / "sweep" / "runs").glob("*.png"))]
-    assert len(pictures) == 2
-    for a, b in itertools.combinations(pictures, 2):
-        assert not np.array_equal(a, b)
+    assert len(pictures) == 2 and not np.array_equal(*pictures)
     alone = words("--style-masks left.png right.png --iterations 2 --output alone.png")
     neural_style(*GOOD, *alone, check=0)
     assert any(np.array_equal(iio.imread(folder / "alone.png"), picture) for picture in pictures)
