@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from styling.pictures import colorspaces, kinds
 from styling.system.errors import ImageError
@@ -241,6 +241,8 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
             clear = np.asarray(image) == transparent
             gray.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
         return gray
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return ImageChops.invert(image)  # Pillow takes every one for Adobe's, which are inverted
     if image.mode in ("La", "RGBa"):  # multiplied by its alpha
         return image.convert(f"{image.mode[:-1]}A")
     if image.mode == "PA" or transparent is not None:

@@ -40,10 +40,16 @@ def palette_image(kind, **options):
     return encoded(image, kind, **options)
 
 
-def cmyk(kind, **options):
-    """White, and the four inks, in squares of 16 pixels."""
+def cmyk(kind, inverse=0, **options):
+    """White, and the four inks, in squares of 16 pixels. inverse: 255 for levels that are inverted."""
     inks = np.concatenate([np.zeros((1, 4)), 255 * np.eye(4)])[None].repeat(16, 0).repeat(16, 1)
-    return encoded(Image.fromarray(inks.astype(np.uint8), "CMYK"), kind, **options)
+    return encoded(Image.fromarray(abs(inverse - inks).astype(np.uint8), "CMYK"), kind, **options)
+
+
+def without_adobe(data):
+    """A JPEG without the marker that says that its inks are inverted."""
+    place = data.index(b"\xff\xee")
+    return data[:place] + data[place + 16 :]
 
 
 def assert_one_line_about(path, error):
@@ -86,6 +92,7 @@ COLOURS = {
         for kind, options in {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}.items()
     },
     "CMYK, JPEG": (cmyk("JPEG", quality=95), one_in_16, INKS, 3),
+    "CMYK, JPEG, not Adobe's": (without_adobe(cmyk("JPEG", 255, quality=95)), one_in_16, INKS, 3),
     "CMYK, TIFF": (cmyk("TIFF"), one_in_16, INKS, 0),
     "CMYK, profile": (cmyk("TIFF", icc_profile=CYAN_ONLY), one_in_16, [white, black, white, white, white], 2),
     "16 bits, PNG": (png(16, 0, [words(*DEEP)]), everything, [[v / 257] * 3 for v in DEEP], 0.5),
