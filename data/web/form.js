@@ -213,8 +213,8 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
   $("time").textContent = $("paint-time").textContent = time ? `about ${seconds(time)} here${isFilm() ? `, the film ${seconds(film)}` : ""}` : "";
   if (!size || isExample() || !$("run").hidden || (!isUsers && !$("result").hidden)) return;
   says("look-caption", "A first look is on its way");
-  const {recipe, values: few} = data.preview;
-  const said = await ask("preview", JSON.stringify({...form(), recipe, values: {...values(recipe), ...few}}));
+  const {recipe, values: few} = data.preview, {tv_weight: _, ...look} = values(recipe);  // one pass has no losses
+  const said = await ask("preview", JSON.stringify({...form(), recipe, values: {...look, ...few}}));
   if (mine != asked) return;
   if (said.picture) $("look-picture").src = `seen.jpg?look=${said.picture}`;
   says("look-caption", said.picture ? "A first look. Paint makes it finer." : "");
@@ -222,7 +222,7 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
 function showLook() {
   if (!$("run").hidden) return;
   const [style] = chosen.styles.keys();
-  $("result").hidden = true;
+  showResult(null);
   $("look").hidden = !chosen.content;
   if (!chosen.content) return;
   $("look-picture").src = isExample() ? "page/example.jpg" : `images/${chosen.content}`;

@@ -90,7 +90,9 @@ def serve(options: argparse.Namespace) -> int:
     from styling.live import http
     from styling.web.page import Page
 
-    app = http.Guard(Page(studio, painter).app(), options.host, password, options.public_name)
+    page = Page(studio, painter)
+    threading.Thread(target=page.measure, daemon=True).start()
+    app = http.Guard(page.app(), options.host, password, options.public_name)
     host = address.reachable(options.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     say(f"the page is at {url} until Ctrl-C; its pictures are in {studio.folder}")

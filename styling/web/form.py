@@ -22,8 +22,9 @@ from styling.web.studio import Studio
 if TYPE_CHECKING:
     from vgg import Network
 
-# The first look at a picture, before Paint is pressed: quick and small.
-PREVIEW = {"recipe": "best", "values": {"iterations": "16", "scales": "1", "max_size": "192"}}
+# The first look at a picture, before Paint is pressed: one pass, or for other networks a short run.
+ONE_PASS = {"recipe": "instant", "values": {"max_size": "384"}}
+SHORT = {"recipe": "best", "values": {"iterations": "16", "scales": "1", "max_size": "192"}}
 # Settings that have a control of their own on the page; the others are listed as the expert's.
 CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))

@@ -54,6 +54,14 @@ class Page:
         ]
         return http.application(routes)
 
+    def measure(self) -> None:
+        """Paint a small example, so that the pace of this machine is known and its functions are compiled."""
+        form = {"content": EXAMPLE["content"], "styles": [EXAMPLE["style"]], **forms.SHORT}
+        words = [*forms.words(form, self._studio), *self._painter.words()]
+        self._painter.first_look(
+            forms.job([*words, f"--output={self._studio.folder / 'look.png'}"], self._studio)
+        )
+
     async def index(self, request: Request) -> Response:
         """The page itself."""
         data = {
@@ -62,7 +70,7 @@ class Page:
             ],
             "recipes": forms.offered(self._painter.network),
             "example": EXAMPLE,
-            "preview": forms.PREVIEW,
+            "preview": forms.ONE_PASS if networks.is_small(self._painter.path) else forms.SHORT,
         }
         context = {"data": data, "fields": forms.fields(), "network": networks.describe(self._painter.path)}
         return http.TEMPLATES.TemplateResponse(request, "index.html", context)
