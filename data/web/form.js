@@ -233,15 +233,16 @@ function showLook() {
   says("look-caption", isExample() ? `For example: ${titled(chosen.content)}, painted as ${titled(style)}. Now your own?` : "");
 }
 
+const stopLooking = () => { clearTimeout(waiting); asked++; };
 async function paint(extra) {
   complain();
+  stopLooking();
   if (coming.length) says("paint-time", "waits for what is on its way");
   await uploads;
   const masks = await sendAreas();
-  if (!masks) return;
-  clearTimeout(waiting);
-  asked++;
-  complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
+  stopLooking();
+  says("paint-time", $("time").textContent);
+  if (masks) complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
 }
 $("form").oninput = event => event.target.type != "file" && changed();
 $("form").onsubmit = event => { event.preventDefault(); paint(); };
