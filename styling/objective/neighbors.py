@@ -21,7 +21,8 @@ BLOCKS = (
 )
 LAYERS = tuple(name for block in BLOCKS for name in block)
 CODE_SCALE = 4.0  # brings a code's numbers near to 1, as the decoder was trained with
-MOST_CANDIDATES = 8192  # of a painting's positions, for the search; coherence reaches the others
+# Of a painting's positions, for the search; coherence reaches the others. All of them paint no better.
+MOST_CANDIDATES = 4096
 CHUNK = 2**23  # similarities, or values of codes, at a time
 ROUNDS, COHERENCE = 8, 0.1  # what a neighbour's agreement is worth, as a cosine
 STEPS = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)  # from a neighbour: itself, above, below, left and right
@@ -35,7 +36,8 @@ def codes(image: np.ndarray, network: Network, decoder: Decoder, tile: int = 0) 
     at once.
     """
     x, size = network.preprocess(image), image.shape[:2]
-    channels = [network.shapes(*size, [name])[name][-1] for name in LAYERS]
+    shapes = network.shapes(size[0], size[1], LAYERS)
+    channels = [shapes[name][-1] for name in LAYERS]
     kernels = CODE_SCALE * np.repeat(decoder.scales, channels)[:, None] * decoder.directions
     ends = dict(zip(LAYERS, np.cumsum(channels), strict=True))
     tiles = tiling(network.built(LAYERS), size, tile, dict.fromkeys(BLOCKS[3], 1))

@@ -61,10 +61,14 @@ def fields() -> dict[str, list[dict[str, object]]]:
 
 def offered(network: "Network") -> dict[str, dict[str, object]]:
     """The recipes that work with this network: the description of each, and its settings as typed."""
+    from styling.run.one_pass import check_network  # which loads TensorFlow, as the network has
+
     found: dict[str, dict[str, object]] = {}
     for name in recipes.shipped():
         try:
             settings = Settings.from_recipe(name, network)
+            if settings.start == "one-pass":
+                check_network(network)
         except NetworkError:
             continue
         values = {key: typed(key, getattr(settings, key)) for key in NAMES}
