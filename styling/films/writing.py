@@ -7,6 +7,7 @@ import contextlib
 import heapq
 import itertools
 import math
+import os
 from collections.abc import Generator, Iterator
 from fractions import Fraction
 from operator import itemgetter
@@ -103,7 +104,7 @@ def asks_for_film(content: Path, output: Path) -> bool:
     ending = output.suffix.lower()
     if ending in FORMATS and ending not in images.FORMATS:
         return True
-    into_folder = (output.is_dir() or not ending) and not content.is_dir()
+    into_folder = (os.path.isdir(output) or not ending) and not os.path.isdir(content)
     return (ending == ".webp" or numbered.is_pattern(output) or into_folder) and clips.moves(content)
 
 
