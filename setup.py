@@ -53,6 +53,7 @@ setup(
             "hypothesis>=6.100",
             "import-linter>=2.0",
             "matplotlib>=3.9",
+            "mypy>=2.0",
             "opencv-python-headless>=5.0",
             "pillow-heif>=1.0",
             "playwright>=1.48",

@@ -73,24 +73,21 @@ class Settings(Entries):
 
     def check_images(
         self,
-        content: bool,
+        content: int,
         styles: int,
-        initial: bool,
+        initial: int,
         style_masks: int = 0,
         style_guides: int = 0,
-        content_mask: bool = False,
+        content_mask: int = 0,
     ) -> None:
-        """Raise SettingsError unless a run is possible with these images.
-
-        content, initial, content_mask: whether it is given. styles, style_masks, style_guides: how many.
-        """
+        """Raise SettingsError unless a run is possible with so many images of each kind."""
         of_styles = [f"{term}_weight" for term in LAYER_TERMS if term != "content"]
         if any(getattr(self, name) for name in of_styles) and not styles:
             raise SettingsError("styles", f"is needed, unless {', '.join(map(flag_of, of_styles))} are all 0")
         if self.start == "one-pass" and not (content and styles):
             missing = "styles" if content else "content"
             raise SettingsError(missing, "is needed with --start one-pass, which searches one for the other")
-        from_content = self.noiseblend(initial) < 1 and not initial
+        from_content = self.noiseblend(bool(initial)) < 1 and not initial
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
         if not content and self.colors != "style":
