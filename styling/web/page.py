@@ -3,8 +3,10 @@
 No request names a path: images and results are found by their keys in the studio.
 """
 
+import contextlib
 import json
 import tempfile
+from concurrent.futures import CancelledError
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -58,9 +60,10 @@ class Page:
         """Paint a small example, so that the pace of this machine is known and its functions are compiled."""
         form = {"content": EXAMPLE["content"], "styles": [EXAMPLE["style"]], **forms.SHORT}
         words = [*forms.words(form, self._studio), *self._painter.words()]
-        self._painter.first_look(
-            forms.job([*words, f"--output={self._studio.folder / 'look.png'}"], self._studio)
-        )
+        # It is only an estimate, and the program may end meanwhile.
+        with contextlib.suppress(StyleError, RuntimeError, CancelledError):
+            output = f"--output={self._studio.folder / 'look.png'}"
+            self._painter.first_look(forms.job([*words, output], self._studio))
 
     async def index(self, request: Request) -> Response:
         """The page itself."""
