@@ -164,6 +164,7 @@ def test_flags_at_odds_are_refused(refused, arguments, word):
         ("\u2014content content.png", "two hyphens, as in --content"),
         ("--styles style1.png,style2.png", "spaces, not commas"),
         ("--styles https://host.org/a.png", "https://host.org/a.png is a URL; download it"),
+        ("--styles file:///my%20a.png", "file:///my%20a.png is a URL; name the file itself, /my a.png"),
         ("--optimizer lbfgs --learning-rate 1", "--learning-rate: has no effect with --optimizer lbfgs"),
         ("--shift-layers relu1_1", "--shift-layers: has no effect without --shift-weight"),
         ("--tv-weight 0 --tv-reduction sum", "--tv-weight"),
