@@ -14,7 +14,6 @@ from styling.network.networks import FILES
 from styling.settings import COLORS, STYLE_LAYERS, recipes
 from styling.sweeps import specs
 from styling.sweeps.specs import Variation
-from styling.system.errors import SpecError
 
 # The images of each figure's runs, as the source has them.
 FIGURES = {
@@ -110,24 +109,6 @@ def test_its_images_are_the_sources_and_it_says_where_each_is_published(name, ne
     assert named == set(specs.image_names(spec, NOTHING)) == set(spec.published) == FIGURES[name]
     assert all(len(where.split()) > 2 and "http" in where for where in spec.published.values())
     assert spec.title and 30 < len(spec.description) < 90 and "\n" not in spec.title + spec.description
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_images_that_are_not_here_are_named_in_a_line_with_where_they_are_published(name, files, tmp_path):
-    spec = specs.read(name)
-    here, *missing = sorted(FIGURES[name])
-    shutil.copy(files / here, tmp_path)
-    with pytest.raises(SpecError) as error:
-        specs.find_images(specs.image_names(spec, NOTHING), spec, {}, [tmp_path])
-    assert "\n" not in str(error.value) and here not in str(error.value)
-    for image in missing:
-        assert f"{image} ({spec.published[image]})" in str(error.value)
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_an_image_is_published_at_the_same_place_in_all_figures(name):
-    everywhere = {key: where for other in FIGURES for key, where in specs.read(other).published.items()}
-    assert specs.read(name).published.items() <= everywhere.items()
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -284,18 +284,11 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
     ("text", "parts"),
     [
         ("title =", ["TOML"]),
-        ('title = "a"\ntitle = "b"', ["TOML"]),
-        (b"\xff\xfe\x00", ["TOML"]),
         (bytes(range(256)), ["TOML"]),
-        (b"# " + bytes(2**21), ["too large"]),
         ("# " + 2**21 * "x", ["too large"]),
         ("rows = " + 20000 * "[", ["TOML"]),
-        ("title" + 2000 * ".a" + " = 1", ["TOML"]),
-        ("rows.shifts = [[{ a" + 2000 * ".a" + " = 1 }]]", ["TOML"]),
-        ("title = 0x" + 9000 * "f", ["TOML"]),
         ("rows = { width = [0x" + 9000 * "f" + "] }", ["TOML"]),
         ("rows = { width = [" + 30 * "9" + "] }", ["width", "64 bits"]),
-        ("rows = { style_weight = [" + 400 * "9" + "] }", ["style_weight", "number"]),
         ("rows = { style_layers = [{ relu1_1 = " + 400 * "9" + " }] }", ["style_layers", "numbers"]),
         ("colums = 3", ["colums", "columns"]),
         ("style_weight = 3", ["style_weight", "[settings]"]),
@@ -303,40 +296,27 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("title = 3", ["title", "text"]),
         ("recipe = 3", ["recipe", "text"]),
         ("settings = 3", ["settings", "a table"]),
-        ("settings = [1, 2]", ["settings", "a table"]),
-        ("published = 3", ["published", "a table"]),
         ('[published]\n"a.png" = 3', ["published", "a.png", "text"]),
-        ("content = 3", ["content", "image"]),
         ('content = ["content.png", "style.png"]', ["content", "more than one"]),
-        ('initial = ["content.png", "style.png"]', ["initial", "more than one"]),
         ("styles = [1]", ["styles", "image"]),
         ("[settings]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
         ("[settings]\nwidth = 0", ["width", "at least 1"]),
         ('[settings]\nwidth = "0"', ["settings", "width", "whole number"]),
-        ("[settings.vgg16]\nstyle_wieght = 3", ["settings", "style_wieght", "style_weight"]),
         ('[settings.vgg16]\nnetwork = "vgg16"', ["network", "[vgg16]"]),
         ('[settings]\ndescription = "a"', ["settings", "description"]),
         ('[settings]\nnetwork = ""', ["network", "name of a file"]),
         ("rows = 3", ["rows", "list"]),
-        ("rows = {}", ["rows", "list"]),
         ("rows = []", ["rows", "empty"]),
-        ("rows = { seed = [] }", ["rows", "empty"]),
         ("rows = { seed = 3 }", ["rows.seed", "list of values"]),
         ("rows = { seed = [1], width = [2] }", ["rows", "list"]),
-        ("rows = [1, 2]", ["rows", "list of tables"]),
         ("rows = [{ seed = 1 }]", ["rows", "without a label"]),
-        ("rows = [{ label = 3 }]", ["rows", "label", "text"]),
         ("rows = { sed = [1] }", ["rows", "sed", "seed"]),
-        ("rows = { title = ['a'] }", ["rows", "title"]),
         ("rows = { seed = [1, 'b'] }", ["rows", "seed", "'b'", "whole number"]),
         ("rows = { seed = [1, 2.5] }", ["rows", "seed", "2.5"]),
-        ("rows = { seed = [1, true] }", ["rows", "seed", "True"]),
         ("rows = { width = [1979-05-27] }", ["rows", "width", "whole number"]),
         ("rows = { recipe = [3] }", ["rows", "recipe", "a name or a file"]),
         ("rows = { content = [['style.png', 'content.png']] }", ["rows", "content", "more than one"]),
         ("rows = { device = ['cpu', 'gpu'] }", ["rows", "device"]),
-        ("rows = { vgg16 = [{ threads = 1 }] }", ["rows", "threads"]),
-        ("rows = { description = ['a', 'b'] }", ["rows", "description"]),
         ("rows = { width = [3, 0] }", ["rows: width: 0", "at least 1"]),
         ("[[rows]]\nlabel = 'tall'\nheight = 9", ["tall: height"]),
         (
@@ -345,7 +325,6 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ),
         ("rows = { recipe = ['best', 'bets'] }", ["bets: recipe", "did you mean best"]),
         ("recipe = 'missing.toml'", ["recipe", "missing.toml"]),
-        ("recipe = 'a\\u0000.toml'", ["recipe"]),
         ("recipe = './'", ["recipe", "folder"]),
         ("rows = { network = ['vgg16'] }", ["vgg16: network", "vgg16 is not here"]),
         ("rows = { style_scales = [[1], [1, 2]] }", ["style scales 1, 2: style_scales", "2 of them"]),
@@ -370,11 +349,6 @@ def test_what_is_wrong_is_said_with_the_files_name_and_the_key(folder, text, par
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
-def test_an_empty_file_lacks_a_style(folder):
-    with pytest.raises(SpecError, match=r"spec\.toml: styles is needed"):
-        cells_of(write(folder, ""))
-
-
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
@@ -392,9 +366,3 @@ def test_a_name_of_no_spec_is_refused(name, parts):
     assert error.value.name == "spec"
     for part in parts:
         assert part in error.value.problem
-
-
-def test_ten_thousand_runs_are_planned_in_seconds(folder):
-    axes = f"rows = {{ seed = {list(range(100))} }}\ncolumns = {{ width = {list(range(1, 101))} }}"
-    cells = cells_of(write(folder, f'recipe = "best"\n{IMAGES}{axes}'))
-    assert len({(cell.job.settings.seed, cell.job.settings.width) for cell in cells}) == 10_000
