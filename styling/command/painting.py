@@ -141,11 +141,11 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     return named
 
 
-def check_formats(job: Job, given: Images) -> None:
+def check_formats(job: Job, inputs: Images) -> None:
     """Raise ImageError if the format of an output file cannot hold a picture of this size."""
     for name in (job.files.output, job.files.checkpoints):
         if name is not None:
-            images.check_size(name, *content_size(*given.shape, job.settings))
+            images.check_size(name, *content_size(*inputs.shape, job.settings))
 
 
 def start(job: Job) -> tuple[Running, "Network"]:
@@ -324,8 +324,9 @@ def check_same_images(
     """Raise StateError unless the images are those that the run began with; both as identify() gives them."""
     for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
         if digest != old_digest:
-            own = flag_of(flag)
-            raise StateError(f"{name}: is not the image that {own} had in the run of {path}, {old_name}")
+            raise StateError(
+                f"{name}: is not the image that {flag_of(flag)} had in the run of {path}, {old_name}"
+            )
 
 
 def describe(job: Job, run: "Run", lacking: list[str]) -> str:

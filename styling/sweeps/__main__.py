@@ -131,29 +131,25 @@ def sweep(options: argparse.Namespace) -> int:
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     """The spec, and its cells with the flags applied. Raises SettingsError or SpecError."""
     spec = specs.read(options.spec)
-    given, named = dict(map(read_pair, options.image)), {}
-    for flag in specs.IMAGES:
-        own = getattr(options, flag)
-        if own:
-            own = own if isinstance(own, list) else [own]
-            if flag == "content" and len(own) > 1:
-                raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
-            for path in own:
-                filenames.check_input(flag, path)
-            found = {os.path.abspath(path): path for path in own}  # no spec uses such names
-            given |= found
-            named[flag] = tuple(found)
+    files: dict[str, Path] = dict(map(read_pair, options.image))
+    named: dict[str, tuple[str, ...]] = {}
+    for flag, path in jobs.named_images(options):
+        filenames.check_input(flag, path)
+        name = os.path.abspath(path)  # no spec uses such names
+        files[name], named[flag] = path, (*named.get(flag, ()), name)
+    if len(named.get("content", ())) > 1:
+        raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
     for folder in options.images:
         if not folder.is_dir():
             raise SettingsError("images", f"{folder} is not a folder")
     variation = Variation("", options.recipe, flags.settings_of(options), {}, named)
     names = specs.image_names(spec, variation)
-    for name in given:
+    for name in files:
         if name not in names:
             raise SettingsError(
                 "image", f"{name} is not an image of {spec.path}, which names {', '.join(names)}"
             )
-    cells = specs.cells(spec, variation, specs.find_images(names, spec, given, options.images))
+    cells = specs.cells(spec, variation, specs.find_images(names, spec, files, options.images))
     if "network" in variation.names:
         filenames.check_input("network", cells[0].job.network)
     return spec, cells

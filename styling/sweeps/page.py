@@ -31,8 +31,8 @@ def write(folder: Path, spec: Spec, entries: Sequence[Entry], plot_note: str = "
     """
     runs = {entry.stem: entry for entry in entries}
     settings = {stem: settings_of(entry) for stem, entry in runs.items()}
-    names = dict.fromkeys(name for own in settings.values() for name in own)
-    values = {name: {own.get(name, "-") for own in settings.values()} for name in names}
+    names = dict.fromkeys(name for table in settings.values() for name in table)
+    values = {name: {table.get(name, "-") for table in settings.values()} for name in names}
     differing = [name for name in names if len(values[name]) > 1]
     text = _template().render(
         spec=spec,

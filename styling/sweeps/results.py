@@ -72,8 +72,8 @@ def digest(*parts: object) -> str:
 
 def stems(folder: Path) -> dict[str, str]:
     """The stems of the runs that the folder has, by their digests."""
-    found = (path for path in (folder / "runs").glob("*") if path.suffix in (".json", ".state"))
-    return {path.stem[-DIGITS:]: path.stem for path in found}
+    files = (path for path in (folder / "runs").glob("*") if path.suffix in (".json", ".state"))
+    return {path.stem[-DIGITS:]: path.stem for path in files}
 
 
 def stem(labels: Sequence[str], digest: str) -> str:
@@ -99,10 +99,10 @@ def read(folder: Path, stem: str) -> Result:
         history = tuple(tuple(map(float, row)) for row in values["history"])
         values |= {"names": tuple(map(str, values["names"])), "history": history}
         values |= {"iterations": int(values["iterations"]), "seconds": float(values["seconds"])}
-        found = Result(**values)
-        is_told = "total" in found.losses or not found.names  # a run without updates has no losses
-        if found.status == "done" and is_told and picture(folder, stem).is_file():
-            return found
+        result = Result(**values)
+        is_told = "total" in result.losses or not result.names  # a run without updates has no losses
+        if result.status == "done" and is_told and picture(folder, stem).is_file():
+            return result
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         pass
     return Result()
@@ -137,7 +137,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         row |= {"file": f"runs/{entry.stem}.png", "updates": result.iterations}
         row |= {"seconds": round(result.seconds, 1)}
     row |= {f"{name}_loss": loss for name, loss in result.losses.items()}
-    row |= {flag: " ".join(str(path) for own, path in job.files.images if own == flag) for flag in IMAGES}
+    row |= {flag: " ".join(map(str, job.files.named(flag))) for flag in IMAGES}
     return row | settings_of(entry)
 
 

@@ -73,13 +73,13 @@ def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
     shown: tuple[Sources, Sources, Sources] = defaultdict(list), defaultdict(list), defaultdict(list)
     for flag in IMAGES:
         for axis, of_axis in enumerate(shown):
-            found = defaultdict(set)
+            different = defaultdict(set)
             for entry in entries:
-                own = tuple(pair for pair in entry.cell.job.files.images if pair[0] == flag)
-                found[entry.cell.place[axis]].add(own)
-            if all(len(different) == 1 for different in found.values()):
-                for index, (own,) in found.items():
-                    of_axis[index] += own
+                pairs = tuple(pair for pair in entry.cell.job.files.images if pair[0] == flag)
+                different[entry.cell.place[axis]].add(pairs)
+            if all(len(one) == 1 for one in different.values()):
+                for index, (pairs,) in different.items():
+                    of_axis[index] += pairs
                 break
     return shown
 
@@ -236,14 +236,14 @@ class Canvas:
         centre: bool = False,
     ) -> float:
         """Put the first few of these images there, beside each other, and return the width that they take."""
-        small = [thumbnail(path, 2 * height) for _, path in pairs[:MOST_SOURCES]]
-        found = [pixels for pixels in small if pixels is not None]
-        shapes = [pixels.shape[1] / pixels.shape[0] for pixels in found]
-        high = max(int(min([height, (width - 6 * len(found)) / max(sum(shapes), 1e-9)])), 1)
+        read = [thumbnail(path, 2 * height) for _, path in pairs[:MOST_SOURCES]]
+        small = [pixels for pixels in read if pixels is not None]
+        shapes = [pixels.shape[1] / pixels.shape[0] for pixels in small]
+        high = max(int(min([height, (width - 6 * len(small)) / max(sum(shapes), 1e-9)])), 1)
         wides = [max(round(high * shape), 1) for shape in shapes]
         taken = sum(wides) + 6 * len(wides)
         x += (width - taken) / 2 if centre else 0
-        for pixels, wide in zip(found, wides, strict=True):
+        for pixels, wide in zip(small, wides, strict=True):
             self.image(np.asarray(Image.fromarray(pixels).resize((wide, high))), x, y + height - high)
             x += wide + 6
         return taken

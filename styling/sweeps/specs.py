@@ -233,17 +233,17 @@ def cells(spec: Spec, flags: Variation, files: Mapping[str, Path]) -> list[Cell]
     flags: the settings from the command line. files: of the images, by name. Raises SettingsError for a flag
     that contradicts the spec, and SpecError for an error in the spec.
     """
-    found, read = [], cache(recipes.read)
+    cells, read = [], cache(recipes.read)
     for place, variations in _places(spec, flags):
         labels = tuple(variation.label for variation in variations[-len(AXES) :] if variation.label)
         try:
-            found.append(Cell(place, labels, _job(spec, variations, files, read)))
+            cells.append(Cell(place, labels, _job(spec, variations, files, read)))
         except SettingsError as error:
             if error.name in flags.names:
                 raise
             where = f"{', '.join(labels)}: " if labels else ""
             raise SpecError(f"{spec.path}: {where}{error.name} {error.problem}") from None
-    return found
+    return cells
 
 
 def _places(spec: Spec, flags: Variation) -> Iterator[tuple[tuple[int, int, int], list[Variation]]]:
@@ -290,14 +290,14 @@ def _job(
 
 
 def find_images(
-    names: Iterable[str], spec: Spec, given: Mapping[str, Path], folders: Sequence[Path]
+    names: Iterable[str], spec: Spec, named: Mapping[str, Path], folders: Sequence[Path]
 ) -> dict[str, Path]:
-    """The files of images by name: as given, or in the folders, the spec's folder, or the files that ship.
+    """The files of images by name: as named, or in the folders, the spec's folder, or the files that ship.
 
     Raises SpecError if images are missing; it says where to get them.
     """
     places = [*folders, spec.path.parent, data_folder()]
-    files = {name: given.get(name) or _first(place / name for place in places) for name in names}
+    files = {name: named.get(name) or _first(place / name for place in places) for name in names}
     missing = [name for name, path in files.items() if path is None]
     if missing:
         listed = "; ".join(

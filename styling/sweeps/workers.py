@@ -189,10 +189,10 @@ class LocalWorker:
 
     def __init__(self, pixels: Mapping[str, np.ndarray]) -> None:
         self._pixels = pixels
-        self._connection, there = PROCESSES.Pipe()
-        self._process = PROCESSES.Process(target=serve, args=(there,), daemon=True)
+        self._connection, other_end = PROCESSES.Pipe()
+        self._process = PROCESSES.Process(target=serve, args=(other_end,), daemon=True)
         self._process.start()
-        there.close()  # otherwise this end of the pipe would not notice when the process ends
+        other_end.close()  # otherwise this end of the pipe would not notice when the process ends
 
     def compute(self, planned: Planned) -> Iterator[Event]:
         """Compute a run, and yield its events; the last is one of ENDS. Raises WorkerLostError."""
