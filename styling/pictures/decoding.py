@@ -22,6 +22,8 @@ HEAD_BYTES = 2**16
 # Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used,
 # and must fit into memory.
 LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
+# Images of more pixels than SUSPECT have at least one byte for each PIXELS_PER_BYTE: deflate's best is 1032.
+SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
 MOST_TEXT = 2**26  # bytes of a compressed text or profile in a PNG
 TEXTS, PROFILE = (b"tEXt", b"zTXt", b"iTXt"), b"iCCP"
 NO_END = "its end is missing, but every pixel is there"
@@ -116,6 +118,7 @@ def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
     """The image in a file; the limits are lifted."""
     remarks = []
     with _open(file, head) as image:
+        _check_believable(image, file.seek(0, os.SEEK_END))
         _check_tiff(image)
         factor = _factor(*_upright(image), sizes)
         if factor > 1:  # a JPEG can be decoded at this size directly
@@ -193,6 +196,13 @@ def _factor(height: int, width: int, sizes: Sizes | None) -> int:
         if small[0] >= SPARE * high and small[1] >= SPARE * wide and sizes(*small) == used:
             return factor
     return 1
+
+
+def _check_believable(image: Image.Image, length: int) -> None:
+    """Raise ImageError if a file of this many bytes cannot hold so many pixels."""
+    if image.width * image.height > max(SUSPECT, PIXELS_PER_BYTE * length):
+        claim = f"it claims {image.width} x {image.height} pixels and has {length} bytes"
+        raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
 
 
 def _check_memory(image: Image.Image, factor: int) -> None:

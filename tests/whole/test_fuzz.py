@@ -142,7 +142,7 @@ def test_a_tiff_with_fewer_rows_than_it_says_is_refused(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_a_small_image_that_claims_a_huge_size_is_not_believed(tmp_path):
-    files = [tmp_path / f"a.{ending}" for ending in ("png", "tif", "bmp")]
+    files = [tmp_path / f"a.{ending}" for ending in ("png", "jpg", "tif", "bmp")]
     for file in files:
         Image.new("L", (13000, 13000)).save(file)
         contents = file.read_bytes()
