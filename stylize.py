@@ -221,10 +221,10 @@ def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layo
 
 
 def _with_known(x: tf.Tensor, pictures: Images, network: Network, layout: masks.Layout) -> tf.Tensor:
-    """x with the frame before where that shows the same, and with the content where nothing is painted."""
+    """x with the frame before as far as it is trusted, and with the content where nothing is painted."""
     if pictures.warped is not None:
         before = network.preprocess(pictures.warped.pixels)
-        x = tf.where(pictures.warped.shown[None, ..., None], before, x)
+        x += pictures.warped.trust[None, ..., None] * (before - x)
     if layout.painted is None:
         return x
     return tf.where(layout.painted[None, ..., None] > 0, x, network.preprocess(pictures.photo))

@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="a new folder for the pictures")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--iterations", type=int, default=28, help="for a frame (default 28)")
+    parser.add_argument("--iterations", type=int, default=28, help="for a frame by itself (default 28)")
     parser.add_argument("--network", default="small")
     parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
     parser.add_argument("--style", type=Path, default=data_folder() / "mosaic.jpg")
@@ -133,8 +133,6 @@ def main() -> None:
         "frame by frame": (apart, "--iterations", options.iterations, "--content", clip, "--output", apart),
         "film": (
             film,
-            "--frame-iterations",
-            options.iterations,
             "--content",
             clip / "%06d.png",
             "--output",

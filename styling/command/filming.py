@@ -1,7 +1,6 @@
 """From a job to a painted film: paint the frames that are not painted yet, then write the film."""
 
 import contextlib
-import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,7 +54,7 @@ def paint_film(job: Job, film: Film) -> int:
         written = write(film, job, settings)
     except (KeyboardInterrupt, OSError) as error:
         stop = error
-    count = sum(painted.path(number).exists() for number in clip.numbers())
+    count = sum(painted.path(number).is_file() for number in clip.numbers())
     there = f"{count} frames are in {painted.folder}"
     if stop is not None:
         why = "interrupted" if isinstance(stop, KeyboardInterrupt) else f"error: {explain(stop)}"
@@ -72,45 +71,48 @@ def paint_frames(film: Film, named: Named, network: "Network", settings: Setting
     from styling.films import frames as films
 
     painted, numbers = film.store, film.clip.numbers()
-    left = [number for number in numbers if not painted.path(number).exists()]
-    reporter = report.FilmReporter(len(numbers), len(numbers) - len(left), quiet)
+    done = sum(painted.path(number).is_file() for number in numbers)
+    share = films.share_of_work(settings)
+    reporter = report.FilmReporter(len(numbers), done, share, quiet)
     masks = {path: clips.masks(mask) for path, mask in film.masks.items()}
-    most = max(settings.frames_back)
-    before: deque[films.Painted] = deque(maxlen=most)
-    needed = numbers[max(numbers.index(left[0]) - most, 0)] if left else math.inf
-    size, number = None, None
+    before: deque[films.Painted] = deque(maxlen=max(settings.frames_back))
+    first, size, number = None, None, None  # the first of the scene
     try:
         with contextlib.closing(film.clip.frames()) as frames:
             for frame in frames:
-                number = frame.number
+                number, pixels = frame.number, frame.pixels()
                 of_frame = {path: next(each) for path, each in masks.items()}
-                if number < needed:
-                    continue
-                pixels = frame.pixels()
                 size = size or content_size(pixels.shape[0], pixels.shape[1], settings)
-                content = images.resize(pixels, *size)
+                light = films.light(pixels)
+                content = images.resize(pixels / (light or 1), *size)
                 given = Images.named((flag, of_frame.get(path, image)) for flag, path, image in named)
                 areas = films.masks_of(given, content)
-                if not painted.path(number).exists():
-                    run = films.resolve(content, given, before, network, settings, areas)
-                    picture = paint_frame(run, reporter) if run else content
-                    images.write(painted.path(number), picture)
-                    reporter.is_done()
-                before.append(films.Painted(content, images.read(painted.path(number)), areas))
+                first = None if films.is_cut(content, before) else first
+                if not painted.path(number).is_file():
+                    run = None
+                    if light:
+                        run = films.resolve(content, given, before, network, settings, areas, first)
+                    work = 1 if run and run.images.warped is None else share
+                    picture = paint_frame(run, reporter, work) if run else content
+                    images.write(painted.path(number), picture * (light or 1))
+                    reporter.is_done(work)
+                picture = images.read(painted.path(number)) / (light or 1)
+                before.append(films.Painted(content, picture, areas))
+                first = first or before[-1]
     except DivergedError as error:
         raise StyleError(f"frame {number}: {error}") from None
     finally:
         reporter.close()
 
 
-def paint_frame(run: "Run", reporter: report.FilmReporter) -> np.ndarray:
-    """The picture of a frame."""
+def paint_frame(run: "Run", reporter: report.FilmReporter, work: float) -> np.ndarray:
+    """The picture of a frame, of this work."""
     import stylize
     from styling.run.memory import gradients_forgotten
 
     with gradients_forgotten():
         for progress in stylize.follow(run):
-            reporter(progress)
+            reporter(progress, work)
     return progress.result()
 
 

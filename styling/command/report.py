@@ -88,27 +88,42 @@ class Reporter:
 class FilmReporter:
     """Shows the progress of a film: a bar on stderr if that is a terminal, else lines on stdout.
 
-    total: its number of frames. done: the number that were painted before.
+    total: its number of frames. done: those that were painted before. share: the work of a frame that starts
+    from the one before, as a share of that of one that does not, in which work is counted here.
     """
 
-    def __init__(self, total: int, done: int, quiet: bool) -> None:
-        self._total, self._before, self._done, self._quiet = total, done, done, quiet
-        self._bar = new_bar("{desc} [{elapsed}, {remaining} left]", total, quiet, done)
+    def __init__(self, total: int, done: int, share: float, quiet: bool) -> None:
+        self._total, self._before, self._done = total, done, done
+        self._share, self._quiet = share, quiet
+        self._work, self._is_estimated = 0.0, False
+        whole = 1 + share * (total - 1)
+        self._bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, quiet, share * done)
         self._started = time.monotonic()
 
-    def __call__(self, progress: "Progress") -> None:
-        """Show the progress of the current frame, if it is due."""
+    def __call__(self, progress: "Progress", work: float) -> None:
+        """Show the progress of the current frame, of this work, and once the time that a long film takes."""
+        here = progress.share_done * work
         self._bar.set_description_str(f"frame {self._done + 1} of {self._total}", refresh=False)
-        self._bar.update(self._done + progress.share_done - self._bar.n)
+        self._bar.update(self._share * self._before + self._work + here - self._bar.n)
+        if here and not self._is_estimated and time.monotonic() - self._started > SECONDS_TO_ESTIMATE:
+            self._is_estimated = True
+            left = self._left(here, work)
+            if left > LONG_SECONDS:
+                print_line(f"about {seconds(left)} for {self._total - self._done} frames", self._quiet)
 
-    def is_done(self) -> None:
-        """Note that the current frame is painted."""
-        self._done += 1
+    def is_done(self, work: float) -> None:
+        """Note that the current frame, of this work, is painted."""
+        left = self._left(work, work)
+        self._work, self._done = self._work + work, self._done + 1
         if self._bar.disable and self._done % max(self._total // LINES, 1) == 0:
-            passed = time.monotonic() - self._started
-            left = passed / (self._done - self._before) * (self._total - self._done)
-            line = f"frame {self._done} of {self._total}, {seconds(passed)}, {seconds(left)} left"
+            passed = seconds(time.monotonic() - self._started)
+            line = f"frame {self._done} of {self._total}, {passed}, {seconds(left)} left"
             print_line(line, self._quiet)
+
+    def _left(self, here: float, work: float) -> float:
+        """The seconds left, when this much of the current frame's work is done."""
+        left = work - here + self._share * (self._total - self._done - 1)
+        return (time.monotonic() - self._started) / (self._work + here) * left
 
     def close(self) -> None:
         """Take the bar off the terminal."""

@@ -11,7 +11,9 @@ import numpy as np
 from styling.pictures.images import to_bytes
 
 LEAST_SIDE = 16  # pixels that DIS needs; a smaller frame is treated as if nothing moved
-AROUND, MOST_DIFFERENCE, LEAST_DIFFERENCE = 5, 12.0, 3.0  # pixels; gray levels
+SMOOTH, STILL = 1.5, 0.3  # pixels
+MOST_DIFFERENCE, LEAST_DIFFERENCE = 18.0, 3.0  # gray levels
+MOST_GAIN = 4  # of the light from frame to frame
 
 
 def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -29,12 +31,17 @@ def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
 
 
 def warp(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """The `values` [H, W, ...] at the places where the flow points, by bicubic interpolation; beyond the
-    border, the pixel at the edge."""
+    """The `values` [H, W, ...] at the places where the flow points, by bicubic interpolation, which is held
+    within the nearest 3 x 3 values, since it overshoots at edges; beyond the border, the pixel at it."""
     height, width = flow.shape[:2]
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    places = columns + flow[..., 0], rows + flow[..., 1]
-    return cv2.remap(values, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    places, around = (columns + flow[..., 0], rows + flow[..., 1]), np.ones((3, 3), np.uint8)
+    low, high = (
+        cv2.remap(extreme(values, around), *places, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        for extreme in (cv2.erode, cv2.dilate)
+    )
+    moved = cv2.remap(values, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.clip(moved, low, high)
 
 
 def agreement(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -54,17 +61,48 @@ def inside(flow: np.ndarray) -> np.ndarray:
     return (right >= 0) & (right <= width - 1) & (down >= 0) & (down <= height - 1)
 
 
-def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Where the pixels of a frame can be taken from another frame, bool [H, W]; elsewhere the area is new.
+def same_light(values: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """An image with the mean and the spread of another, if most of it is nearer then: a change of light is no
+    other scene."""
+    gain = np.clip(model.std() / max(values.std(), 1), 1 / MOST_GAIN, MOST_GAIN)
+    fitted = (values - values.mean()) * gain + model.mean()
+    return min(values, fitted, key=lambda image: np.median(np.abs(image - model)))
+
+
+def trust(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How far the pixels of a frame can be taken from another frame, float32 [H, W], 0..1; elsewhere the area
+    is new.
 
     A pixel is known if the two flows agree and the colours are similar, or if the colours are nearly the
-    same. Ruder et al. test the flows only. But behind a moving object both flows can be wrong and still
-    agree, and the object would leave a trail. In a clear sky the flows hardly agree, yet any match is right.
+    same, and if it is not at the edge of a motion. Ruder et al. test the flows only. But behind a moving
+    object both flows can be wrong and still agree, and the object would leave a trail. In a clear sky the
+    flows hardly agree, yet any match is right. Trust fades out within what is known, so that no pixel is
+    carried across an edge.
     """
-    difference = np.abs(here - warp(there, flow)).mean(axis=-1)
-    difference = cv2.blur(difference, (AROUND, AROUND))
+    difference = _difference(here, warp(same_light(there, here), flow))
     agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
-    return inside(flow) & agree & (difference < MOST_DIFFERENCE)
+    similar = np.clip(3 - 3 * difference / MOST_DIFFERENCE, 0, 1)  # from 1 at two thirds of it to 0
+    edge = boundaries(flow) & (difference > LEAST_DIFFERENCE)
+    known = np.where(inside(flow) & agree & ~edge, similar, 0)
+    return faded(cv2.medianBlur(to_bytes(255 * known), 5).astype(np.float32) / 255)  # without single pixels
+
+
+def unchanged(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """How far nothing has changed between two frames, float32 [H, W], 0..1. flow: to the frame before."""
+    difference = _difference(here, same_light(there, here))
+    still = np.sum(flow**2, axis=-1) < STILL**2
+    return faded((still & (difference < LEAST_DIFFERENCE)).astype(np.float32))
+
+
+def _difference(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The difference of two frames around each pixel, [H, W], in gray levels."""
+    return cv2.GaussianBlur(np.abs(here - there).mean(axis=-1), (0, 0), SMOOTH)
+
+
+def faded(share: np.ndarray) -> np.ndarray:
+    """Shares [H, W], 0..1, that fall to 0 over a few pixels before they would end."""
+    least = cv2.erode(share, np.ones((3, 3), np.uint8))
+    return np.minimum(share, cv2.GaussianBlur(least, (0, 0), SMOOTH))
 
 
 def boundaries(flow: np.ndarray) -> np.ndarray:

@@ -2,25 +2,34 @@
 
 Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016): earlier frames are warped along the
 optical flow. Where the flow can be trusted, they are the start and the target of the temporal loss. New areas
-start from the content. Trust is 0 or 1 here, so the paper's long-term loss over several earlier frames is the
-loss to a single frame: each pixel of it comes from the nearest earlier frame that shows the pixel.
+start from the content. The paper's long-term loss over several earlier frames is the loss to a single frame
+here: each pixel of it comes from the first frame of the scene where nothing has changed, else from the
+nearest earlier frame that shows the pixel.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from styling.films import flow
-from styling.pictures.images import Images, Warped
+from styling.objective import layer_masks
+from styling.pictures.images import LUMA, Images, Warped, to_bytes
 from styling.pictures.masks import resize
 from styling.run import runs
 from styling.run.runs import Run
+from styling.run.sizes import scales_of
 from styling.settings import Settings
 from vgg import Network
 
-LEAST_AGREEMENT = 0.3  # share of pixels in which frames of one scene agree; across a cut it is 0.15 at most
+LEAST_TRUST = 0.2  # mean within a scene
+SCENE_SIDE = 160  # pixels of the frames that are looked at to find cuts
+FULL_LIGHT = 128  # the luma of the light parts of a frame that is neither dark nor in a fade
+BLOCK = 8  # pixels
+MOST_APART = 45  # levels from the median of 3 x 3 pixels; a pixel further away would be a speck
+BLACK = 0.06  # of full light; so dark a frame is not painted
 
 
 @dataclass(frozen=True)
@@ -42,52 +51,70 @@ def resolve(
     network: Network,
     settings: Settings,
     masks: np.ndarray | None = None,
+    first: Painted | None = None,
 ) -> Run | None:
     """The run that paints a frame; None if its masks leave nothing to paint.
 
     content: of the picture's size; its colours are put back only when the film is written. given: the styles,
     and the initial image for a frame that does not start from the one before. before: the painted frames up
-    to the last; frames before a cut are ignored. masks: of the frame, as masks_of() gives them.
+    to the last; frames before a cut are ignored. masks: of the frame, as masks_of() gives them. first: of
+    the scene, if it is painted.
     Raises the errors of runs.resolve().
     """
     colors = "style" if settings.colors == "content" else settings.colors
     settings = replace(settings, width=None, max_size=None, colors=colors)
-    least = 1 / (min(settings.scales) ** 2 * math.prod(content.shape[:2]))
-    given, painting = without_empty_masks(given, least)
+    given, painting = without_empty_masks(replace(given, content=content), network, settings)
     if given.styles and not any(painting):
         return None
     if not all(painting):
         shares = settings.style_shares(len(painting))
         weights = tuple(share * paints for share, paints in zip(shares, painting, strict=True))
         settings = replace(settings, style_blend_weights=weights)
-    warped = predict(content, before, settings.frames_back, masks)
+    back = settings.frames_back if settings.temporal_weight else ()
+    warped = predict(content, before, back, masks, first)
     if warped is None:
-        return runs.resolve(replace(given, content=content), network, settings)
-    settings = replace(settings, iterations=iterations_between(settings), initial_noiseblend=0.0)
-    given = replace(given, content=content, initial=None, warped=warped)
-    return runs.resolve(given, network, settings)
+        return runs.resolve(given, network, settings)
+    settings = replace(settings, iterations=iterations_between(settings), scales=(1.0,), scale_shares=None)
+    settings = replace(settings, initial_noiseblend=0.0)
+    initial = None if settings.start == "one-pass" else warped.pixels
+    return runs.resolve(replace(given, initial=initial, warped=warped), network, settings)
 
 
-def without_empty_masks(given: Images, least: float) -> tuple[Images, list[bool]]:
+def without_empty_masks(given: Images, network: Network, settings: Settings) -> tuple[Images, list[bool]]:
     """The images of a frame without masks that are empty in this frame, and for each style whether it paints.
 
-    A style does not paint if outside the content mask, its mask covers less than the share `least` of the
-    frame: of a pixel at the coarsest scale. No style paints if the content mask covers the whole frame.
+    A style does not paint if its mask, outside the content mask, leaves no position of any layer at the
+    coarsest scale, or after its erosion. No style paints if the content mask covers the whole frame.
     """
-    kept, masks = given.content_mask, given.style_masks
-    if kept is not None and not kept.any():
-        given = replace(given, content_mask=None)
-    if kept is not None and (kept == 1).all():
-        return given, [False] * len(given.styles)
-    free = masks if kept is None else [m if m is None else m * (1 - resize(kept, *m.shape)) for m in masks]
-    painting = [mask is None or bool(mask.mean() >= least) for mask in free]
-    masks = tuple(mask if paints else None for mask, paints in zip(masks, painting, strict=True))
-    return replace(given, style_masks=masks), (painting or [True]) * (len(given.styles) // (len(masks) or 1))
+    stays, count = given.content_mask, len(given.styles)
+    if stays is not None and not stays.any():
+        given, stays = replace(given, content_mask=None), None
+    if stays is not None and (stays == 1).all():
+        return given, [False] * count
+    size = scales_of(given, settings)[0].size
+    layers = {*settings.layer_weights("style"), *settings.layer_weights("shift")}
+
+    def paints(mask: np.ndarray | None) -> bool:
+        if mask is None:
+            return True
+        area = resize(mask, *size) * (1 if stays is None else 1 - resize(stays, *size))
+        return bool(layer_masks.of_style(area, network, layers, settings)) if layers else bool(area.any())
+
+    painting = [paints(mask) for mask in given.style_masks]
+    masks = tuple(mask if each else None for mask, each in zip(given.style_masks, painting, strict=True))
+    return replace(given, style_masks=masks), (painting or [True]) * (count // (len(masks) or 1))
 
 
 def iterations_between(settings: Settings) -> int:
     """The updates of a frame that starts from the one before."""
-    return settings.frame_iterations or max(settings.iterations // 5, min(settings.iterations, 1))
+    return settings.frame_iterations or max(settings.iterations // 14, min(settings.iterations, 1))
+
+
+def share_of_work(settings: Settings) -> float:
+    """The work of a frame that starts from the one before, as a share of that of one that does not."""
+    fresh = zip(settings.iterations_by_scale(), settings.scales, strict=True)
+    work = sum(iterations * scale**2 for iterations, scale in fresh)
+    return iterations_between(settings) / work if work else 1.0
 
 
 def masks_of(given: Images, content: np.ndarray) -> np.ndarray | None:
@@ -96,30 +123,92 @@ def masks_of(given: Images, content: np.ndarray) -> np.ndarray | None:
     return np.stack([resize(mask, *content.shape[:2]) for mask in masks], -1) if masks else None
 
 
+def light(content: np.ndarray) -> float:
+    """How light a frame is, from 0 for black to 1 for full light. Frames are painted in full light, shown in
+    their own, so that a fade fades the painting."""
+    share = float(np.percentile(content @ LUMA, 99)) / FULL_LIGHT
+    return min(share, 1) if share >= BLACK else 0.0
+
+
+def is_cut(content: np.ndarray, before: Sequence[Painted]) -> bool:
+    """Whether a frame is of another scene than those before it, by small versions of them."""
+    small = _small(content)
+    return all(_trusted(small, _small(frame.content))[1].mean() < LEAST_TRUST for frame in reversed(before))
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    scale = min(SCENE_SIDE / max(image.shape[:2]), 1)
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _trusted(content: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The flow from a frame to another, and its trust."""
+    alike = flow.same_light(other, content)
+    motion = flow.between(content, alike)
+    return motion, flow.trust(content, other, motion, flow.between(alike, content))
+
+
 def predict(
     content: np.ndarray,
     before: Sequence[Painted],
     frames_back: Sequence[int],
     masks: np.ndarray | None = None,
+    first: Painted | None = None,
 ) -> Warped | None:
     """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
-    masks: of the frame, as masks_of() gives them. A pixel that comes from the area of another style is new.
+    masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
+    first: of the scene. What is new is put together from blocks of the last frame, as a start.
     """
-    pixels = content.copy()
-    shown, trusted = np.zeros((2, *content.shape[:2]), bool)
+    pixels, trust = np.zeros_like(content), np.zeros(content.shape[:2], np.float32)
+
+    def add(frame: Painted, motion: np.ndarray, share: np.ndarray) -> None:
+        if masks is not None and frame.masks is not None:
+            same = np.abs(masks - np.atleast_3d(flow.warp(frame.masks, motion))) < 0.5
+            share = flow.faded(share * same.all(axis=-1))
+        share = np.minimum(share, 1 - trust)
+        pixels[:] += share[..., None] * flow.warp(frame.picture, motion)
+        trust[:] += share
+
     for back in sorted(frames_back):
         if back > len(before):
             break
-        frame = before[-back]
-        there = flow.between(content, frame.content)
-        agrees = flow.known(content, frame.content, there, flow.between(frame.content, content))
-        if agrees.mean() < LEAST_AGREEMENT:
+        motion, share = _trusted(content, before[-back].content)
+        if share.mean() < LEAST_TRUST:
             continue  # a cut
-        if masks is not None and frame.masks is not None:
-            agrees &= (np.abs(masks - np.atleast_3d(flow.warp(frame.masks, there))) < 0.5).all(axis=-1)
-        sure = agrees & ~flow.boundaries(there)
-        new = (agrees & ~shown) | (sure & ~trusted)
-        pixels[new] = flow.warp(frame.picture, there)[new]
-        shown, trusted = shown | agrees, trusted | sure
-    return Warped(np.clip(pixels, 0, 255), shown, trusted.astype(np.float32)) if shown.any() else None
+        if first is not None and not trust.any():
+            add(first, 0 * motion, flow.unchanged(content, first.content, motion))
+        add(before[-back], motion, share)
+    if not trust.any():
+        return None
+    return Warped(pixels + (1 - trust[..., None]) * _in_blocks(content, before[-1]), trust)
+
+
+def _in_blocks(content: np.ndarray, painted: Painted) -> np.ndarray:
+    """A frame put together from blocks of a painted one whose content is most like its own: a start for what
+    is new, as strongly painted as what is known."""
+    height, width = content.shape[:2]
+    here, there = _features(content), _features(painted.content)
+    tops, lefts = np.mgrid[0 : max(height - BLOCK, 1) : 3, 0 : max(width - BLOCK, 1) : 3].reshape(2, -1)
+    middle = BLOCK // 2
+    tree = cKDTree(there[np.minimum(tops + middle, height - 1), np.minimum(lefts + middle, width - 1)])
+    rows, columns = np.mgrid[:height, :width]
+    centers = np.ix_(
+        np.minimum(np.arange(0, height, BLOCK) + middle, height - 1),
+        np.minimum(np.arange(0, width, BLOCK) + middle, width - 1),
+    )
+    _, nearest = tree.query(here[centers])
+    nearest = nearest[rows // BLOCK, columns // BLOCK]
+    source = (
+        np.minimum(tops[nearest] + rows % BLOCK, height - 1),
+        np.minimum(lefts[nearest] + columns % BLOCK, width - 1),
+    )
+    blocks = np.clip(painted.picture[source] + here[..., :3] - there[..., :3][source], 0, 255)
+    around = cv2.medianBlur(to_bytes(blocks), 3).astype(np.float32)
+    return np.clip(blocks, around - MOST_APART, around + MOST_APART)
+
+
+def _features(content: np.ndarray) -> np.ndarray:
+    """The mean of the block around each pixel, and how rough it is, [H, W, 6]."""
+    mean = cv2.blur(content, (BLOCK, BLOCK))
+    return np.concatenate([mean, cv2.blur(np.abs(content - mean), (BLOCK, BLOCK))], -1)

@@ -41,12 +41,10 @@ LISTS, MASKS = ("styles", "style_masks", "style_guides"), FLAGS[3:]
 class Warped(NamedTuple):
     """The painted frame before, warped along the optical flow, and where it can be trusted.
 
-    pixels: float32 [H, W, 3], RGB 0..255. shown: where they come from an earlier frame, bool [H, W]. trust:
-    float32 [H, W], 0..1. All have the picture's size.
+    pixels: float32 [H, W, 3], RGB 0..255. trust: float32 [H, W], 0..1. Both have the picture's size.
     """
 
     pixels: np.ndarray
-    shown: np.ndarray
     trust: np.ndarray
 
 

@@ -6,6 +6,7 @@ import struct
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -347,30 +348,63 @@ def test_frames_go_on_from_those_before_until_a_cut(network, image_files):
     )
     assert fresh.images.warped is cut.images.warped is None
     assert sum(scale.iterations for scale in fresh.scales) == sum(s.iterations for s in cut.scales) == 40
-    assert sum(scale.iterations for scale in after.scales) == 8 and after.scales[-1].size == (HEIGHT, WIDTH)
-    pixels, shown, trust = after.images.warped
-    assert trust.mean() > 0.6 and set(np.unique(trust)) <= {0, 1}
-    motion = flow.between(second, first)
-    sure = trust > 0
-    np.testing.assert_allclose(
-        pixels[sure], np.clip(flow.warp(before[0].picture, motion), 0, 255)[sure], atol=1e-3
-    )
-    known = flow.known(second, first, motion, flow.between(first, second))
-    assert not known.all() and np.array_equal(shown, known)
+    assert [(scale.iterations, scale.size) for scale in after.scales] == [(2, (HEIGHT, WIDTH))]
+    pixels, trust = after.images.warped
+    assert trust.mean() > 0.6
+    plain = films.Painted(first, first)
+    pixels, trust = films.predict(second, [plain], (1,))
+    moved = flow.warp(first, flow.between(second, first))
+    assert np.abs(pixels - moved)[trust > 0.99].mean() < 1
+    alone = films.resolve(second, given, before, network, replace(settings, temporal_weight=0))
+    assert alone.images.warped is None and alone.images.initial is None
 
 
-def test_what_newly_appears_is_painted_coarse_to_fine_and_the_rest_is_where_it_was(network, image_files):
-    first, second = (frame.astype(np.float32) for frame in scene(80, 40, 224)[:2])
-    before = [films.Painted(first, random_image(40, 224, 3))]
-    given = images.Images(styles=(images.read(image_files[1]),))
-    settings = Settings(iterations=40, scales=(0.5, 1.0), tv_weight=0)
-    run = films.resolve(second, given, before, network, settings)
-    start = next(p for p in stylize.follow(run) if p.state.scale == 1).state
-    pixels, shown, _ = run.images.warped
-    x = start.x[0].numpy() + network.mean_pixel
-    assert start.iteration == 4 and 0 < (~shown).mean() < 0.3
-    np.testing.assert_allclose(x[shown], pixels[shown], atol=1e-3)
-    assert np.abs(x - second)[~shown].mean() > 1
+def test_what_newly_appears_starts_as_strongly_painted_as_the_rest():
+    """A scene moves in from the right. Its painting is the content with a strong pattern."""
+    first, second = (frame.astype(np.float32) for frame in scene(80, 64, 224)[:8:7])
+    pattern = 40 * (np.indices((64, 224)).sum(0) % 6 < 3)[..., None] - 20
+    pixels, trust = films.predict(second, [films.Painted(first, np.clip(first + pattern, 0, 255))], (1,))
+    assert trust[:, -12:].max() < 0.1 and trust[8:-8, 8:-40].mean() > 0.8
+    detail = np.abs(pixels - cv2.blur(pixels, (7, 7)))
+    assert detail[:, -12:].mean() > 0.8 * detail[:, 40:-40].mean()
+    colors = np.abs(cv2.blur(pixels, (9, 9)) - cv2.blur(second, (9, 9)))[8:-8, -10:-4]
+    assert colors.mean() < 20  # of the content that appears
+
+
+def test_nothing_is_carried_across_the_edge_of_what_moves():
+    """A bright square moves over a dark scene; none of its painting stays where it was."""
+    here, there = np.full((2, 96, 160, 3), 60, np.float32)
+    here += random_image(96, 160, 3) / 10
+    there[:] = here
+    here[30:66, 70:106], there[30:66, 60:96] = 220, 220
+    here[30:66, 70:106] += random_image(36, 36, 4) / 10
+    there[30:66, 60:96] = here[30:66, 70:106]
+    painted = np.where(there[..., :1] > 150, 255, 20) * np.ones(3, np.float32)
+    pixels, trust = films.predict(here, [films.Painted(there, painted)], (1,))
+    assert trust[34:62, 58:68].max() < 0.3 and trust[38:58, 78:98].mean() > 0.9
+    wrong = np.abs(pixels[..., 0] - np.where(here[..., 0] > 150, 255, 20)) > 60
+    assert not (wrong & (trust > 0.7)).any()
+
+
+def test_what_does_not_change_is_held_to_the_first_frame():
+    """After many frames, a still part is that of the first frame, and a moving part that of the last one."""
+    still = cv2.resize(scene(1)[0], (160, 96)).astype(np.float32)
+    here, there = still.copy(), still.copy()
+    there[30:60, 40:70] = here[30:60, 46:76] = random_image(30, 30, 3)
+    first = films.Painted(still, np.full_like(still, 100))
+    last = films.Painted(there, np.full_like(still, 140))
+    pixels, _ = films.predict(here, [last], (1,), first=first)
+    assert np.median(np.abs(pixels[:20] - 100)) < 1 > np.median(np.abs(pixels[36:54, 52:70] - 140))
+
+
+def test_a_fade_is_one_scene_and_fades_the_painting():
+    full = cv2.resize(scene(1)[0], (160, 96)).astype(np.float32)
+    lights = [films.light(share * full) for share in (0, 0.02, 0.25, 0.5, 1)]
+    assert lights[0] == lights[1] == 0 and 0.9 < lights[4] <= 1 and lights[3] == pytest.approx(2 * lights[2])
+    for share in (0.3, 0.5, 0.9):
+        before = films.Painted(np.rint(full * share), full)
+        assert not films.is_cut(full, [before])
+        assert films.predict(full, [before], (1,)).trust.mean() > 0.6
 
 
 @pytest.mark.parametrize(
@@ -406,7 +440,8 @@ def test_another_scene_is_a_cut_and_the_same_moved_is_none():
         (255 - here, True),
         (0 * here, True),
     ):
-        assert (films.predict(content, [films.Painted(here, here)], (1,)) is None) == is_cut
+        before = [films.Painted(here, here)]
+        assert (films.predict(content, before, (1,)) is None) == is_cut == films.is_cut(content, before)
 
 
 def test_a_frame_further_back_fills_in_what_the_last_one_hides():
@@ -417,8 +452,8 @@ def test_a_frame_further_back_fills_in_what_the_last_one_hides():
     before = [films.Painted(still, np.full_like(still, 50)), films.Painted(hidden, np.full_like(still, 200))]
     near, both = (films.predict(still, before, back) for back in ((1,), (1, 2)))
     assert near.trust[20:70, 65:85].mean() < 0.3 and both.trust[20:70, 65:85].mean() > 0.9
-    assert np.abs(both.pixels[20:70, 5:40] - 200).max() < 1  # the nearest comes first
-    assert (np.abs(both.pixels[20:70, 70:80] - 50) < 1).mean() > 0.7
+    assert (np.abs(both.pixels[20:70, 5:40] - 200) < 4).mean() > 0.98  # the nearest comes first
+    assert (np.abs(both.pixels[20:70, 70:80] - 50) < 4).mean() > 0.7
 
 
 def test_a_film_goes_on_where_it_stopped_to_the_same_frames(film, tmp_path, clip):
@@ -695,4 +730,4 @@ def test_what_comes_from_where_another_style_paints_is_new():
     left[:, :80], right[:, 80:] = 1, 1
     for masks, shown in ((left, 1), (right, 0), (None, 1)):
         warped = films.predict(frame, [films.Painted(frame, frame, left)], (1,), masks)
-        assert (warped is not None and warped.shown.mean() > 0.9) == shown
+        assert (warped is not None and warped.trust.mean() > 0.8) == shown
