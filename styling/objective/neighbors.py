@@ -56,12 +56,12 @@ def codes(image: np.ndarray, network: Network, decoder: Decoder, tile: int = 0) 
 
 def _at_a_quarter(maps: list[tf.Tensor], place: np.ndarray, level: int, kernel: np.ndarray) -> np.ndarray:
     """The core of a window's maps after `level` poolings, times the kernel, at a quarter of the side."""
-    x = tf.concat(maps, -1)
     if level < 3:
         (top, bottom), (left, right) = place[:, level, 1:]
         side = CELL >> level
-        mean = tf.nn.avg_pool2d(x[:, top:bottom, left:right], side, side, "VALID")
-        return tf.tensordot(mean, kernel, 1)[0].numpy()
+        means = [tf.nn.avg_pool2d(x[:, top:bottom, left:right], side, side, "VALID") for x in maps]
+        return tf.tensordot(tf.concat(means, -1), kernel, 1)[0].numpy()
+    x = tf.concat(maps, -1)
     _, height, width, _ = x.shape
     doubled = tf.image.resize(tf.tensordot(x, kernel, 1), [2 * height, 2 * width])
     (top, left), (core, end) = place[:, 2, 0] - 2 * place[:, 3, 0], place[:, 2, 1:].T
