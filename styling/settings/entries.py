@@ -280,7 +280,7 @@ class Entries:
     frame_iterations: Count | None = video(
         None,
         "updates of each frame that starts from the one before; others have all --iterations",
-        unset="a fifth of --iterations",
+        unset="a fourteenth of --iterations",
     )
     frames_back: Distances = video(
         (1, 2, 4),

@@ -178,8 +178,12 @@ def updates(job: Job, size: tuple[int, int], frames: int) -> tuple[int, tuple[in
     pixels = np.broadcast_to(np.float32(0), (*size[::-1], 3))  # only its shape matters
     named = [(flag, pixels) for flag, _ in job.files.images if flag == "styles"]
     *_, last = scales = scales_of(Images.named([("content", pixels), *named]), job.settings)
-    each = (job.settings.frame_iterations or job.settings.iterations // 5) * math.prod(last.size)
-    return sum(scale.pixels for scale in scales) + (frames - 1) * each, last.size[::-1]
+    work = sum(scale.pixels for scale in scales)
+    if frames > 1:
+        from styling.films.frames import iterations_between  # which needs OpenCV, as every film does
+
+        work += (frames - 1) * iterations_between(job.settings) * math.prod(last.size)
+    return work, last.size[::-1]
 
 
 def command(files: Sequence[tuple[str, str]], studio: Studio, name: str, ending: str) -> str:

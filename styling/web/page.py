@@ -199,10 +199,10 @@ class Page:
     async def _put(self, form: dict[str, object], words: list[str], name: str) -> None:
         """Have a run with these flags painted."""
         is_film = form.get("film") is True
-        if not is_film and not words[0].startswith("--resume"):
-            words = [*words, f"--save-state={self._studio.state}"]
         ending = "mp4" if is_film else "png"
         job = await self._job(words, f"{name}.{ending}")
+        if job.settings.iterations and not (is_film or job.saved):  # one pass has no state to save
+            job = await self._job([*words, f"--save-state={self._studio.state}"], f"{name}.{ending}")
         words = [*words, *self._painter.words(), f"--output={self._studio.file(name, ending)}"]
         self._painter.put(Task(job, form, name, words))
 

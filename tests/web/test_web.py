@@ -21,6 +21,8 @@ from conftest import ROOT, run_in_process
 from PIL import Image
 from serving import Server, write_clip
 
+from styling.network import networks
+
 SECONDS = 60
 LONG = {"iterations": "100000", "optimizer": "adam"}
 LONG_FORM = {
@@ -48,6 +50,14 @@ def test_the_command_line_makes_the_same_picture_from_the_zip(server, tmp_path, 
     assert server.again(result, tmp_path / "again") == picture
     jpeg = np.asarray(Image.open(io.BytesIO(server.get(f"/results/{result.name}.jpg")[2])), int)
     assert abs(jpeg - np.asarray(Image.open(io.BytesIO(picture)), int)).mean() < 16
+
+
+def test_a_picture_of_one_pass_is_the_command_lines_too(tmp_path, image_files):
+    with Server(tmp_path / "studio", networks.find("small")) as server:
+        content, style, _ = sent(server, image_files)
+        result = server.paint(content=content, styles=[style], recipe="instant", values={"max_size": "64"})
+        picture = server.get(f"/results/{result.name}.png")[2]
+        assert server.again(result, tmp_path / "again") == picture
 
 
 def test_masks_are_the_command_lines_too(server, tmp_path, image_files):
