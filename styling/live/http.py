@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from styling.live.address import LOOPBACK, machine_names
 from styling.live.view import Seen
@@ -30,6 +30,7 @@ from styling.system.process import explain
 
 SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
 MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
+COOKIE = "neural-style"
 FOLDER = data_folder() / "web"
 TEMPLATES = Jinja2Templates(
     env=Environment(
@@ -56,7 +57,8 @@ class Guard:
 
     host: the address that the server listens to. public_name: of the reverse proxy before the page, if any. A
     request under another host name is refused, since foreign sites can make their names point here. A request
-    of a foreign page that would change something is refused.
+    that would change something must come from the page: from its origin or, since a proxy changes that,
+    with the cookie that the page got, which browsers do not send for a foreign page.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Guard:
     ) -> None:
         self._app, self._password, self._public_name = app, password, public_name
         self._is_open = host not in LOOPBACK
+        self._token = secrets.token_urlsafe()
         self._names = {*LOOPBACK, *((host.lower(), *machine_names()) if self._is_open else ()), public_name}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +74,18 @@ class Guard:
         refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
         if refusal and refusal.status_code == 401:
             await asyncio.sleep(SECONDS_AFTER_WRONG_PASSWORD)
-        await (refusal or self._app)(scope, receive, send)
+        is_page = scope["type"] == "http" and scope["path"] == "/"
+        await (refusal or self._app)(scope, receive, self._with_cookie(send) if is_page else send)
+
+    def _with_cookie(self, send: Send) -> Send:
+        cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict".encode()
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                message["headers"] = [*message["headers"], (b"set-cookie", cookie)]
+            await send(message)
+
+        return send_with_cookie
 
     def _refusal(self, request: Request) -> Response | None:
         host, site = request.headers.get("host", ""), request.headers.get("sec-fetch-site", "none")
@@ -83,6 +97,8 @@ class Guard:
             return refusal
         origin, changes = request.headers.get("origin", ""), request.method not in ("GET", "HEAD")
         is_own = origin == f"http://{host}" or (self._public_name and name_of(origin) == self._public_name)
+        cookie = request.cookies.get(COOKIE, "")
+        is_own = is_own or secrets.compare_digest(cookie.encode(), self._token.encode())
         if (changes and not is_own) or (site not in ("none", "same-origin") and request.url.path != "/"):
             return error("only the program's own page may ask for this", 403)
         return None

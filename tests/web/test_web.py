@@ -217,6 +217,11 @@ def test_other_pages_and_strangers_are_refused(server, tmp_path, network_file):
     assert server.ask("GET", "/images/harbour", Sec_Fetch_Site="same-origin")[0] == 200
     _, headers, page = server.get("/")
     assert "default-src 'none'" in headers["Content-Security-Policy"]
+    cookie, *attributes = headers["Set-Cookie"].split("; ")
+    assert {"HttpOnly", "SameSite=Strict"} <= set(attributes)
+    for name, status in ((cookie, 200), (cookie[:-1], 403), ("neural-style=ö", 403)):
+        asked = server.ask("POST", "/stop", Origin="https://art.example.com", Cookie=name)
+        assert asked[0] == status
     assert b"http://" not in page.replace(b"http://127.0.0.1", b"") and b"https://" not in page
     with Server(tmp_path, network_file, "0.0.0.0", "öpen", "art.example.com") as guarded:
         for name, password, wanted in (("", None, 401), ("me", "wrong", 401), ("me", "öpen", 200)):
