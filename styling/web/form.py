@@ -116,7 +116,8 @@ def words(form: Mapping[str, Any], studio: Studio) -> list[str]:
                 picture = studio.pictures[studio.frame(key, number)]
             found.append(f"{flag_of(image)}={picture.path}")
     if form.get("start") is not None:  # noise or a coarse scale would destroy the start
-        values = {"scales": "1", "initial_noiseblend": "0"} | values
+        noise = recipes.read(recipe).values.get("initial_noiseblend")
+        values = {"scales": "1"} | ({"initial_noiseblend": "0"} if noise else {}) | values
     if values.get("width"):
         values = {name: text for name, text in values.items() if name != "max_size"}
     for name, text in values.items():

@@ -58,6 +58,7 @@ def test_a_picture_of_one_pass_is_the_command_lines_too(tmp_path, image_files):
         result = server.paint(content=content, styles=[style], recipe="instant", values={"max_size": "64"})
         picture = server.get(f"/results/{result.name}.png")[2]
         assert server.again(result, tmp_path / "again") == picture
+        assert server.paint(**result.form, start=result.name).size == result.size
 
 
 def test_masks_are_the_command_lines_too(server, tmp_path, image_files):
