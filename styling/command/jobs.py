@@ -447,8 +447,8 @@ def check_options(options: argparse.Namespace, settings: Settings) -> None:
         if not address.is_installed():
             raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
         address.bind("live", address.LOOPBACK[0], options.live).close()
-    for name in ("save_state", "progress_write", "progress_plot"):
-        if getattr(options, name) and not settings.iterations:
+    for name in ("save_state", "progress_write", "progress_plot", "progress_grid"):
+        if vars(options).get(name) and not settings.iterations:
             raise SettingsError(name, "has no effect with --iterations 0; leave it out")
     every = settings.checkpoint_iterations
     is_asked = "checkpoint_iterations" in vars(options)  # a recipe's only select the best image

@@ -121,7 +121,7 @@ def test_a_value_out_of_range_is_refused_with_the_flag(refused, flag, value):
 @pytest.mark.parametrize(
     ("flag", "value", "problem"),
     [
-        ("--iterations", "1e3", "1e3 is not a whole number of at least 1"),
+        ("--iterations", "1e3", "1e3 is not a whole number of at least 0"),
         ("--style-weight", "3,5", "3,5 is not a number of at least 0"),
     ],
 )
