@@ -623,8 +623,10 @@ def test_errors_come_at_the_call(network):
         stylize(content, [], network, Settings())
     with pytest.raises(MemoryLimitError, match=r"--width \d+"):
         stylize(content, [content], network, Settings(width=10**6))
-    with pytest.raises(MemoryLimitError, match=r"style 1.*--style-scales"):
-        stylize(content, [random_image(4000, 4, 2)], network, Settings(style_scales=(10,), width=500))
+    for tile, error in ((None, ImageError), (0, MemoryLimitError)):  # with a tile, a huge style is meant
+        settings = Settings(style_scales=(10,), width=500, tile=tile)
+        with pytest.raises(error, match=r"style 1.*--style-scales"):
+            stylize(content, [random_image(4000, 4, 2)], network, settings)
 
 
 @pytest.mark.usefixtures("tiny_scales")

@@ -237,7 +237,7 @@ def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_pat
     assert settled(tile=100) == 100
     assert settled(histogram_weight=1) == 0
     container(tmp_path, monkeypatch, total=int(2.2 * need))
-    style = runs.resolve(Images(content, (content,)), network, Settings(style_scales=(9,))).settings
+    style = runs.resolve(Images(content, (content,)), network, Settings(style_scales=(8,))).settings
     assert style.tile == 512, "a style that is too large is looked at by tiles too"
 
 

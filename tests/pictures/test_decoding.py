@@ -360,7 +360,7 @@ UNUSABLE = {
     "no height": (png(8, 2, [b""], size=(4, 0)), "no image"),
     # Said before anything is decoded, for which these bytes would be too few.
     "absurd size": (png(8, 2, [b""], size=(60000, 60000)), "too large"),
-    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "damaged"),
+    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "too large"),
     "absurd width": (png(8, 2, [b""], size=(2**31 - 1, 1)), "too large"),
 }
 
