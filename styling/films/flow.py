@@ -69,29 +69,27 @@ def same_light(values: np.ndarray, model: np.ndarray) -> np.ndarray:
     return min(values, fitted, key=lambda image: np.median(np.abs(image - model)))
 
 
-def trust(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """How far the pixels of a frame can be taken from another frame, float32 [H, W], 0..1; elsewhere the area
-    is new.
+def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """How far another frame shows the pixels of a frame, float32 [H, W], 0..1; elsewhere the area is new.
 
     A pixel is known if the two flows agree and the colours are similar, or if the colours are nearly the
     same, and if it is not at the edge of a motion. Ruder et al. test the flows only. But behind a moving
     object both flows can be wrong and still agree, and the object would leave a trail. In a clear sky the
-    flows hardly agree, yet any match is right. Trust fades out within what is known, so that no pixel is
-    carried across an edge.
+    flows hardly agree, yet any match is right.
     """
     difference = _difference(here, warp(same_light(there, here), flow))
     agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
     similar = np.clip(3 - 3 * difference / MOST_DIFFERENCE, 0, 1)  # from 1 at two thirds of it to 0
     edge = boundaries(flow) & (difference > LEAST_DIFFERENCE)
-    known = np.where(inside(flow) & agree & ~edge, similar, 0)
-    return faded(cv2.medianBlur(to_bytes(255 * known), 5).astype(np.float32) / 255)  # without single pixels
+    share = np.where(inside(flow) & agree & ~edge, similar, 0)
+    return cv2.medianBlur(to_bytes(255 * share), 5).astype(np.float32) / 255  # without single pixels
 
 
 def unchanged(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """How far nothing has changed between two frames, float32 [H, W], 0..1. flow: to the frame before."""
+    """Where nothing has changed between two frames, float32 [H, W], 0 or 1. flow: to the frame before."""
     difference = _difference(here, same_light(there, here))
     still = np.sum(flow**2, axis=-1) < STILL**2
-    return faded((still & (difference < LEAST_DIFFERENCE)).astype(np.float32))
+    return (still & (difference < LEAST_DIFFERENCE)).astype(np.float32)
 
 
 def _difference(here: np.ndarray, there: np.ndarray) -> np.ndarray:

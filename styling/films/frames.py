@@ -28,6 +28,7 @@ LEAST_TRUST = 0.2  # mean within a scene
 SCENE_SIDE = 160  # pixels of the frames that are looked at to find cuts
 FULL_LIGHT = 128  # the luma of the light parts of a frame that is neither dark nor in a fade
 BLOCK = 8  # pixels
+SEAM = 0.8  # pixels; between what an earlier frame shows and what is new
 MOST_APART = 45  # levels from the median of 3 x 3 pixels; a pixel further away would be a speck
 BLACK = 0.06  # of full light; so dark a frame is not painted
 
@@ -133,7 +134,8 @@ def light(content: np.ndarray) -> float:
 def is_cut(content: np.ndarray, before: Sequence[Painted]) -> bool:
     """Whether a frame is of another scene than those before it, by small versions of them."""
     small = _small(content)
-    return all(_trusted(small, _small(frame.content))[1].mean() < LEAST_TRUST for frame in reversed(before))
+    shares = (_known(small, _small(frame.content))[1] for frame in reversed(before))
+    return all(flow.faded(share).mean() < LEAST_TRUST for share in shares)
 
 
 def _small(image: np.ndarray) -> np.ndarray:
@@ -141,11 +143,11 @@ def _small(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
-def _trusted(content: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The flow from a frame to another, and its trust."""
+def _known(content: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The flow from a frame to another, and how far the other shows each pixel."""
     alike = flow.same_light(other, content)
     motion = flow.between(content, alike)
-    return motion, flow.trust(content, other, motion, flow.between(alike, content))
+    return motion, flow.known(content, other, motion, flow.between(alike, content))
 
 
 def predict(
@@ -158,30 +160,45 @@ def predict(
     """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
     masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
-    first: of the scene. What is new is put together from blocks of the last frame, as a start.
+    first: of the scene. Trust fades out within what is known, so that no pixel is held to one carried
+    across an edge. The rest only starts from earlier frames as far as they show it, else from blocks of the
+    last frame.
     """
-    pixels, trust = np.zeros_like(content), np.zeros(content.shape[:2], np.float32)
+    layers: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(frame: Painted, motion: np.ndarray, share: np.ndarray) -> None:
         if masks is not None and frame.masks is not None:
             same = np.abs(masks - np.atleast_3d(flow.warp(frame.masks, motion))) < 0.5
-            share = flow.faded(share * same.all(axis=-1))
-        share = np.minimum(share, 1 - trust)
-        pixels[:] += share[..., None] * flow.warp(frame.picture, motion)
-        trust[:] += share
+            share = share * same.all(axis=-1)
+        layers.append((flow.warp(frame.picture, motion), share))
 
     for back in sorted(frames_back):
         if back > len(before):
             break
-        motion, share = _trusted(content, before[-back].content)
-        if share.mean() < LEAST_TRUST:
+        motion, share = _known(content, before[-back].content)
+        if flow.faded(share).mean() < LEAST_TRUST:
             continue  # a cut
-        if first is not None and not trust.any():
+        if first is not None and not layers:
             add(first, 0 * motion, flow.unchanged(content, first.content, motion))
         add(before[-back], motion, share)
-    if not trust.any():
+    if not any(share.any() for _, share in layers):
         return None
-    return Warped(pixels + (1 - trust[..., None]) * _in_blocks(content, before[-1]), trust)
+    soft = [(picture, cv2.GaussianBlur(share, (0, 0), SEAM)) for picture, share in layers]
+    start, _ = _stacked(soft, _in_blocks(content, before[-1]))
+    return Warped(*_stacked([(picture, flow.faded(share)) for picture, share in layers], start))
+
+
+def _stacked(
+    layers: Sequence[tuple[np.ndarray, np.ndarray]], behind: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures [H, W, 3] over each other, the top one first, each as far as its share [H, W], before what is
+    behind; and how far they cover that, [H, W]."""
+    pixels, covered = np.zeros_like(behind), np.zeros(behind.shape[:2], np.float32)
+    for picture, share in layers:
+        seen = np.minimum(share, 1 - covered)
+        pixels += seen[..., None] * picture
+        covered += seen
+    return pixels + (1 - covered[..., None]) * behind, covered
 
 
 def _in_blocks(content: np.ndarray, painted: Painted) -> np.ndarray:

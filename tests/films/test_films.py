@@ -365,6 +365,9 @@ def test_what_newly_appears_starts_as_strongly_painted_as_the_rest():
     pattern = 40 * (np.indices((64, 224)).sum(0) % 6 < 3)[..., None] - 20
     pixels, trust = films.predict(second, [films.Painted(first, np.clip(first + pattern, 0, 255))], (1,))
     assert trust[:, -12:].max() < 0.1 and trust[8:-8, 8:-40].mean() > 0.8
+    moved = np.roll(np.clip(first + pattern, 0, 255), -14, 1)
+    fading = (trust > 0.05) & (trust < 0.8)
+    assert fading.any() and np.abs(pixels - moved)[fading].mean() < 5  # shown before, hence not painted anew
     detail = np.abs(pixels - cv2.blur(pixels, (7, 7)))
     assert detail[:, -12:].mean() > 0.8 * detail[:, 40:-40].mean()
     colors = np.abs(cv2.blur(pixels, (9, 9)) - cv2.blur(second, (9, 9)))[8:-8, -10:-4]
