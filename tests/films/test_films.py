@@ -242,7 +242,7 @@ def test_the_alpha_of_a_video_is_white_as_content_and_counts_as_a_mask(tmp_path,
 def test_a_high_dynamic_range_is_mapped_to_that_of_pictures_and_said(tmp_path, caplog, curve, name, white):
     """white: the level of a white card, of 203 candela (BT.2408)."""
     levels = np.repeat(np.array([0, white / 2, white, 1]) * 255, 32).round().astype(np.uint8)
-    path = tmp_path / "hdr.mov"
+    path = tmp_path / "hdr.ts"
     with av.open(str(path), "w") as output:
         colors = f"colorprim=bt2020:transfer={name}:colormatrix=bt2020nc"
         stream = output.add_stream("libx265", rate=5, options={"x265-params": f"log-level=none:{colors}"})
@@ -250,7 +250,9 @@ def test_a_high_dynamic_range_is_mapped_to_that_of_pictures_and_said(tmp_path, c
         context = stream.codec_context
         context.color_primaries, context.color_trc, context.colorspace = 9, curve, 9
         gray = np.broadcast_to(levels[:, None], (96, 128, 3))
-        output.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(gray), format="rgb24")))
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(gray), format="rgb24")
+        frame.pts = 0
+        output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     found = next(clips.Clip((path,)).frames()).pixels()[48, 16::32]
     assert np.ptp(found, axis=-1).max() < 4  # gray stays gray
