@@ -34,26 +34,18 @@ CASES = {
         content_layers={"relu1_2": 2, "relu3_1": 0.5}, style_layers={"relu1_1": 1, "pool2": 3}
     ),
     "blend": Settings(style_blend_weights=(3, 1), tv_weight=0),
-    "style alone": Settings(content_weight=0, style_blend_weights=(0, 1)),
-    "content alone": Settings(style_weight=0),
     "smoothness alone": Settings(style_weight=0, content_weight=0),
-    "shift": Settings(shift_weight=900, shifts=(1, 3), style_layer_weight_exp=2),
     "shift alone": Settings(
         content_weight=0, style_weight=0, shift_weight=7, shift_layers={"relu2_1": 1, "relu5_1": 30}
     ),
-    "histogram": Settings(histogram_weight=4, style_blend_weights=(1, 2), pooling="max"),
     "histogram alone": Settings(
         content_weight=0, style_weight=0, histogram_weight=2, histogram_layers=("pool1", "relu3_2")
     ),
-    "normalized": Settings(normalize=True),
     "everything": Settings(
         normalize=True, pooling="max", shift_weight=30, histogram_weight=20, style_blend_weights=(1, 3)
     ),
-    "relative": Settings(
-        **RELATIVE, content_weight_blend=0.3, style_layer_weight_exp=2, style_blend_weights=(1, 3)
-    ),
     # Whatever Gram matrices are divided by, relative losses are the same.
-    "all relative": Settings(
+    "relative": Settings(
         **RELATIVE, normalize=True, shift_weight=30, histogram_weight=20, gram_divisor="none"
     ),
 }
@@ -76,7 +68,7 @@ def reference_arguments(content, styles, run):
         "layers": layers,
         "content": np.zeros((16, 16, 3)) if content is None else content,
         "styles": styles,
-        "blend": reference.blend_weights(run.style_blend_weights or (1,) * len(styles)),
+        "blend": reference.blend_weights(run.style_blend_weights or (1,) * len(styles)) if styles else [],
         "relative": [t for t in ("content", "style", "tv") if getattr(run, f"{t}_reduction") == "relative"],
         **{f"{term}_layers": run.layer_weights(term) for term in terms},
         **{name: getattr(run, name) for name in (*names, "pooling", "shifts")},
@@ -119,29 +111,26 @@ def test_fine_structure_of_one_style_goes_with_the_coarse_one_of_another(network
         run = dataclasses.replace(run, style_layers=layers, shift_layers=layers)
         return build_objective(content, styles, network, run)(x)
 
-    found = losses_of(styles, structure)
+    both = losses_of(styles, structure)
     alone = Settings(shift_weight=5)
     fine = losses_of(styles[:1], alone, ("relu1_1", "relu2_1"))
     coarse = losses_of(styles[1:], alone, ("relu3_1", "relu4_1", "relu5_1"))
     for name in ("style", "shift"):
-        np.testing.assert_allclose(found[name], fine[name] + coarse[name], rtol=1e-5)
-    every = dataclasses.replace(structure, style_structure=("all", "all"))
-    for name, loss in losses_of(styles, dataclasses.replace(structure, style_structure=None)).items():
-        assert losses_of(styles, every)[name] == loss
+        np.testing.assert_allclose(both[name], fine[name] + coarse[name], rtol=1e-5)
+    every, plain = (
+        losses_of(styles, dataclasses.replace(structure, style_structure=of)) for of in (("all", "all"), None)
+    )
+    assert every == plain
 
 
 def test_without_content_or_without_styles_the_rest_is_the_reference_models(network):
     content, styles, x = random_image(17, 24, 1), [random_image(20, 16, 2)], random_image(17, 24, 3)
-    for normalize in (False, True):
-        run = Settings(content_weight=0, shift_weight=5, histogram_weight=3, normalize=normalize)
-        objective = build_objective(None, styles, network, run, (17, 24))
-        assert_model(objective, x, reference_arguments(None, styles, run))
-        run = Settings(style_weight=0, normalize=normalize)
-        objective = build_objective(content, [], network, run)
-        arguments = reference_arguments(content, styles, run) | {"styles": [], "blend": []}
-        if normalize:
-            arguments["layers"] = reference.normalized(tiny_layers(), [prepared(content)], "avg")
-        assert_model(objective, x, arguments)
+    run = Settings(content_weight=0, shift_weight=5, histogram_weight=3, normalize=True)
+    objective = build_objective(None, styles, network, run, (17, 24))
+    assert_model(objective, x, reference_arguments(None, styles, run))
+    run = Settings(style_weight=0)
+    arguments = reference_arguments(content, [], run)
+    assert_model(build_objective(content, [], network, run), x, arguments)
 
 
 @pytest.mark.parametrize("divisor", ["size", "positions", "none"])
@@ -185,7 +174,9 @@ def rescaled(network, factors):
 def test_relative_losses_and_the_picture_do_not_depend_on_how_large_features_are(network):
     other = rescaled(network, iter(2 ** np.random.default_rng(1).uniform(-6, 6, 16)))
     content, style, initial = (smooth_image(24, 32, k) for k in (1, 2, 3))
-    run = Settings(iterations=8, learning_rate=3, eps=1e-12, shift_weight=50, histogram_weight=9, **RELATIVE)
+    layers = dict.fromkeys(("style_layers", "shift_layers", "histogram_layers"), ("relu1_1", "relu3_1"))
+    run = Settings(iterations=6, learning_rate=3, eps=1e-12, shift_weight=50, histogram_weight=9, **RELATIVE)
+    run = dataclasses.replace(run, content_layers=("relu2_2",), **layers)
     one, two = (list(stylize(content, [style], net, run, initial)) for net in (network, other))
     for before, after in zip(one, two, strict=True):
         assert after.losses() == pytest.approx(before.losses(), rel=1e-3)
@@ -291,20 +282,14 @@ def test_a_run_ends_before_its_last_iteration_where_there_is_no_lower_loss(netwo
 
 
 def smooth_image(height, width, seed):
-    """Of few colours, none of them near 0 or 255."""
+    """Few colours, none of them near 0 or 255."""
     coarse = np.random.default_rng(seed).uniform(60, 200, (3, 4, 3))
     return images.resize(coarse.astype(np.float32), height, width)
 
 
 def test_lbfgs_is_lower_than_adam_and_no_higher_than_scipy_for_as_many_evaluations(network):
-    objective = build_objective(smooth_image(24, 32, 1), [random_image(24, 24, 2)], network, Settings())
-
-    @tf.function
-    def compiled(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            terms = objective(x)
-        return terms, tape.gradient(terms["total"], x)
+    run = Settings(style_layers=("relu1_1", "relu2_1", "relu3_1"), content_layers=("relu3_1",))
+    compiled = evaluation(build_objective(smooth_image(24, 32, 1), [random_image(24, 24, 2)], network, run))
 
     def lowest(optimizer):
         totals = []
@@ -330,9 +315,10 @@ def test_a_run_in_bfloat16_comes_as_low_as_one_in_float32(network):
     content, style = smooth_image(40, 56, 1), random_image(48, 56, 2)
     of_both = {}
     for precision in ("float32", "bfloat16"):
-        run = Settings(iterations=40, optimizer="lbfgs", initial_noiseblend=0, precision=precision)
-        *_, last = stylize(content, [style], network, run)
-        exact = build_objective(content, [style], network, Settings())(last.state.x)
+        layers = Settings(content_layers=("relu2_2",), style_layers=("relu1_1", "relu2_1"))
+        changes = {"iterations": 40, "optimizer": "lbfgs", "initial_noiseblend": 0, "precision": precision}
+        *_, last = stylize(content, [style], network, dataclasses.replace(layers, **changes))
+        exact = build_objective(content, [style], network, layers)(last.state.x)
         assert np.isclose(last.losses()["total"], exact["total"], rtol=0.01)
         of_both[precision] = float(exact["total"])
     assert of_both["bfloat16"] != of_both["float32"]
@@ -344,14 +330,8 @@ def test_the_fastest_precision_is_bfloat16_where_the_processor_has_it(network):
     told = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
     has_it = bool({"avx512_bf16", "amx_bf16"} & set(told.split()))
     images = random_image(20, 24, 1), [random_image(20, 24, 2)]
-    given = Images(images[0], tuple(images[1]))
-    found = runs.resolve(given, network, Settings(precision="fastest", seed=1)).settings
-    assert found.precision == ("bfloat16" if has_it else "float32")
-    first, expected = (
-        next(stylize(*images, network, run)).losses()
-        for run in (dataclasses.replace(found, precision="fastest"), found)
-    )
-    assert first == expected
+    run = runs.resolve(Images(images[0], tuple(images[1])), network, Settings(precision="fastest"))
+    assert run.settings.precision == ("bfloat16" if has_it else "float32")
 
 
 # Coarse to fine.
@@ -382,7 +362,7 @@ def test_a_coarse_scale_is_a_run_at_its_size_and_the_next_starts_from_its_end_en
 
 
 @pytest.mark.usefixtures("tiny_scales")
-@pytest.mark.parametrize("shares", [None, (0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 0, 1)])
+@pytest.mark.parametrize("shares", [None, (1, 0, 2), (0, 0, 1)])
 def test_every_iteration_of_every_scale_has_a_number_and_a_whole_picture(network, shares):
     content = random_image(18, 22, 1)
     run = Settings(iterations=4, style_weight=0, scales=(0.3, 0.6, 1), scale_shares=shares, seed=1)
@@ -417,7 +397,7 @@ def test_an_iteration_is_told_before_the_next_is_made(network, monkeypatch):
 
 
 @pytest.mark.usefixtures("tiny_scales")
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_start_that_was_enlarged_is_within_the_bounds_too(network, optimizer):
     # Cubic interpolation overshoots beside the edges of black and white.
     content = np.kron(np.indices((4, 5)).sum(axis=0)[..., None] % 2 * 255, np.ones((8, 8, 3)))
@@ -450,7 +430,7 @@ def test_the_result_is_the_best_of_the_last_scale(network, compared):
 
 @pytest.mark.parametrize(
     ("width", "updates"),
-    [(400, {192: 4, 200: 2, 400: 2}), (200, {192: 6, 200: 2}), (192, {192: 8})],
+    [(400, {192: 4, 200: 2, 400: 2}), (192, {192: 8})],
 )
 def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, width, updates):
     content = random_image(30, 40, 1)
@@ -465,7 +445,7 @@ def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, wi
 
 def test_a_small_picture_in_scales_is_that_without(network):
     content, style = random_image(30, 40, 1), random_image(30, 40, 2)
-    run = Settings(iterations=6, seed=1)
+    run = Settings(iterations=6, seed=1, **FEW)
     *_, plain = stylize(content, [style], network, run)
     *_, scaled = stylize(content, [style], network, dataclasses.replace(run, scales=(0.25, 0.5, 1)))
     assert scaled.result().tobytes() == plain.result().tobytes()
@@ -622,9 +602,9 @@ def test_errors_come_at_the_call(network):
     with pytest.raises(SettingsError, match="styles"):
         stylize(content, [], network, Settings())
     with pytest.raises(MemoryLimitError, match=r"--width \d+"):
-        stylize(content, [content], network, Settings(width=10**6))
+        stylize(content, [content], network, Settings(width=10**5))
     for tile, error in ((None, ImageError), (0, MemoryLimitError)):  # with a tile, a huge style is meant
-        settings = Settings(style_scales=(10,), width=500, tile=tile)
+        settings = Settings(style_scales=(5,), width=100, tile=tile)
         with pytest.raises(error, match=r"style 1.*--style-scales"):
             stylize(content, [random_image(4000, 4, 2)], network, settings)
 
@@ -644,11 +624,10 @@ def test_errors_of_a_coarse_scale_come_at_the_call_too(network):
         stylize(content, [content], network, dataclasses.replace(shifted, scales=(0.5, 1)))
 
 
-@pytest.mark.parametrize("settings", [{"learning_rate": 1e30}, {"learning_rate": 1e22, "eps": 1e20}])
-def test_a_diverging_run_stops_with_advice_always_at_the_same_iteration(network, settings):
+def test_a_diverging_run_stops_with_advice_always_at_the_same_iteration(network):
     # Beside so large an eps Adam is plain gradient descent, which grows step by step until it overflows.
     content, style = random_image(16, 16, 1), random_image(16, 16, 2)
-    steps = stylize(content, [style], network, Settings(iterations=60, seed=1, **settings))
+    steps = stylize(content, [style], network, Settings(iterations=60, seed=1, learning_rate=1e22, eps=1e20))
     with pytest.raises(DivergedError, match="--learning-rate") as error:
         list(steps)
     assert error.value.iteration == 10
