@@ -5,37 +5,34 @@ FFmpeg, through PyAV, reads videos; Pillow reads animations. Pixels are float32 
 
 import contextlib
 import itertools
-import logging
 import math
 import mimetypes
-import os
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from styling.films import numbered
-from styling.pictures import folders, images, kinds
+from styling.pictures import decoding, folders, images, kinds
 from styling.system import filenames
 from styling.system.errors import ImageError, SettingsError
+from styling.system.terminal import remark
 
 if TYPE_CHECKING:
     import av
 
-log = logging.getLogger("styling")
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")  # Pillow's names of formats that may move
 USUAL_RATE, USUAL_DURATION = 25, 100  # frames a second, and milliseconds, if a file does not say
 USUAL_UNIT = Fraction(1, 1000)  # of times, in seconds
 SHOWN_AS_USUAL = 10  # milliseconds; browsers show an animation's frames of no more for USUAL_DURATION
 HD = 720  # a video with at least so many rows has the colours of BT.709, if it does not say
 UNSPECIFIED, HDR = 2, {16: "PQ", 18: "HLG"}  # FFmpeg's numbers of a colour space, and of transfer curves
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own leave out the alpha
 
 
 class Frame(NamedTuple):
@@ -53,17 +50,12 @@ class Frame(NamedTuple):
     def pixels(self) -> np.ndarray:
         """The frame over white, float32 [H, W, 3]."""
         levels = self.decode()
-        opacity = levels[..., 3:] / 255
-        return levels if levels.shape[2] == 3 else levels[..., :3] * opacity + 255 * (1 - opacity)
+        return levels if levels.shape[2] == 3 else decoding.on_white(levels[..., :3], levels[..., 3])
 
     def mask(self) -> np.ndarray:
-        """The frame as a mask, float32 [H, W], 0..1: its luma times its opacity, or its opacity if all of it
-        is black."""
+        """The frame as a mask, float32 [H, W], 0..1: its luma times its opacity."""
         levels = self.decode()
-        alpha = levels[..., 3] if levels.shape[2] == 4 else None
-        if alpha is not None and alpha.min() < 255 and not (levels[..., :3] * alpha[..., None]).any():
-            return images.to_mask(np.full_like(levels[..., :3], 255), alpha)
-        return images.to_mask(self.pixels(), alpha)
+        return images.to_mask(self.pixels(), levels[..., 3] if levels.shape[2] == 4 else None)
 
 
 @dataclass(frozen=True)
@@ -79,9 +71,8 @@ class Span:
         match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text)
         span = match and cls(int(match[1] or 0), int(match[2]) if match[2] else math.inf)
         if not span or span.first > span.last:
-            raise SettingsError(
-                "frames", f"{text!r} is no A:B, with the first and the last, as in 1:24 or 100:"
-            )
+            problem = f"{text!r} is no A:B, with the first and the last, as in 1:24 or 100:"
+            raise SettingsError("frames", problem)
         return span
 
     def __contains__(self, number: int) -> bool:
@@ -100,18 +91,15 @@ class Clip:
     numbering: tuple[int, ...] = ()
     span: Span = Span()
     rate: float = USUAL_RATE
-    _said: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @property
     def name(self) -> Path:
         """The file, or the first of them."""
         return self.files[0]
 
-    def warn(self, problem: str) -> None:
-        """Log what is wrong with the clip, once."""
-        if problem not in self._said:
-            self._said.add(problem)
-            log.warning("%s: %s", self.name, problem)
+    def remark(self, line: str) -> None:
+        """Say a line about the clip, once."""
+        remark(f"{self.name}: {line}")
 
     def frames(self) -> Generator[Frame]:
         """The frames of the span, one after the other. Raises ImageError if there are none."""
@@ -131,18 +119,17 @@ class Clip:
     def _all(self) -> Generator[Frame]:
         if self.numbering:
             return self._images()
-        return self._animation() if is_picture(self.name) else self._video()
+        return self._animation() if picture_count(self.name) else self._video()
 
     def numbers(self) -> list[int]:
         """The numbers of the span's frames, without decoding them."""
         numbers: Sequence[int] = self.numbering
-        if not numbers and is_picture(self.name):
-            with Image.open(self.name) as image:
-                numbers = range(1, getattr(image, "n_frames", 1) - _hidden(image) + 1)
-        elif not numbers:
-            with _video_stream(self.name) as (container, stream):
-                count = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
-                numbers = range(1, count + 1)
+        if not numbers:
+            count = picture_count(self.name)
+            if not count:
+                with _video_stream(self.name) as (container, stream):
+                    count = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
+            numbers = range(1, count + 1)
         return [number for number in numbers if number in self.span]
 
     def timing(self) -> tuple[Fraction, Fraction]:
@@ -150,7 +137,7 @@ class Clip:
         rate = Fraction(self.rate).limit_denominator(1001)
         if self.numbering:
             return 1 / rate, rate
-        if is_picture(self.name):
+        if picture_count(self.name):
             return USUAL_UNIT, rate
         with _video_stream(self.name) as (_, stream):
             return stream.time_base or USUAL_UNIT, stream.average_rate or rate
@@ -158,17 +145,18 @@ class Clip:
     def check_images(self) -> None:
         """Warn of numbers of the span that have no image. Raises ImageError for images of different sizes."""
         paths = {n: path for n, path in zip(self.numbering, self.files, strict=False) if n in self.span}
-        sizes = {path: _size(path) for path in paths.values()}
-        for path, (width, height) in sizes.items():
-            if (width, height) != sizes[paths[min(paths)]]:
-                first = "{} x {}".format(*sizes[paths[min(paths)]])
-                problem = f"has {width} x {height} pixels, the first {first}"
+        expected = None
+        for path in paths.values():
+            with contextlib.suppress(Exception), Image.open(path) as image:  # images.read() has the words
+                size = "{} x {}".format(*image.size)
+                expected = expected or size
+            if expected and size != expected:
+                problem = f"has {size} pixels, the first {expected}"
                 raise ImageError(f"{path}: {problem}; the images of a film must be of one size")
         missing = sorted(set(range(min(paths, default=0), max(paths, default=-1))) - paths.keys())
         if missing:
-            self.warn(
-                f"there is no image {missing[0]}, and {len(missing)} are missing in all; painted without"
-            )
+            advice = f"and {len(missing)} are missing in all; painted without"
+            self.remark(f"there is no image {missing[0]}, {advice}")
 
     def _images(self) -> Generator[Frame]:
         unit, _ = self.timing()
@@ -180,12 +168,12 @@ class Clip:
         with Image.open(self.name) as image:
             for number in itertools.count(1):
                 try:
-                    image.seek(number - 1 + _hidden(image))
+                    image.seek(number - 1)
                     rgba = np.asarray(image.convert("RGBA"))
                 except EOFError:
                     return
                 except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
-                    self.warn(f"cannot be read further ({error}); painted as far as it can be read")
+                    self.remark(f"cannot be read further ({error}); painted as far as it can be read")
                     return
                 shown = image.info.get("duration", 0)
                 shown = shown if shown > SHOWN_AS_USUAL else USUAL_DURATION
@@ -196,7 +184,6 @@ class Clip:
     def _video(self) -> Generator[Frame]:
         with _video_stream(self.name) as (container, stream):
             unit, usual = stream.time_base or USUAL_UNIT, 1 / Fraction(stream.average_rate or USUAL_RATE)
-            aspect = stream.sample_aspect_ratio or 1
             end = ((stream.start_time or 0) + stream.duration) * unit if stream.duration else Fraction(0)
             last: Frame | None = None  # it is shown until the next, whatever the file says
             for number, frame in enumerate(self._decoded(container, stream), 1):
@@ -204,15 +191,15 @@ class Clip:
                 if last:
                     seconds = seconds if seconds > last.seconds else last.seconds + usual
                     yield last._replace(duration=seconds - last.seconds)
-                decode = partial(self._shown, frame, aspect)
+                decode = partial(self._shown, frame, stream.sample_aspect_ratio or 1)
                 last = Frame(number, seconds, frame.duration * unit or usual, decode)
             if last:
                 yield last._replace(duration=max(last.duration, end - last.seconds))
             count = last.number if last else 0
             promised = stream.frames or round((end or Fraction(container.duration or 0, 10**6)) / usual)
             # A number that is computed from the duration may be wrong, since the sound may be longer.
-            if count < (stream.frames or 0.95 * promised - 2) and not self._said:
-                self.warn(f"ends after {count} of its {promised} frames")
+            if count < (stream.frames or 0.95 * promised - 2):
+                self.remark(f"ends after {count} of its {promised} frames")
 
     def _decoded(
         self, container: "av.container.InputContainer", stream: "av.VideoStream"
@@ -220,17 +207,16 @@ class Clip:
         """The frames; packets that cannot be decoded, as the first of a cut recording, are skipped."""
         import av
 
-        packets, decoder = container.demux(stream), _decoder(stream)
+        packets = container.demux(stream)  # the last one is empty, and makes the decoder give its last frames
         while True:
             try:
-                packet = next(packets, None)
-                decoded = [] if packet is None else decoder.decode(packet)
+                decoded = next(packets).decode()
+            except StopIteration:
+                return
             except av.error.FFmpegError as error:
-                self.warn(f"is damaged ({error.strerror}); painted as far as it can be read")
+                self.remark(f"is damaged ({error.strerror}); painted as far as it can be read")
                 if isinstance(error, av.error.InvalidDataError):
                     continue
-                return
-            if packet is None:
                 return
             yield from decoded
 
@@ -241,29 +227,16 @@ class Clip:
         matrix = frame.side_data.get("DISPLAYMATRIX")
         if frame.color_trc in HDR:
             curve = HDR[frame.color_trc]
-            self.warn(f"has a high dynamic range ({curve}), which is mapped to that of pictures")
-            frame = _tone_mapped(frame)
+            self.remark(f"has a high dynamic range ({curve}), which is mapped to that of pictures")
+            graph = _tone_mapper(frame.width, frame.height, frame.format.name, frame.time_base)
+            graph.push(frame)
+            frame = graph.pull()
         space = Colorspace.ITU709 if frame.colorspace == UNSPECIFIED and frame.height >= HD else None
         has_alpha = any(component.is_alpha for component in frame.format.components)
         width = max(round(frame.width * aspect), 1)
         kind, kernel = "rgba" if has_alpha else "rgb24", Interpolation.BICUBIC
         levels = frame.to_ndarray(format=kind, width=width, src_colorspace=space, interpolation=kernel)
         return _turned(levels.astype(np.float32), matrix)
-
-
-def _hidden(image: Image.Image) -> int:
-    """The images in front of an animation's first frame: an APNG's default image, for old programs."""
-    return int(getattr(image, "default_image", False))
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """The width and height of an image, upright, from its header. Raises the errors of images.read()."""
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-            return image.size[::-1] if turned else image.size
-    except Exception:  # images.read() has the words for it
-        return images.read(path).shape[1::-1]
 
 
 def _turned(pixels: np.ndarray, matrix: bytes | None) -> np.ndarray:
@@ -276,15 +249,9 @@ def _turned(pixels: np.ndarray, matrix: bytes | None) -> np.ndarray:
     return np.ascontiguousarray(pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1])
 
 
-def _tone_mapped(frame: "av.VideoFrame") -> "av.VideoFrame":
-    """A frame of high dynamic range in the range and colours of BT.709."""
-    graph = _tone_mapper(frame.width, frame.height, frame.format.name, frame.color_trc, frame.time_base)
-    graph.push(frame)
-    return graph.pull()
-
-
 @lru_cache(maxsize=1)  # the first frame of a clip takes seconds, the others nothing
-def _tone_mapper(width: int, height: int, pixels: str, curve: int, unit: Fraction) -> "av.filter.Graph":
+def _tone_mapper(width: int, height: int, pixels: str, unit: Fraction) -> "av.filter.Graph":
+    """A filter from a high dynamic range, which each frame tells, to the range and colours of BT.709."""
     import av
 
     graph = av.filter.Graph()
@@ -320,62 +287,39 @@ def _video_stream(path: Path) -> Iterator[tuple["av.container.InputContainer", "
     with opened(path) as container:
         covers = av.stream.Disposition.attached_pic  # the cover pictures of sound files
         stream = next((s for s in container.streams.video if not s.disposition & covers), None)
-        if stream is None:
-            raise ImageError(f"{path}: has no moving picture in it")
-        if stream.codec_context is None:
-            raise ImageError(f"{path}: is of a kind that this PyAV has no decoder for")
+        if stream is None or stream.codec_context is None:
+            what = (
+                "no moving picture in it" if stream is None else "a codec that this PyAV has no decoder for"
+            )
+            raise ImageError(f"{path}: has {what}")
         yield container, stream
 
 
-def _decoder(stream: "av.VideoStream") -> "av.VideoCodecContext":
-    """The decoder of a stream, with its alpha."""
-    import av
-
-    name = ALPHA_DECODERS.get(stream.codec_context.name)
-    if name and stream.metadata.get("alpha_mode") == "1":
-        return av.CodecContext.create(name, "r")
-    return stream.codec_context
-
-
-def is_picture(path: Path) -> bool:
-    """Whether Pillow reads this file, moving or not."""
-    return _opened_by_pillow(path, lambda image: True)
-
-
-def is_animation(path: Path) -> bool:
-    """Whether this is a picture that moves."""
-    return _opened_by_pillow(
-        path, lambda image: image.format in ANIMATIONS and getattr(image, "is_animated", False)
-    )
-
-
-def _opened_by_pillow(path: Path, question: Callable[[Image.Image], bool]) -> bool:
-    """The answer to a question about an image, False if it is no image; does not wait for a pipe."""
-    if not os.path.isfile(path):
-        return False
+def picture_count(path: Path) -> int:
+    """The number of pictures in an image or an animation; 0 for other files, and for a pipe, which is not
+    waited for."""
+    if not path.is_file():
+        return 0
     try:
         with Image.open(path) as image:
-            return question(image)
+            return getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
     except Exception:  # Pillow's decoders raise nearly anything for a damaged file
-        return False
+        return 0
 
 
 def is_video(path: Path) -> bool:
     """Whether this is a video, by its first bytes, or else by its name; does not wait for a pipe."""
-    if not os.path.isfile(path):
+    if not path.is_file():
         return False
-    try:
-        with open(path, "rb") as file:
-            if kinds.is_video(file.read(64)):
-                return True
-    except OSError:
-        return False
-    return (mimetypes.guess_type(path.name)[0] or "").startswith("video/") and not is_picture(path)
+    with path.open("rb") as file:
+        is_one = kinds.is_video(file.read(64))
+    named = mimetypes.guess_type(path.name)[0] or ""
+    return is_one or (named.startswith("video/") and not picture_count(path))
 
 
 def moves(path: Path) -> bool:
     """Whether this can be a clip: no still image."""
-    return path.is_dir() or numbered.is_pattern(path) or is_animation(path) or is_video(path)
+    return path.is_dir() or numbered.is_pattern(path) or picture_count(path) > 1 or is_video(path)
 
 
 def find(flag: str, path: Path, span: Span, rate: float = USUAL_RATE) -> Clip:
@@ -403,12 +347,10 @@ def aligned(masks: Clip, clip: Clip) -> Clip:
     """
     wanted, files = clip.numbers(), dict(zip(masks.numbering, masks.files, strict=False))
     if files and files.keys() >= set(wanted):
-        return replace(
-            masks, files=tuple(files[number] for number in wanted), numbering=tuple(wanted), span=Span()
-        )
+        return replace(masks, files=tuple(map(files.__getitem__, wanted)), numbering=tuple(wanted))
     first = replace(clip, span=Span(last=wanted[0])).numbers().index(wanted[0]) + 1
-    numbering = tuple(range(1, len(files) + 1))
-    masks = replace(masks, numbering=numbering, span=Span(first, first + len(wanted) - 1))
+    numbering, span = tuple(range(1, len(files) + 1)), Span(first, first + len(wanted) - 1)
+    masks = replace(masks, numbering=numbering, span=span)
     count = len(masks.numbers())
     if count < len(wanted):
         raise ImageError(f"{masks.name}: has no mask for frame {wanted[count]}; {len(wanted)} are needed")
@@ -417,8 +359,7 @@ def aligned(masks: Clip, clip: Clip) -> Clip:
 
 def masks(clip: Clip) -> Iterator[np.ndarray]:
     """The frames of a clip as masks, float32 [H, W], 0..1."""
-    if clip.numbering:
-        paths = zip(clip.numbering, clip.files, strict=True)
-        yield from (images.read_mask(path, may_be_black=True) for n, path in paths if n in clip.span)
-    else:
+    paths = zip(clip.numbering, clip.files, strict=False)
+    yield from (images.read_mask(path, may_be_black=True) for n, path in paths if n in clip.span)
+    if not clip.numbering:
         yield from (frame.mask() for frame in clip.frames())

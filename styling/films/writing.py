@@ -129,9 +129,8 @@ def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Shown]) -
 
     first, picture = next(frames)
     unit, rate = clip.timing()
-    with contextlib.ExitStack() as stack:
-        options = {} if form.sound else {"loop": "0"}
-        output = stack.enter_context(av.open(file, "w", format=form.container, options=options))
+    options = {} if form.sound else {"loop": "0"}
+    with av.open(file, "w", format=form.container, options=options) as output:
         stream = output.add_stream(form.codec, rate=rate, options=form.options)
         context = stream.codec_context
         context.height, context.width = (side + -side % form.whole for side in picture.shape[:2])
@@ -140,18 +139,18 @@ def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Shown]) -
         if form.pixels.startswith("yuv"):
             context.colorspace = context.color_primaries = context.color_trc = context.color_range = BT709
         moving = _encoded(stream, form, clip, itertools.chain([(first, picture)], frames))
-        sound = stack.enter_context(contextlib.closing(_sound(output, form.sound, clip, first.seconds)))
-        for _, packets in heapq.merge(moving, sound, key=itemgetter(0)):
-            if packets is None:
-                break
-            output.mux(packets)
+        with contextlib.closing(_sound(output, form.sound, clip, first.seconds)) as sound:
+            for _, packets in heapq.merge(moving, sound, key=itemgetter(0)):
+                if packets is None:
+                    break
+                output.mux(packets)
 
 
 def _encoded(stream: "av.VideoStream", form: Format, clip: Clip, frames: Iterator[Shown]) -> Iterator[Timed]:
     """The packets of the pictures; None at the end of a span, where the sound ends too."""
     unit = stream.codec_context.time_base
     least = max(math.ceil(form.shortest / unit), 1)
-    start, end, dropped = None, Fraction(0), 0
+    start, end, at = None, Fraction(0), -least
     durations: dict[int | None, int] = {}
 
     def timed(packets: list) -> list:
@@ -159,25 +158,21 @@ def _encoded(stream: "av.VideoStream", form: Format, clip: Clip, frames: Iterato
             packet.duration = durations.pop(packet.pts, packet.duration)
         return packets
 
-    at = -least
     for frame, pixels in frames:
         start = frame.seconds if start is None else start
         seconds, end = frame.seconds - start, frame.seconds - start + frame.duration
-        tick = round(seconds / unit)
-        if form.shortest and tick < at + least:
-            dropped += 1
+        if form.shortest and round(seconds / unit) < at + least:
+            most = f"{float(1 / form.shortest):.0f} frames a second"
+            clip.remark(
+                f"is faster than the {most} that players show of a {form.container}; some are left out"
+            )
             continue
-        at = max(tick, at + 1)
+        at = max(round(seconds / unit), at + 1)
         durations[at] = max(round(end / unit) - at, least)
         picture = _to_frame(pixels, form)
         picture.pts, picture.time_base, picture.duration = at, unit, durations[at]
         yield seconds, timed(stream.encode(picture))
     yield end, timed(stream.encode(None))
-    if dropped:
-        most = f"{float(1 / form.shortest):.0f} frames a second"
-        clip.warn(
-            f"is faster than the {most} that players show of a {form.container}; {dropped} are left out"
-        )
     if not math.isinf(clip.span.last):
         yield end, None
 
@@ -185,20 +180,17 @@ def _encoded(stream: "av.VideoStream", form: Format, clip: Clip, frames: Iterato
 def _to_frame(pixels: np.ndarray, form: Format) -> "av.VideoFrame":
     """Pixels as FFmpeg's frame; a missing row or column repeats the last."""
     import av
-    from av.video.reformatter import Colorspace
 
     missing = [(0, -side % form.whole) for side in pixels.shape[:2]]
     whole = np.pad(images.to_bytes(pixels), [*missing, (0, 0)], mode="edge")
     if form.pixels == "pal8":
         paletted = Image.fromarray(whole).quantize(256)
-        colors = np.reshape(paletted.getpalette() or [], (-1, 3))
         palette = np.full((256, 4), 255, np.uint8)
+        colors = np.reshape(paletted.getpalette() or [], (-1, 3))
         palette[: len(colors), 1:] = colors
         return av.VideoFrame.from_ndarray((np.asarray(paletted), palette), format="pal8")
-    space = Colorspace.ITU709 if form.pixels.startswith("yuv") else None
-    return av.VideoFrame.from_ndarray(whole, format="rgb24").reformat(
-        format=form.pixels, dst_colorspace=space
-    )
+    space = "ITU709" if form.pixels.startswith("yuv") else None
+    return av.VideoFrame.from_ndarray(whole).reformat(format=form.pixels, dst_colorspace=space)
 
 
 def _sound(
@@ -207,22 +199,17 @@ def _sound(
     """The packets of the clip's sound from this second on; copied where the film's container takes them."""
     import av
 
-    if codec is None or clip.numbering or clips.is_picture(clip.name):
+    if codec is None or clip.numbering or clips.picture_count(clip.name):
         return
     with clips.opened(clip.name) as container:
         if not container.streams.audio:
             return
-        source = container.streams.audio[0]
+        source, seconds = container.streams.audio[0], Fraction(0)
         copies = source.codec_context.name in COPIED[codec]
         try:
             to: Any = (
                 output.add_stream_from_template(source) if copies else output.add_stream(codec, rate=48000)
             )
-        except (av.error.FFmpegError, ValueError, AttributeError) as error:
-            clip.warn(f"its sound is left out ({error})")
-            return
-        seconds = Fraction(0)
-        try:
             for packet in container.demux(source):
                 packets = [packet] if packet.pts is not None else []
                 for item in packets if copies else packet.decode():
@@ -234,5 +221,5 @@ def _sound(
                         yield seconds, [item] if copies else to.encode(item)
             if not copies:
                 yield seconds, to.encode(None)
-        except (av.error.FFmpegError, TypeError) as error:
-            clip.warn(f"its sound is damaged, and ends early ({error})")
+        except (av.error.FFmpegError, ValueError, TypeError, AttributeError) as error:
+            clip.remark(f"its sound is damaged, and left out or ends early ({error})")
