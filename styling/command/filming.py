@@ -39,9 +39,7 @@ def paint_film(job: Job, film: Film) -> int:
         first = next(frames).pixels()
     named = read_images(job, first.shape[:2])
     _, network = start(job)
-    layers = {layer.name for layer in network.layers}
-    with of_network(job.network):
-        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
+    settings, lacking = job.for_network(network)
     settings = replace(settings, seed=settings.seed if settings.seed is not None else painted.seed())
     digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
     record = {"network": network.sha256, "images": digests}

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import Field
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin
 
@@ -39,10 +40,49 @@ GROUPS = (
 )
 WHITE = "white.png"  # in data/
 LIVE_PORT = 8189
-METAVARS = {int: "N", float: "F"}  # what stands for a value in --help
+METAVARS = {int: "N", float: "F", str: "NAME[=WEIGHT]"}  # what stands for a value in --help
 LAYERS = parts(Layers)[0]
+# Kinds of flags: one file, several (a flag that is given twice adds to the list), and a switch.
+FILE: dict[str, Any] = {"type": Path, "default": None}
+SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+SWITCH: dict[str, Any] = {"action": "store_true", "default": False}
 Quality = Annotated[float, Meta(ge=0, le=63, description="a number from 0 to 63")]
 FrameRate = Annotated[float, Meta(gt=0, le=1000, description="a number above 0 and at most 1000")]
+
+TEXTS = {  # what --help says of the flags that are no settings
+    "--content": "the photograph; several, or a folder, are painted one after the other; if --output is a "
+    "film: a film, or its frames as a folder or as in/%%04d.png",
+    "--styles": "the paintings",
+    "--initial": "image to start from (default: noise)",
+    "--style-masks": "where each style paints: white for yes, gray for partly, black for no; where none "
+    "paints, the photograph stays; all for everywhere, or one mask for all styles",
+    "--style-guides": "the part of each painting that its style is taken from, in white; all for all of it",
+    "--content-mask": "in white, the part of the photograph that stays as it is",
+    "--output": "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as "
+    "mp4, mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png",
+    "--overwrite": "replace files that exist",
+    "--checkpoint-output": "where to write the best image so far; {} or %%d stands for the iteration, as in "
+    "out_{:05}.png; goes with --checkpoint-iterations",
+    "--download": "fetch vgg19, the published network (550 MB), and exit",
+    "--recipe": "settings of a published procedure, or of a .toml file; a flag replaces the recipe's value",
+    "--list-recipes": "say what each recipe is, and exit",
+    "--save-recipe": "write all settings of this run to a .toml file, so that --recipe FILE repeats it "
+    "exactly",
+    "--save-state": "save the state of the run in this file, for --resume: each minute, at its end, and when "
+    "stopped (default: the file of --resume)",
+    "--save-state-iterations": "save the state every N iterations instead of each minute",
+    "--resume": "continue the run in this file; the picture is the same as if it had not stopped",
+    "--frames": "the first and the last frame to paint, counted from 1 or as images are numbered (default: "
+    "all)",
+    "--frame-rate": "frames a second of numbered images (default: 25)",
+    "--video-codec": "of mp4, mov and mkv: h264, h264-444, with a colour for each pixel, or prores, to edit "
+    "on",
+    "--crf": "quality of H.264 (default: 17) and VP9 (default: 20); less is better and larger",
+    "--progress-write": "write the losses to NAME-progress.txt",
+    "--progress-plot": "draw the losses in NAME-progress.png",
+    "--live": f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})",
+    "--quiet": "print errors only",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,23 +109,6 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
             hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
             self.error(f"argument {flag}: there is no such flag; {hint}")
-
-
-class Words(argparse.Action):
-    """A list of words separated by spaces or commas; a flag that is given twice adds to the list."""
-
-    def __init__(self, *, kind: Callable[[str], Any], **keywords: Any) -> None:
-        super().__init__(nargs="+", **keywords)
-        self.kind = kind
-
-    def __call__(self, parser: object, namespace: Any, values: Any, option_string: object = None) -> None:
-        """Add the words to the list."""
-        words = [word for value in values for word in value.split(",") if word]
-        try:
-            read = [self.kind(word) for word in words]
-        except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentError(self, str(error)) from None
-        setattr(namespace, self.dest, (*getattr(namespace, self.dest, ()), *read))
 
 
 class Download(argparse.Action):
@@ -118,67 +141,34 @@ def build_parser() -> Parser:
         "neural-style", usage, "Paint a photograph in the style of one or several paintings."
     )
     add_images(groups)
-    add_outputs(groups["images and files"])
+    files, text = groups["images and files"], TEXTS["--output"]
+    files.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=text)
+    add(files, "--overwrite", **SWITCH)
+    add(files, "--checkpoint-output", metavar="FORMAT", default=None)
+    add(files, "--download", action=Download, nargs=0)
     add_settings(groups)
     add_recipe(groups)
-    add_recipe_files(groups["recipes"])
-    add_resuming(groups["stopping and going on"])
-    add_film(groups["video"])
-    add_watching(groups["running"])
+    describe = {"describe": lambda name: recipes.read(name).description}
+    add(groups["recipes"], "--list-recipes", action=ListShipped, folder="recipes", **describe)
+    add(groups["recipes"], "--save-recipe", metavar="FILE", **FILE)
+    going_on, film, running = (groups[title] for title in ("stopping and going on", "video", "running"))
+    add(going_on, "--save-state", metavar="FILE", **FILE)
+    add_save_iterations(going_on)
+    add(going_on, "--resume", metavar="FILE", **FILE)
+    add(film, "--frames", metavar="A:B", default=None)
+    add(film, "--frame-rate", type=reader(FrameRate), metavar="F", default=None)
+    add(film, "--video-codec", choices=writing.CODECS, default=None)
+    add(film, "--crf", type=reader(Quality), metavar="F", default=None)
+    add(running, "--progress-write", "--progress-plot", **SWITCH)
+    add(running, "--live", type=reader(Whole), nargs="?", const=LIVE_PORT, metavar="PORT", default=None)
     add_common(groups)
     return parser
 
 
-def add_outputs(group: argparse._ArgumentGroup) -> None:
-    """The flags for what is written: the output and pictures during the run; and for the network."""
-    output_help = (
-        "the picture to write: png, jpg, webp, tif or bmp; a folder for several contents; a film as mp4, "
-        "mov, mkv, webm, gif or webp, or its frames as a folder or as out/%%04d.png"
-    )
-    group.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=output_help)
-    add_switch(group, "--overwrite", "replace files that exist")
-    checkpoint_help = (
-        "where to write the best image so far; {} or %%d stands for the iteration, as in out_{:05}.png; goes "
-        "with --checkpoint-iterations"
-    )
-    group.add_argument("--checkpoint-output", metavar="FORMAT", default=None, help=checkpoint_help)
-    download_help = "fetch vgg19, the published network (550 MB), and exit"
-    group.add_argument("--download", action=Download, nargs=0, help=download_help)
-
-
-def add_recipe_files(group: argparse._ArgumentGroup) -> None:
-    """The flags that list recipes and write them."""
-    group.add_argument(
-        "--list-recipes",
-        action=ListShipped,
-        folder="recipes",
-        describe=lambda name: recipes.read(name).description,
-        help="say what each recipe is, and exit",
-    )
-    save_help = "write all settings of this run to a .toml file, so that --recipe FILE repeats it exactly"
-    group.add_argument("--save-recipe", type=Path, metavar="FILE", default=None, help=save_help)
-
-
-def add_resuming(group: argparse._ArgumentGroup) -> None:
-    """The flags to save a run and to go on with it."""
-    save_help = (
-        "save the state of the run in this file, for --resume: each minute, at its end, and when stopped "
-        "(default: the file of --resume)"
-    )
-    group.add_argument("--save-state", type=Path, metavar="FILE", default=None, help=save_help)
-    add_save_iterations(group)
-    resume_help = "continue the run in this file; the picture is the same as if it had not stopped"
-    group.add_argument("--resume", type=Path, metavar="FILE", default=None, help=resume_help)
-
-
-def add_watching(group: argparse._ArgumentGroup) -> None:
-    """The flags that show the progress of a run."""
-    add_switch(group, "--progress-write", "write the losses to NAME-progress.txt")
-    add_switch(group, "--progress-plot", "draw the losses in NAME-progress.png")
-    live_help = f"show the picture and its losses while they change, at 127.0.0.1:PORT (default: {LIVE_PORT})"
-    group.add_argument(
-        "--live", type=reader(Whole), nargs="?", const=LIVE_PORT, default=None, metavar="PORT", help=live_help
-    )
+def add(group: argparse._ArgumentGroup, *flags: str, **keywords: Any) -> None:
+    """Add flags of one kind that are no settings; the keywords are those of argparse."""
+    for flag in flags:
+        group.add_argument(flag, help=TEXTS[flag], **keywords)
 
 
 def new_parser(
@@ -202,13 +192,11 @@ def reader(hint: Any) -> Callable[[str], Any]:
 
     def read(word: str) -> Any:
         try:
-            value = kind(word) if kind in METAVARS else word
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{word} is not {described(hint)}") from None
-        try:
-            return checked("", value, hint)
+            return checked("", kind(word) if kind in METAVARS else word, hint)
         except SettingsError as error:
             raise argparse.ArgumentTypeError(error.problem) from None
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word} is not {described(hint)}") from None
 
     return read
 
@@ -216,23 +204,10 @@ def reader(hint: Any) -> Callable[[str], Any]:
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     group = groups["images and files"]
-    content_help = (
-        "the photograph; several, or a folder, are painted one after the other; if --output is a film: a "
-        "film, or its frames as a folder or as in/%%04d.png"
-    )
-    add_files(group, "--content", content_help, "IMAGE")
-    add_files(group, "--styles", "the paintings", "IMAGE")
-    initial_help = "image to start from (default: noise)"
-    group.add_argument("--initial", type=Path, metavar="IMAGE", default=None, help=initial_help)
-    masks_help = (
-        "where each style paints: white for yes, gray for partly, black for no; where none paints, the "
-        "photograph stays; all for everywhere, or one mask for all styles"
-    )
-    add_files(group, "--style-masks", masks_help, "MASK", mask_file)
-    guides_help = "the part of each painting that its style is taken from, in white; all for all of it"
-    add_files(group, "--style-guides", guides_help, "MASK", mask_file)
-    stays_help = "in white, the part of the photograph that stays as it is"
-    group.add_argument("--content-mask", type=Path, metavar="MASK", default=None, help=stays_help)
+    add(group, "--content", "--styles", type=Path, metavar="IMAGE", **SEVERAL)
+    add(group, "--initial", metavar="IMAGE", **FILE)
+    add(group, "--style-masks", "--style-guides", type=mask_file, metavar="MASK", **SEVERAL)
+    add(group, "--content-mask", metavar="MASK", **FILE)
 
 
 def mask_file(word: str) -> Path:
@@ -240,48 +215,30 @@ def mask_file(word: str) -> Path:
     return data_folder() / WHITE if word == "all" else Path(word)
 
 
-def add_files(
-    group: argparse._ArgumentGroup, flag: str, text: str, metavar: str, kind: Callable[[str], Path] = Path
-) -> None:
-    """A flag for several files; a flag that is given twice adds to the list."""
-    group.add_argument(flag, type=kind, nargs="+", action="extend", default=[], metavar=metavar, help=text)
-
-
 def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flag for a recipe."""
-    text = "settings of a published procedure, or of a .toml file; a flag replaces the recipe's value"
-    groups["recipes"].add_argument("--recipe", metavar="NAME|FILE", default=None, help=text)
+    add(groups["recipes"], "--recipe", metavar="NAME|FILE", default=None)
 
 
 def add_save_iterations(group: argparse._ArgumentGroup) -> None:
     """The flag for how often the state of a run is saved."""
-    text = "save the state every N iterations instead of each minute"
-    group.add_argument("--save-state-iterations", type=reader(Count), metavar="N", default=None, help=text)
-
-
-def add_film(group: argparse._ArgumentGroup) -> None:
-    """The flags for films that are not settings."""
-    span_help = (
-        "the first and the last frame to paint, counted from 1 or as images are numbered (default: all)"
-    )
-    group.add_argument("--frames", metavar="A:B", default=None, help=span_help)
-    rate_help = "frames a second of numbered images (default: 25)"
-    group.add_argument("--frame-rate", type=reader(FrameRate), metavar="F", default=None, help=rate_help)
-    codec_help = "of mp4, mov and mkv: h264, h264-444, with a colour for each pixel, or prores, to edit on"
-    group.add_argument("--video-codec", choices=writing.CODECS, default=None, help=codec_help)
-    crf_help = "quality of H.264 (default: 17) and VP9 (default: 20); less is better and larger"
-    group.add_argument("--crf", type=reader(Quality), metavar="F", default=None, help=crf_help)
-
-
-def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
-    """A flag that is off unless it is given."""
-    group.add_argument(flag, action="store_true", default=False, help=text)
+    add(group, "--save-state-iterations", type=reader(Count), metavar="N", default=None)
 
 
 def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags that every program has, --help apart."""
-    add_switch(groups["running"], "--quiet", "print errors only")
+    add(groups["running"], "--quiet", **SWITCH)
     groups["running"].add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def add_files(group: argparse._ArgumentGroup, flag: str, text: str, metavar: str) -> None:
+    """A flag for several files; a flag that is given twice adds to the list."""
+    group.add_argument(flag, type=Path, metavar=metavar, help=text, **SEVERAL)
+
+
+def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
+    """A flag that is off unless it is given."""
+    group.add_argument(flag, help=text, **SWITCH)
 
 
 def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
@@ -298,23 +255,24 @@ def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection
 def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
     """The flag of a setting, made from its type and its entry."""
     entry, kind = field.metadata, parts(field.type)[0]
-    flags = [entry["short"]] if entry["short"] else []
-    flags.append(flag_of(field.name))
+    flags = [*filter(None, [entry["short"]]), flag_of(field.name)]
     default = entry["unset"] or shown(field.default)
     text = entry["text"] + (f" (default: {default})" if default else "")
     if kind is bool:
         group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
-    elif kind == LAYERS:
-        group.add_argument(*flags, action=Words, kind=str, metavar="NAME[=WEIGHT]", help=text)
     elif choices(kind):
         group.add_argument(*flags, choices=choices(kind), help=text)
-    elif get_origin(kind) is tuple:
-        item = get_args(kind)[0]
-        metavar = entry["metavar"] or METAVARS[parts(item)[0]]
-        group.add_argument(*flags, action=Words, kind=reader(item), metavar=metavar, help=text)
     else:
-        metavar = entry["metavar"] or METAVARS[kind]
-        group.add_argument(*flags, type=reader(field.type), metavar=metavar, help=text)
+        is_list = kind == LAYERS or get_origin(kind) is tuple
+        item = field.type if not is_list else str if kind == LAYERS else get_args(kind)[0]
+        read, metavar = reader(item), entry["metavar"] or METAVARS[parts(item)[0]]
+        how = {"type": split(read), "nargs": "+", "action": "extend"} if is_list else {"type": read}
+        group.add_argument(*flags, metavar=metavar, help=text, **how)
+
+
+def split(read: Callable[[str], Any]) -> Callable[[str], list]:
+    """What reads words with commas between them. (With spaces between them, argparse takes them apart.)"""
+    return lambda text: [read(word) for word in text.split(",") if word]
 
 
 def shown(default: object) -> str:
@@ -329,26 +287,25 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives. Raises SettingsError."""
     flags = {name: value for name, value in vars(options).items() if name in FIELDS}
     for name, value in flags.items():
-        if parts(FIELDS[name].type)[0] == LAYERS:
-            flags[name] = read_layers(name, value)
+        if isinstance(value, list):
+            words = tuple(chain.from_iterable(value))
+            flags[name] = read_layers(name, words) if parts(FIELDS[name].type)[0] == LAYERS else words
     return flags
 
 
-def read_layers(name: str, words: Sequence[str]) -> tuple[str, ...] | dict[str, float]:
-    """NAME ... as a tuple, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
-    pairs = [word.partition("=") for word in words]
-    if not any(equals for _, equals, _ in pairs):
-        return tuple(words)
+def read_layers(name: str, words: Sequence[str]) -> Sequence[str] | dict[str, float]:
+    """NAME ... as they are, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
+    if not any("=" in word for word in words):
+        return words
     weights: dict[str, float] = {}
-    for layer, equals, weight in pairs:
-        if not (layer and equals):
-            raise SettingsError(name, f"{layer}{equals}{weight} is not NAME=WEIGHT, as others are")
+    for word in words:
+        layer, _, weight = word.partition("=")
         if layer in weights:
             raise SettingsError(name, f"{layer} is named twice")
         try:
             weights[layer] = float(weight)
         except ValueError:
-            raise SettingsError(name, f"{weight!r} in {layer}={weight} is not a number") from None
+            raise SettingsError(name, f"{word} is not NAME=WEIGHT with a number, as others are") from None
     return weights
 
 

@@ -7,15 +7,15 @@ TensorFlow.
 import argparse
 import importlib.util
 import os
+import re
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from styling.command import checkpoints
 from styling.command.flags import settings_of
 from styling.films import clips, store, writing
 from styling.live import address
@@ -25,13 +25,22 @@ from styling.pictures.images import FLAGS
 from styling.run import states
 from styling.settings import FIELDS, Running, Settings, combine, recipes
 from styling.system import filenames
-from styling.system.errors import RecipeError, SettingsError, StateError
+from styling.system.errors import RecipeError, SettingsError, StateError, of_network
+
+if TYPE_CHECKING:
+    from vgg import Network
 
 FILM_FLAGS = ("frames", "frame_rate", "video_codec", "crf")
 MOVING_MASKS = ("style_masks", "content_mask")  # for a film, these masks may be clips
 ONE_PICTURE = ("checkpoint_output", "save_recipe", "save_state", "resume")  # flags for a single picture
 # What a --progress flag adds to the stem of the picture's name.
 PROGRESS = {"progress_write": ".txt", "progress_plot": ".png", "progress_grid": "-grid.png"}
+CHECKPOINT = re.compile(r"\{(?::(\d{1,3})d?)?\}|%(\d{0,3})d")  # the place of the iteration in a name
+ENDINGS: dict[str, Collection[str]] = {
+    "output": images.FORMATS | writing.FORMATS,
+    "checkpoint_output": images.FORMATS,
+    "save_recipe": (".toml",),
+}
 
 NamedFiles = tuple[tuple[str, Path], ...]  # files with the flags that name them
 
@@ -101,6 +110,12 @@ class Job:
     quiet: bool = False
     live: int | None = None
 
+    def for_network(self, network: "Network") -> tuple[Settings, list[str]]:
+        """The settings adapted to the network, and the names of layers that it lacks. Raises NetworkError."""
+        layers = {layer.name for layer in network.layers}
+        with of_network(self.network):
+            return self.settings.for_network(self.vgg16, layers, self.explicit)
+
 
 def plan(options: argparse.Namespace) -> list[Job]:
     """The jobs, several if the content is. Raises SettingsError for values out of range or in conflict, and
@@ -112,37 +127,30 @@ def plan(options: argparse.Namespace) -> list[Job]:
     elif options.recipe:
         recipe = recipes.read(options.recipe)
     contents = [path for flag, path in named if flag == "content"]
-    if contents and "height" in flags:
-        raise SettingsError("height", "contradicts --content, whose shape the picture has; leave it out")
-    files = plan_files(options, named)
-    job = make_job(recipe, flags, files, explicit=flags if options.recipe else FIELDS)
+    job = make_job(recipe, flags, plan_files(options, named), explicit=flags if options.recipe else FIELDS)
     try:
         check_images(job)
     except SettingsError as error:
         if error.name in flags or error.name not in recipe.values:
             raise
-        raise RecipeError(f"{files.source}: {error.name} {error.problem}") from None
-    files = job.files
-    check_effect(job.settings, flags, files)
+        raise RecipeError(f"{job.files.source}: {error.name} {error.problem}") from None
+    check_effect(job, flags, recipe)
+    check_options(options, job.settings)
     settings, running = job.settings, job.running
     if saved:
-        before, _ = combine(recipe, {})
-        check_unchanged(options.resume, saved, before, settings, flags)
+        check_unchanged(options.resume, saved, combine(recipe, {})[0], settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
-    if files.recipe or files.state:
+    if job.files.recipe or job.files.state:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-    if files.recipe and not str(job.network.resolve()).isprintable():
-        raise SettingsError("save_recipe", "cannot hold the name of the network's file; rename that")
     job = replace(job, settings=settings, running=running, saved=saved)
     job = replace(job, quiet=options.quiet, live=options.live)
-    check_options(options, settings)
-    film = plan_film(options, contents, files, settings, flags)
-    if film:
-        return [replace(job, film=film, files=replace(files, images=without_contents(named)))]
-    if is_batch(contents):
-        return [replace(job, files=each) for each in plan_batch(options, contents, files)]
+    if len(contents) == 1 and writing.asks_for_film(contents[0], options.output):
+        return [plan_film(options, contents[0], job)]
+    check_no_film(options, flags)
+    if len(contents) > 1 or any(map(os.path.isdir, contents)):
+        return [replace(job, files=each) for each in plan_batch(options, contents, job.files)]
     return [job]
 
 
@@ -169,9 +177,6 @@ def check_images(job: Job) -> None:
 
 def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
     """The files that the command line names, for all its pictures together."""
-    state = options.save_state
-    if options.resume and (state is None or os.path.realpath(state) == os.path.realpath(options.resume)):
-        state = options.resume
     return Files(
         images=named,
         output=options.output,
@@ -179,108 +184,88 @@ def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
         progress=tuple(flag for flag in ("progress_write", "progress_plot") if getattr(options, flag)),
         checkpoints=options.checkpoint_output,
         recipe=options.save_recipe,
-        state=state,
+        state=options.save_state or options.resume,
         state_iterations=options.save_state_iterations,
         resumed=options.resume,
         source=str(options.resume) if options.resume else options.recipe,
     )
 
 
-def plan_film(
-    options: argparse.Namespace,
-    contents: Sequence[Path],
-    files: Files,
-    settings: Settings,
-    flags: dict[str, Any],
-) -> Film | None:
-    """The film to paint; None if the command line does not ask for a film."""
-    output = options.output
-    if len(contents) != 1 or not writing.asks_for_film(contents[0], output):
-        ending = output.suffix.lower()
-        if ending in writing.FORMATS.keys() - images.FORMATS:
-            raise SettingsError("content", f"must name one film, since {output} is one")
-        is_video = len(contents) == 1 and clips.is_video(contents[0])
-        if is_video and ending not in images.FORMATS:
-            filenames.check_output("output", output, options.overwrite, writing.FORMATS)
-        of_films = [name for name in flags if FIELDS[name].metadata.get("group") == "video"]
-        for flag in (*of_films, *(flag for flag in FILM_FLAGS if getattr(options, flag) is not None)):
-            raise SettingsError(flag, "goes with a film only; name one with --content and --output")
-        return None
-    for flag in (*ONE_PICTURE, *PROGRESS):
-        if getattr(options, flag, False):
-            raise SettingsError(flag, "goes with one picture only; a film goes on by itself when run again")
+def plan_film(options: argparse.Namespace, content: Path, job: Job) -> Job:
+    """The job with the film that the command line asks for. content: the clip."""
+    files, output = job.files, job.files.output
+    check_unset(
+        options, (*ONE_PICTURE, *PROGRESS), "one picture only; a film goes on by itself when run again"
+    )
     for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
         if importlib.util.find_spec(module) is None:
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
     span = clips.Span.parse(options.frames or ":")
-    clip = clips.find("content", contents[0], span, options.frame_rate or clips.USUAL_RATE)
+    clip = clips.find("content", content, span, options.frame_rate or clips.USUAL_RATE)
     if options.frame_rate is not None and not clip.numbering:
         raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
-    masks = {
-        path: clips.find(flag, path, span)
-        for flag, path in files.images
-        if flag in MOVING_MASKS and clips.moves(path)
-    }
+    moving = [(flag, path) for flag, path in files.images if flag in MOVING_MASKS and clips.moves(path)]
+    masks = {path: clips.find(flag, path, span) for flag, path in moving}
     form = None
     if writing.is_file(output):
         form = writing.format_of(output, options.video_codec, options.crf)
-    elif options.video_codec or options.crf is not None:
-        raise SettingsError(
-            "crf" if options.video_codec is None else "video_codec", "is for films in one file"
-        )
-    film = Film(clip, store.painted(output, form is not None, settings.colors == "content"), masks, form)
-    check_film_output(files, film)
-    return film
+    else:
+        check_unset(options, ("video_codec", "crf"), "films in one file")
+    painted = store.painted(output, form is not None, job.settings.colors == "content")
+    files = replace(files, images=tuple(pair for pair in files.images if pair[0] != "content"))
+    job = replace(job, files=files, film=Film(clip, painted, masks, form))
+    check_film_output(job, painted, painted if form else store.images(output))
+    return job
 
 
-def check_film_output(files: Files, film: Film) -> None:
-    """Raise SettingsError for images that cannot be written, or would replace what is there."""
-    output, painted = files.output, film.store
-    to = painted if film.form else store.images(output)
+def check_film_output(job: Job, painted: store.Store, to: store.Store) -> None:
+    """Raise SettingsError for images that cannot be written, or would replace what is there.
+
+    painted: the painted frames. to: the images to be written; the same if these are the painted frames.
+    """
     for folder in (painted.folder, to.folder):
         filenames.check_folder("output", folder)
-    if not film.form and to.pattern.suffix.lower() not in images.FORMATS:
-        problem = f"{output} makes no images; let it end in one of {' '.join(images.FORMATS)}"
+    if to.pattern.suffix.lower() not in images.FORMATS:
+        problem = f"{job.files.output} makes no images; let it end in one of {' '.join(images.FORMATS)}"
         raise SettingsError("output", problem)
-    named = (path for flag, path in files.images if flag != "content")
-    read = chain(film.clip.files, *(clip.files for clip in film.masks.values()), named)
     old = to.files()
-    lost = set(map(Path.resolve, [*old, *painted.files()])) & set(map(Path.resolve, read))
-    if lost:
+    read = {path.resolve() for _, path in input_names(job)}
+    if lost := read & {path.resolve() for path in (*old, *painted.files())}:
         raise SettingsError("output", f"{min(lost)} is read as well, and would be lost; give another name")
-    if to != painted and old and not files.overwrite and painted.recorded() is None:
+    if to != painted and old and not job.files.overwrite and painted.recorded() is None:
         problem = f"{to.folder} has other pictures; give another name, or --overwrite to replace them"
         raise SettingsError("output", problem)
 
 
-def is_batch(contents: Sequence[Path]) -> bool:
-    """Whether these contents are painted one after the other, into a folder."""
-    return len(contents) > 1 or any(map(os.path.isdir, contents))
+def check_no_film(options: argparse.Namespace, flags: Collection[str]) -> None:
+    """Raise SettingsError for what is for films alone."""
+    if options.output.suffix.lower() in writing.FORMATS.keys() - images.FORMATS:
+        raise SettingsError("content", f"must name one film, since {options.output} is one")
+    why = "a film only; name one with --content and --output"
+    check_unset(options, FILM_FLAGS, why)
+    check_unset(options, (name for name in flags if FIELDS[name].metadata.get("group") == "video"), why)
+
+
+def check_unset(options: argparse.Namespace, flags: Iterable[str], what: str) -> None:
+    """Raise SettingsError for the first of these flags that the command line has. what: it goes with."""
+    for flag in flags:
+        if getattr(options, flag, None) not in (None, False):
+            raise SettingsError(flag, f"goes with {what}")
 
 
 def plan_batch(options: argparse.Namespace, named: Sequence[Path], files: Files) -> Iterator[Files]:
     """The files of each picture. named: photographs, and folders of photographs."""
-    folder = files.output
-    for path in named:
-        if not path.is_dir():
-            filenames.check_input("content", path)
-        elif path.resolve() == folder.resolve():
-            raise SettingsError("output", f"{folder} has the photographs; name another folder")
-    contents = tuple(folders.expand("content", named))
+    folder, contents = files.output, tuple(folders.expand("content", named))
     filenames.check_folder("output", folder)
     if folder.suffix.lower() in images.FORMATS:
         problem = f"{folder} is one picture; name a folder for the {len(contents)} of --content"
         raise SettingsError("output", problem)
-    for flag in ONE_PICTURE:
-        if getattr(options, flag):
-            raise SettingsError(flag, "goes with one picture only; give a single --content")
-    others = without_contents(files.images)
+    check_unset(options, ONE_PICTURE, "one picture only; give a single --content")
+    others = [pair for pair in files.images if pair[0] != "content"]
     outputs = [folder / f"{name}.png" for name in names_apart(contents)]
-    read = {path.resolve() for path in contents}
-    for output, path in zip(outputs, contents, strict=True):
-        if (folder / f"{path.stem}.png").resolve() in read - {path.resolve()} or output.resolve() in read:
-            problem = f"{folder} has what may be the painting of {path} among the photographs"
-            raise SettingsError("output", f"{problem}; name another folder")
+    if {folder.resolve(), *map(Path.resolve, outputs)} & set(map(Path.resolve, (*named, *contents))):
+        raise SettingsError("output", f"{folder} has photographs of --content; name another folder")
+    for path, output in zip(contents, outputs, strict=True):
         yield replace(files, images=(("content", path), *others), output=output, folder=folder)
 
 
@@ -296,13 +281,18 @@ def names_apart(contents: Sequence[Path]) -> list[Path]:
     return short if len(set(short)) == len(short) else names
 
 
-def check_effect(settings: Settings, flags: dict[str, Any], files: Files) -> None:
+def check_effect(job: Job, flags: dict[str, Any], recipe: recipes.Recipe) -> None:
     """Raise SettingsError for flags that have no effect beside the others."""
+    settings, files = job.settings, job.files
+    if settings.iterations and recipe.values.get("iterations") == 0:
+        problem = f"has no effect with {files.source}, which minimises nothing; take --recipe best"
+        raise SettingsError("iterations", problem)
     settings.check_effect(flags)
     has_initial = bool(files.named("initial"))
-    if "noise" in flags and settings.noiseblend(has_initial) == 0:
+    noise = settings.noiseblend(has_initial)
+    if "noise" in flags and noise == 0:
         raise SettingsError("noise", "has no effect, since the start has no noise; see --initial-noiseblend")
-    if has_initial and settings.noiseblend(has_initial) == 1:
+    if has_initial and noise == 1:
         raise SettingsError("initial", "has no effect with --initial-noiseblend 1, which is all noise")
     if "mask_feather" in flags and not (files.named("style_masks") or files.named("content_mask")):
         raise SettingsError("mask_feather", "has no effect without --style-masks or --content-mask")
@@ -314,11 +304,12 @@ def choose_network(named: str | None, recipe: recipes.Recipe, source: str | None
 
     source: the recipe's file. Raises SettingsError, and RecipeError if the network cannot be replaced.
     """
-    wanted = None if named else recipe.values.get("network")
-    instead_of = None if wanted is None or networks.is_present(wanted) else wanted
-    if instead_of and (instead_of not in networks.FILES or "network_sha256" in recipe.values):
+    wanted = named or recipe.values.get("network")
+    if named or wanted is None or networks.is_present(wanted):
+        return networks.find(wanted), None
+    if wanted not in networks.FILES or "network_sha256" in recipe.values:
         raise RecipeError(f"{source}: its network {wanted} is not here; name one with --network")
-    return networks.find(named or (None if instead_of else wanted)), instead_of
+    return networks.find(), wanted
 
 
 def read_resumed(
@@ -351,7 +342,7 @@ def read_resumed(
 
 
 def check_unchanged(
-    path: Path, saved: states.Saved, before: Settings, now: Settings, flags: dict[str, Any]
+    path: Path, saved: states.Saved, before: Settings, now: Settings, flags: Collection[str]
 ) -> None:
     """Raise SettingsError if flags change the settings of a saved run, other than to more iterations."""
     if now.iterations != before.iterations and len(before.scales) > 1:
@@ -364,9 +355,6 @@ def check_unchanged(
         if name in flags and name != "iterations" and getattr(now, name) != getattr(before, name):
             problem = f"cannot change in the run in {path}; leave it out, or begin anew without --resume"
             raise SettingsError(name, problem)
-    row = len(("iteration", *now.losses))
-    if any(len(losses) != row for losses in saved.history):
-        raise StateError(f"{path}: its losses are not those of its settings")
 
 
 def named_images(options: argparse.Namespace) -> NamedFiles:
@@ -376,27 +364,16 @@ def named_images(options: argparse.Namespace) -> NamedFiles:
     return tuple((flag, path) for flag, paths in lists for path in paths)
 
 
-def without_contents(named: NamedFiles) -> NamedFiles:
-    """The images of a job but its content."""
-    return tuple((flag, path) for flag, path in named if flag != "content")
-
-
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_files(jobs: Sequence[Job]) -> None:
-    """Raise SettingsError unless all named files can be read, and all outputs written.
-
-    A photograph that a folder has is looked at in its turn.
-    """
+    """Raise SettingsError unless all named files can be read, and all outputs written."""
     files, left = jobs[0].files, unpainted(jobs)
-    every = chain.from_iterable(map(input_names, left))
-    inputs = (pair for pair in every if not (files.folder and pair[0] == "content"))
-    outputs = chain.from_iterable(map(output_names, left))
-    endings = writing.FORMATS if jobs[0].film else images.FORMATS
-    filenames.check_names(inputs, outputs, files.overwrite, files.resumed, endings, bool(files.folder))
+    inputs, outputs = (chain.from_iterable(map(names, left)) for names in (input_names, output_names))
+    filenames.check_names(inputs, outputs, ENDINGS, files.overwrite, files.resumed, bool(files.folder))
 
 
 def unpainted(jobs: Sequence[Job]) -> list[Job]:
@@ -412,8 +389,8 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     for path in film.clip.files if film else ():
         yield "content", path
     for flag, path in files.images:
-        clip = film.masks.get(path) if film else None
-        yield from ((flag, file) for file in (clip.files if clip else [path]))
+        moving = film.masks.get(path) if film else None
+        yield from ((flag, file) for file in (moving.files if moving else [path]))
     if files.source and not files.resumed and files.source not in recipes.shipped():
         yield "recipe", Path(files.source)
     if files.resumed and files.resumed != files.state:
@@ -427,14 +404,25 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         yield "output", files.output
     for flag in files.progress:
         yield flag, files.beside(flag)
-    if files.recipe:
-        yield "save_recipe", files.recipe
-    if files.state:
-        yield "save_state", files.state
+    for flag, path in (("save_recipe", files.recipe), ("save_state", files.state)):
+        if path:
+            yield flag, path
     every = job.settings.checkpoint_iterations
     if files.checkpoints and every:
-        for path in checkpoints.checkpoint_paths(files.checkpoints, every, job.settings.iterations):
-            yield "checkpoint_output", path
+        for iteration in range(every, job.settings.iterations + 1, every):
+            yield "checkpoint_output", checkpoint_path(files.checkpoints, iteration)
+
+
+def checkpoint_path(pattern: str, iteration: int) -> Path:
+    """The name of a checkpoint: the iteration replaces {} or %d in the pattern, or {:05} or %05d.
+
+    Raises SettingsError for a pattern that has none of these.
+    """
+    name, count = CHECKPOINT.subn(lambda place: f"{iteration:{place[1] or place[2] or ''}d}", pattern)
+    if not count:
+        problem = f"{pattern} makes the same name each time; use {{}} or %d, as in out_{{:05}}.png"
+        raise SettingsError("checkpoint_output", problem)
+    return Path(name)
 
 
 def check_options(options: argparse.Namespace, settings: Settings) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from styling.command import checkpoints, report
-from styling.command.jobs import Files
+from styling.command import report
+from styling.command.jobs import Files, checkpoint_path
 from styling.pictures import images
 from styling.run import states
 from styling.run.recorder import Recorder
@@ -79,7 +79,7 @@ class Checkpoints:
         if not self.settings.is_checkpoint(progress.iteration):
             return
         try:
-            path = checkpoints.checkpoint_path(self.pattern, progress.iteration)
+            path = checkpoint_path(self.pattern, progress.iteration)
             images.write(path, progress.result(), self.overwrite)
         except OSError as error:
             complain(f"no checkpoint, but going on: {explain(error)}")

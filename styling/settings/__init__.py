@@ -3,12 +3,4 @@
 from styling.settings.entries import COLORS, FIELDS, STYLE_LAYERS, Running
 from styling.settings.settings import Settings, build, combine
 
-__all__ = [
-    "COLORS",
-    "FIELDS",
-    "STYLE_LAYERS",
-    "Running",
-    "Settings",
-    "build",
-    "combine",
-]
+__all__ = ["COLORS", "FIELDS", "STYLE_LAYERS", "Running", "Settings", "build", "combine"]

@@ -295,12 +295,11 @@ class Entries:
         if not self.iterations and self.start != "one-pass":
             problem = "0 is for --start one-pass, whose picture needs none; give 1 or more"
             raise SettingsError("iterations", problem)
-        if self.scale_shares is not None:
-            check_count("scale_shares", self.scale_shares, len(self.scales), "scale")
+        check_count("scale_shares", self.scale_shares, len(self.scales), "scale")
         if self.width and self.max_size:
             raise SettingsError("max_size", "contradicts --width; give one of the two")
         if self.height and not self.width:
-            raise SettingsError("height", "goes together with --width; give both")
+            raise SettingsError("height", "goes together with --width, for a picture without --content")
         if self.content_layers is not None and self.content_weight_blend is not None:
             problem = "contradict --content-weight-blend, which is for the two default layers"
             raise SettingsError("content_layers", problem)

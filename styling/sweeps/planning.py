@@ -21,7 +21,7 @@ from styling.sweeps import results
 from styling.sweeps.results import Result
 from styling.sweeps.specs import Cell
 from styling.sweeps.workers import Planned
-from styling.system.errors import NetworkError, StateError, StyleError, of_network
+from styling.system.errors import NetworkError, StateError, StyleError
 from styling.system.process import explain, silent_stderr
 
 
@@ -97,10 +97,7 @@ def _adapted(job: Job, network: vgg.Network) -> tuple[Job, list[str]]:
         raise NetworkError(f"{job.network}: is not the network of the recipe, which has its SHA-256")
     if not name.isprintable():
         raise NetworkError(f"{name!r} cannot stand in a recipe; rename the network's file")
-    with of_network(job.network):
-        settings, lacking = job.settings.for_network(
-            job.vgg16, {layer.name for layer in network.layers}, job.explicit
-        )
+    settings, lacking = job.for_network(network)
     running = replace(job.running, network=name, network_sha256=network.sha256)
     return replace(job, settings=settings, running=running, vgg16={}, explicit=frozenset(FIELDS)), lacking
 
