@@ -107,13 +107,6 @@ def test_a_map_too_small_for_every_shift_costs_nothing_and_pulls_nowhere():
     assert value == 0 and not gradient.any()
 
 
-def test_the_gradient_is_the_same_in_a_graph():
-    F, S = feature_map((6, 7), 4, 1), feature_map((5, 9), 4, 2)
-    value, gradient = value_and_gradient(tf.function(shift_loss(S, (1, 5, 6), F)), F)
-    assert_close(value, reference.shift_loss(F, S, [1, 5, 6]))
-    assert_close(gradient, reference.shift_gradient(F, S, [1, 5, 6]))
-
-
 # Histograms.
 
 
