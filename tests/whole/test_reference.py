@@ -65,18 +65,11 @@ def pieces(layers, x, pooling):
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 @pytest.mark.parametrize("relative", [(), ("content", "style", "tv")], ids=["means", "relative"])
-@pytest.mark.parametrize("kept", [*([term] for term in TERMS), list(TERMS)], ids="-".join)
-def test_gradient_is_the_slope_of_the_objective_along_random_directions_and_every_pixel(
-    pooling, kept, relative
-):
-    """Along every pixel where there are all terms, since in a random direction every pixel counts too."""
-    weights = {term: value * (term in kept) for term, value in TERMS.items()}
-    (layers, x, content, styles), rest = problem(3, pooling, **weights, relative=relative)
+def test_gradient_is_the_slope_of_the_objective_along_every_pixel(pooling, relative):
+    (layers, x, content, styles), rest = problem(3, pooling, **TERMS, relative=relative)
     found = reference.gradient(layers, x, content, styles, **rest)
-    random = np.random.default_rng(4).normal(size=(5, *SHAPE))
     step = 1e-3
-    pixels = np.eye(x.size).reshape(-1, *SHAPE) if len(kept) > 1 else ()
-    for direction in (*random, *pixels):
+    for direction in np.eye(x.size).reshape(-1, *SHAPE):
         ahead, behind = x + step * direction, x - step * direction
         assert np.array_equal(pieces(layers, ahead, pooling), pieces(layers, behind, pooling)), "a kink"
         rise = [reference.objective(layers, p, content, styles, **rest)["total"] for p in (ahead, behind)]
@@ -89,21 +82,18 @@ def test_gradient_is_the_slope_of_the_objective_along_random_directions_and_ever
 def test_objective_by_hand_on_a_network_that_is_one_relu():
     flat = np.ones((2, 2, 3))
     x = np.stack([np.full((2, 3), -1.0), np.full((2, 3), 3.0)])  # relu: 0 above, 3 below
-    terms = reference.objective(
-        [("relu", "relu", None, None)], x, flat, [2 * flat, 0 * flat],
-        content_layers={"relu": 0.5}, style_layers={"relu": 0.25}, blend=[0.75, 0.25],
-        content_weight=4, style_weight=8, tv_weight=10, pooling="avg",
-    )  # fmt: skip
+    images = [("relu", "relu", None, None)], x, flat, [2 * flat, 0 * flat]
+    rest = {
+        "content_layers": {"relu": 0.5}, "style_layers": {"relu": 0.25}, "blend": [0.75, 0.25],
+        "content_weight": 4, "style_weight": 8, "tv_weight": 10, "pooling": "avg",
+    }  # fmt: skip
+    terms = reference.objective(*images, **rest)
     assert terms["content"] == pytest.approx(4 * 0.5 * (1 + 4) / 2)
     # Gram entries: x (9 + 9) / 12 = 3/2, first style 4 * 4 / 12 = 4/3, second style 0.
     assert terms["style"] == pytest.approx(8 * 0.25 * (0.75 * (1 / 6) ** 2 + 0.25 * 1.5**2))
     assert terms["tv"] == pytest.approx(10 * 4**2)
     assert terms["total"] == pytest.approx(terms["content"] + terms["style"] + terms["tv"])
-    relative = reference.objective(
-        [("relu", "relu", None, None)], x, flat, [2 * flat, 0 * flat],
-        content_layers={"relu": 0.5}, style_layers={"relu": 0.25}, blend=[0.75, 0.25],
-        content_weight=4, style_weight=8, tv_weight=10, pooling="avg", relative=("content", "style", "tv"),
-    )  # fmt: skip
+    relative = reference.objective(*images, **rest, relative=("content", "style", "tv"))
     assert relative["content"] == pytest.approx(4 * 0.5 * (1 + 4) / 2)
     # The first style's entries are all 4/3; the second's are 0, so that its mean stays.
     assert relative["style"] == pytest.approx(8 * 0.25 * (0.75 * (1 / 8) ** 2 + 0.25 * 1.5**2))
@@ -115,16 +105,6 @@ def test_an_image_that_is_its_own_content_and_style_costs_nothing_and_pulls_nowh
     rest["blend"] = [1]
     assert reference.objective(layers, x, x, [x], **rest)["total"] == 0
     assert not reference.gradient(layers, x, x, [x], **rest).any()
-
-
-@few
-@given(sides, sides, st.floats(-128, 255))
-def test_a_constant_image_has_no_total_variation_at_any_size(h, w, value):
-    x = np.full((h, w, 3), value)
-    weights = {"content_weight": 0, "style_weight": 0, "tv_weight": 100}
-    (layers, _, _, styles), rest = problem(6, "avg", **weights)
-    assert reference.objective(layers, x, x, styles, **rest)["tv"] == 0
-    assert not reference.gradient(layers, x, x, styles, **rest).any()
 
 
 def test_a_side_of_one_pixel_has_no_differences():
@@ -196,14 +176,6 @@ def test_shifted_grams_are_sums_over_pairs_of_positions_d_apart(h, w, channels, 
         assert pytest.approx(total / (len(pairs) * channels)) == G
 
 
-def test_shifted_grams_of_a_transposed_map_change_places():
-    F = np.random.default_rng(7).normal(size=(4, 6, 3))
-    there, back = (reference.shifted_grams(a, (1, 2, 5)) for a in (F, F.transpose(1, 0, 2)))
-    assert set(there) == {("sideways", 1), ("sideways", 2), ("sideways", 5), ("down", 1), ("down", 2)}
-    for (axis, d), G in there.items():
-        assert back["down" if axis == "sideways" else "sideways", d] == pytest.approx(G)
-
-
 def test_shift_loss_is_a_mean_over_the_shifts_that_both_maps_have():
     F = np.ones((1, 4, 1))  # every G is 1
     S = np.array([[2, 2, 4], [0, 0, 0]], float)[..., None]  # G_1 = (4 + 8) / 4 and G_2 = 8 / 2
@@ -212,18 +184,6 @@ def test_shift_loss_is_a_mean_over_the_shifts_that_both_maps_have():
     for target, shifts in ((S, [3]), (F, [4, 5]), (S, [])):
         assert reference.shift_loss(F, target, shifts) == 0
         assert not reference.shift_gradient(F, target, shifts).any()
-
-
-@few
-@given(sides, sides, seeds)
-def test_histogram_matching_gives_the_values_of_the_style_in_the_order_of_the_image(h, w, seed):
-    F, S = np.random.default_rng(seed).normal(size=(2, h, w, 3))
-    matched = reference.match_histogram(F, S)
-    assert matched.shape == F.shape
-    for c in range(3):
-        assert sorted(matched[..., c].ravel()) == sorted(S[..., c].ravel())
-        assert (np.argsort(matched[..., c], axis=None) == np.argsort(F[..., c], axis=None)).all()
-    assert reference.histogram_loss(F, F) == 0
 
 
 @pytest.mark.parametrize(
@@ -250,7 +210,7 @@ def test_histogram_matching_keeps_equal_values_in_row_major_order_in_large_maps_
     assert [*matched[::2].ravel(), *matched[1::2].ravel()] == list(range(400))
 
 
-@pytest.mark.parametrize("size", [(3, 4, 2), (2, 5, 2), (1, 1, 2)])
+@pytest.mark.parametrize("size", [(3, 4, 2), (2, 5, 2)])
 def test_histogram_gradient_is_the_slope_with_the_match_frozen_and_away_from_ties_without(size):
     rng = np.random.default_rng(8)
     F, S = rng.normal(size=(3, 4, 2)), rng.normal(size=size)
@@ -262,18 +222,6 @@ def test_histogram_gradient_is_the_slope_with_the_match_frozen_and_away_from_tie
         # The match follows ranks alone, so that between ties it stands still by itself.
         rise = reference.histogram_loss(ahead, S) - reference.histogram_loss(behind, S)
         assert np.sum(found * direction) == pytest.approx(rise / (2 * step), rel=1e-6, abs=1e-9)
-
-
-def test_the_extra_terms_are_named_and_counted_only_where_they_have_a_weight():
-    (layers, x, content, styles), rest = problem(9, "avg", **TERMS)
-    every = reference.objective(layers, x, content, styles, **rest)
-    assert list(every) == ["content", "style", "tv", "shift", "histogram", "total"]
-    assert all(term > 0 for term in every.values())
-    assert every["total"] == pytest.approx(sum(every.values()) - every["total"])
-    rest |= {"shift_weight": 0, "histogram_weight": 0}
-    plain = reference.objective(layers, x, content, styles, **rest)
-    assert plain == {**{k: every[k] for k in ("content", "style", "tv")}, "total": plain["total"]}
-    assert plain["total"] == pytest.approx(every["total"] - every["shift"] - every["histogram"])
 
 
 def test_the_extra_terms_are_sums_over_styles_and_layers_by_their_weights():
@@ -328,13 +276,6 @@ def test_weights_by_hand():
     assert reference.blend_weights([1, 3]) == pytest.approx(np.array([0.25, 0.75]))
 
 
-def test_first_adam_update_is_the_learning_rate_against_the_sign():
-    g = np.array([1e3, -1e5, 1e7])
-    x0, x1 = reference.adam(np.zeros(3), lambda x: g, 1, learning_rate=10, beta1=0.9, beta2=0.999, eps=1e-8)
-    assert not x0.any()
-    assert x1 == pytest.approx(-10 * np.sign(g))
-
-
 def test_adam_by_hand():
     # Gradient 2 at x = 0 gives m 1, v 1; gradient 4 elsewhere gives m 2.5, v 4.75; eps 1 shows its place.
     slope = {0.0: 2.0, -0.5: 4.0}
@@ -366,13 +307,6 @@ def test_start_by_hand():
 
 @few
 @given(sides, sides, seeds)
-def test_keeping_colours_of_gray_images_leaves_the_luma(h, w, seed):
-    result, content = np.random.default_rng(seed).uniform(0, 255, (2, h, w, 1)) * np.ones(3)
-    assert reference.keep_colors(result, content) == pytest.approx(result)
-
-
-@few
-@given(sides, sides, seeds)
 def test_keeping_colours_moves_the_content_along_gray_to_the_luma_of_the_result(h, w, seed):
     # Equal chroma means equal B - Y and R - Y, so that all three channels move by the difference in luma.
     result, content = np.random.default_rng(seed).uniform(0, 255, (2, h, w, 3))
@@ -392,38 +326,39 @@ HAND_IMAGE = np.array([[[0, 0, 0], [1, 2, 3]], [[0, 0, 2], [1, 2, 3]]], float)  
 EVERY_LAYER = [f"relu{block}_{index}" for block in range(1, 6) for index in range(1, 5)]
 
 
-def by_hand(source, weights, without=()):
-    """The source's terms for the hand-made maps in every layer but those named."""
-    maps = [{n: np.array(F, float) for n in EVERY_LAYER if n not in without} for F in HAND.values()]
-    return source(*maps, HAND_IMAGE, weights)
-
-
 @pytest.mark.parametrize(
     ("source", "weights", "terms"),
     [
-        (sources.athalye2015, {}, {"content": 5 * 5 / 8, "style": 500 * 28 / 8**2 / 4, "tv": 100 * 24 / 6}),
-        (sources.athalye2015, {"tv": 3, "style": 4}, {"content": 25 / 8, "style": 28 / 8**2, "tv": 12}),
-        (sources.gatys2015, {}, {"content": 1e-3 * 5 / 2, "style": 28 / (4 * 4 * 16), "tv": 0}),
-        (sources.gatys2016, {"content": 3}, {"content": 3 * 5 / 2, "style": 28 / (4 * 4 * 16), "tv": 0}),
-        (sources.yuan2018, {}, {"content": 1e3 * 5 / 8, "style": 1e-2 * 28 / 4**2 / 4, "tv": 0}),
-        (sources.prisma2017, {}, {"content": 1.5 * 5 / 8, "style": 10 * 28 / 4, "tv": 0}),
         (
-            sources.cs231n_transfer,
-            {"content": 2, "style": {"relu1_1": 3, "relu3_1": 5}, "tv": 0.5},
+            sources.athalye2015,
+            {"content": 5, "style": 500, "tv": 100},
+            {"content": 5 * 5 / 8, "style": 500 * 28 / 8**2 / 4, "tv": 100 * 24 / 6},
+        ),
+        (
+            sources.gatys2015,
+            {"content": 3, "style": 2},
+            {"content": 3 * 5 / 2, "style": 2 * 28 / (4 * 4 * 16), "tv": 0},
+        ),
+        (
+            sources.yuan2018,
+            {"content": 1e3, "style": 1e-2},
+            {"content": 1e3 * 5 / 8, "style": 1e-2 * 28 / 4**2 / 4, "tv": 0},
+        ),
+        (
+            sources.prisma2017,
+            {"content": 1.5, "style": 10},
+            {"content": 1.5 * 5 / 8, "style": 10 * 28 / 4, "tv": 0},
+        ),
+        (
+            sources.cs231n,
+            {"content": {"relu3_2": 2}, "style": {"relu1_1": 3, "relu3_1": 5}, "tv": 0.5},
             {"content": 2 * 5, "style": (3 + 5) * 28 / 8**2, "tv": 0.5 * 24},
         ),
-        (
-            sources.cs231n_transfer,
-            {"content": {"relu4_2": 2}, "style": 3, "tv": 0},
-            {"content": 2 * 5, "style": 4 * 3 * 28 / 8**2, "tv": 0},
-        ),
-        (sources.cs231n_inversion, {"content": 2, "tv": 0.5}, {"content": 10, "style": 0, "tv": 12}),
-        (sources.cs231n_synthesis, {"style": 2, "tv": 1}, {"content": 0, "style": 8 * 28 / 64, "tv": 24}),
         (
             # G_1 - A_1 is [[1, 0], [3, 1]] / 4 sideways and [[2, 1], [-1, 1]] / 4 down; no other shift fits.
             # Ranked, the channels are 0 1 1 2 and 0 1 1 1 against the style's 0 0 1 1 and 0 0 1 2.
             sources.tseng2017,
-            {"content": 2, "style": 3, "shift": 5},
+            {"content": 2, "style": 3, "shift": 5, "histogram": 1 / 100},
             {
                 "content": 2 * 5 / 8,
                 "style": 3 * 28 / 8**2 / 4,
@@ -432,39 +367,13 @@ def by_hand(source, weights, without=()):
                 "histogram": 1 / 100 * (2 + 2) / 8,
             },
         ),
-        (sources.tseng2017_plain, {"content": 2, "style": 3}, {"content": 10 / 8, "style": 21 / 64, "tv": 0}),
     ],
 )
 def test_sources_by_hand(source, weights, terms):
-    found = by_hand(source, weights)
+    maps = ({name: np.array(F, float) for name in EVERY_LAYER} for F in HAND.values())
+    found = source(*maps, HAND_IMAGE, weights)
     assert found == pytest.approx(terms | {"total": sum(terms.values())})
     assert list(found) == [*terms, "total"]
-
-
-@pytest.mark.parametrize(
-    ("source", "content", "style", "shares"),
-    [
-        (sources.athalye2015, "relu4_2", ["relu5_1"], 4 / 5),
-        (sources.gatys2015, "relu4_2", ["relu1_1"], 4 / 5),
-        (sources.gatys2016, "relu4_2", ["relu4_1"], 4 / 5),
-        (sources.yuan2018, "relu5_2", ["relu4_1"], 4 / 5),
-        (sources.prisma2017, "relu3_1", ["relu3_1", "relu5_1", "relu5_2", "relu5_3"], 9 / 13),
-        (sources.cs231n_transfer, "relu3_2", ["relu2_1"], 3 / 4),
-        (sources.cs231n_inversion, "relu3_2", [], 1),
-        (sources.cs231n_synthesis, None, ["relu4_1"], 3 / 4),
-        (sources.tseng2017, "relu4_2", ["relu5_1"], 4 / 5),
-        (sources.tseng2017_plain, "relu4_2", ["relu5_1"], 4 / 5),
-    ],
-)
-def test_sources_pass_over_layers_that_are_missing_and_leave_the_others_their_weights(
-    source, content, style, shares
-):
-    weights = {"content": 2.0, "style": 3.0, "tv": 0.5, "shift": 7.0}
-    whole, less = by_hand(source, weights), by_hand(source, weights, [content, *style])
-    assert less["content"] == 0
-    expected = {name: whole[name] * shares for name in ("style", "shift") if name in whole}
-    assert {name: less[name] for name in expected} == pytest.approx(expected)
-    assert less["tv"] == whole["tv"]
 
 
 def test_the_model_and_the_sources_agree_where_they_state_the_same_terms():
@@ -481,7 +390,7 @@ def test_the_model_and_the_sources_agree_where_they_state_the_same_terms():
         shift_weight=7, shift_layers=dict.fromkeys(first, 0.2), shifts=range(1, 9),
         histogram_weight=3, histogram_layers={"relu1_1": 0.5, "relu4_1": 0.5},
     )  # fmt: skip
-    athalye = sources.athalye2015(*maps, x, {})
+    athalye = sources.athalye2015(*maps, x, {"content": 5, "style": 500, "tv": 100})
     tseng = sources.tseng2017(*maps, x, {"content": 5, "style": 500, "shift": 7, "histogram": 3})
     for name in ("content", "style", "tv"):
         assert found[name] == pytest.approx(athalye[name])
