@@ -21,7 +21,7 @@ from styling.run.sizes import content_size
 from styling.settings import Running, Settings, recipes
 from styling.system import terminal
 from styling.system.errors import DivergedError, StyleError, of_network
-from styling.system.process import explain, stopped
+from styling.system.process import explain, status_after
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def paint_film(job: Job, film: Film) -> int:
     if stop is not None:
         why = "interrupted" if isinstance(stop, KeyboardInterrupt) else f"error: {explain(stop)}"
         complain(f"{why}; {there}, and the same command goes on from there")
-        return stopped(stop) if isinstance(stop, KeyboardInterrupt) else 1
+        return status_after(stop)
     say(
         f"wrote {written}; its {there}" if written != painted.folder else f"wrote {count} frames to {written}"
     )

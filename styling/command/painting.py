@@ -23,19 +23,17 @@ from styling.pictures import images
 from styling.pictures.images import Images
 from styling.run import states
 from styling.run.recorder import Recorder
-from styling.run.sizes import content_size, sizes_in_use
+from styling.run.sizes import sizes_in_use
 from styling.settings import Running, Settings, recipes
-from styling.system import filenames, terminal
+from styling.system import terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
-from styling.system.process import explain, loading_tensorflow, stopped, uninterrupted
+from styling.system.process import explain, loading_tensorflow, status_after, uninterrupted
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
     from styling.run.progress import Progress
     from styling.run.runs import Run
     from vgg import Network
-
-LARGE, SMALLER = 2**22, 1024  # above so many pixels, if no flag names a size, this width is proposed
 
 Named = list[tuple[str, Path, np.ndarray]]  # images with their flags and names
 Observer = Callable[["Progress", Recorder], object]  # who looks on; KeyboardInterrupt ends the run
@@ -72,9 +70,7 @@ class Outcome:
 
 def paint_alone(job: Job) -> int:
     """Paint a single picture, and return the exit status."""
-    named = read_images(job)
-    check_formats(job, Images.named((flag, pixels) for flag, _, pixels in named))
-    return paint(job, named, *start(job))
+    return paint(job, read_images(job), *start(job))
 
 
 def paint_batch(jobs: Sequence[Job]) -> int:
@@ -91,25 +87,20 @@ def paint_batch(jobs: Sequence[Job]) -> int:
     from styling.run.memory import gradients_forgotten
 
     failed: list[Path] = []
-    for i, job in enumerate(left):
+    for number, job in enumerate(left, count - len(left)):
         (content,) = job.files.named("content")
-        say(f"{count - len(left) + i + 1} of {count}: {content}")
+        say(f"{number + 1} of {count}: {content}")
         try:
-            filenames.check_input("content", content)
             with gradients_forgotten():
                 status = paint(job, read_images(job), running, network)
-        except (StyleError, OSError) as error:
-            complain(f"error: {explain(error)}")
-            status = 1
-        except KeyboardInterrupt as stop:
-            complain("interrupted")
-            status = stopped(stop)
+        except (StyleError, OSError, KeyboardInterrupt) as error:
+            complain("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {explain(error)}")
+            status = status_after(error)
         if status > 1:
-            done = count - len(left) + i - len(failed)
-            complain(f"{done} of {count} pictures are painted; the same command goes on from there")
+            line = f"{number - len(failed)} of {count} pictures are painted"
+            complain(f"{line}; the same command goes on from there")
             return status
-        if status:
-            failed.append(content)
+        failed += [content] * status
     line = f"{count - len(failed)} of {count} pictures are painted"
     if failed:
         complain(f"{line}; failed: {', '.join(map(str, failed))}")
@@ -139,13 +130,6 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
             model = model or pixels.shape[:2]
         named.append((flag, path, pixels))
     return named
-
-
-def check_formats(job: Job, inputs: Images) -> None:
-    """Raise ImageError if the format of an output file cannot hold a picture of this size."""
-    for name in (job.files.output, job.files.checkpoints):
-        if name is not None:
-            images.check_size(name, *content_size(*inputs.shape, job.settings))
 
 
 def start(job: Job) -> tuple[Running, "Network"]:
@@ -207,23 +191,29 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> Pre
 
     Raises StyleError for images or a network that do not fit the job, or the memory at hand.
     """
+    import stylize
+
     files, saved = job.files, job.saved
     identities = identify(named) if files.state else []
     if saved:
         check_same_images(files.resumed, identities, saved.images)
     run, lacking = make_run(job, named, network)
+    images.check_size(files.output, *run.scales[-1].size)
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
-    return Prepared(job, run, begin(run, record, files.resumed), record, describe(job, run, lacking))
+    try:
+        state = states.State.from_arrays(record.arrays) if record.arrays else None
+        return Prepared(job, run, stylize.follow(run, state), record, describe(job, run, lacking))
+    except StateError as error:
+        raise StateError(f"{files.resumed}: {error}") from None
 
 
 def make_run(job: Job, named: Named, network: "Network") -> tuple["Run", list[str]]:
     """The run of a job, and the names of layers of its recipe that the network lacks."""
     from styling.run.runs import resolve
 
+    settings, lacking = job.for_network(network)
     with of_network(job.network):
-        layers = {layer.name for layer in network.layers}
-        settings, lacking = job.settings.for_network(job.vgg16, layers, job.explicit)
         return resolve(Images.named((flag, pixels) for flag, _, pixels in named), network, settings), lacking
 
 
@@ -254,16 +244,6 @@ def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int 
         return Outcome(recorder, progress, picture_of(early, progress), early)
 
 
-def begin(run: "Run", record: states.Saved, resumed: Path | None) -> Generator["Progress", None, None]:
-    """Start the run, or continue it from its record. resumed: the file of the record, for error messages."""
-    import stylize
-
-    try:
-        return stylize.follow(run, states.State.from_arrays(record.arrays) if record.arrays else None)
-    except StateError as error:
-        raise StateError(f"{resumed}: {error}") from None
-
-
 def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray | None:
     """The picture if a run ends here; at a coarse scale, it is the image that the next would start from.
 
@@ -281,7 +261,7 @@ def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray 
 def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: Callable[[str], None]) -> int:
     """Write what a run made, say so, and return the exit status; of a batch, only what is finished."""
     files, settings, early = prepared.job.files, prepared.run.settings, outcome.early
-    status = stopped(early) if isinstance(early, KeyboardInterrupt) else int(early is not None)
+    status = status_after(early) if early else 0
     written, saved = "", False
     with uninterrupted():
         if state and not isinstance(early, DivergedError):
@@ -333,13 +313,8 @@ def describe(job: Job, run: "Run", lacking: list[str]) -> str:
     """One line: which network paints, and what the program has chosen by itself."""
     line = networks.describe(job.network, job.instead_of, lacking)
     if run.settings.tile and job.settings.tile is None:
-        line += (
-            f"; in tiles of {run.settings.tile} pixels, since the whole needs more than half of the memory"
-        )
-    height, width = run.scales[-1].size
-    if width * height > LARGE and not (run.settings.width or run.settings.max_size):
-        line += f"; {width} x {height} pixels, as it comes: --width {SMALLER} would be"
-        line += f" {(width / SMALLER) ** 2:.0f} times as fast"
+        why = "since the whole needs more than half of the memory"
+        line += f"; in tiles of {run.settings.tile} pixels, {why}"
     if run.settings.precision == "bfloat16" and job.settings.precision == "fastest":
         line += "; in bfloat16, since this processor is faster with it"
     return "; ".join((line, *run.remarks))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -36,44 +36,39 @@ class Reporter:
     def __init__(self, settings: Settings, every: int | None, quiet: bool, resumed: bool = False) -> None:
         self._settings, self._quiet, self._resumed = settings, quiet, resumed
         self._bar = new_bar("{desc} [{elapsed}, {remaining} left]{postfix}", 1.0, quiet)
-        self._every_line = every or (max(settings.iterations // LINES, 1) if self._bar.disable else None)
-        self._next_update = 0.0
-        self._started = time.monotonic()
-        self._pace = Pace()
+        self._every = every or (max(settings.iterations // LINES, 1) if self._bar.disable else None)
+        self._started, self._next_look = time.monotonic(), 0.0
+        self._pace, self._is_estimated = Pace(), False
         self._scale: int | None = None
-        self._is_estimated = False
 
     def __call__(self, progress: "Progress") -> None:
         """Show what is due; the losses are read from the device only if anything is."""
         iteration, iterations = progress.iteration, self._settings.iterations
-        begins = progress.state.scale != self._scale
-        every = self._every_line
-        line = every is not None and (iteration % every == 0 or iteration == iterations)
-        update = not self._quiet and (begins or time.monotonic() >= self._next_update)
-        losses = progress.losses() if line or update else {}
+        begins, now = progress.state.scale != self._scale, time.monotonic()
+        is_line = self._every and (iteration % self._every == 0 or iteration == iterations)
+        is_look = not self._quiet and (begins or now >= self._next_look)
+        losses = describe(progress.losses()) if is_line or is_look else ""
         if not losses:
             return
-        if update:
-            self._update(progress, begins)
+        if is_look:
+            self._next_look, self._scale = time.monotonic() + SECONDS_BETWEEN_UPDATES, progress.state.scale
+            (height, width), count = progress.scales[self._scale].size, len(progress.scales)
+            if begins and count > 1:
+                self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {count})")
+            self._estimate(progress)
             self._bar.set_description_str(f"{iteration}/{iterations}", refresh=False)
-            self._bar.set_postfix_str(describe(losses), refresh=False)
+            self._bar.set_postfix_str(losses, refresh=False)
             self._bar.update(progress.share_done - self._bar.n)
-        if line:
-            seconds = time.monotonic() - self._started
-            self.say(f"iteration {iteration} of {iterations}, {seconds:.1f} s: {describe(losses)}")
+        if is_line:
+            self.say(f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {losses}")
 
-    def _update(self, progress: "Progress", begins: bool) -> None:
-        """Print the size of a scale that begins, and once, for a long run, the time that it takes."""
-        self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
-        scales, self._scale = progress.scales, progress.state.scale
-        if begins and len(scales) > 1:
-            height, width = scales[self._scale].size
-            self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {len(scales)})")
+    def _estimate(self, progress: "Progress") -> None:
+        """Print once, for a long run, the time that it takes."""
         left = self._pace(progress)
         if left and not self._is_estimated and time.monotonic() >= self._started + SECONDS_TO_ESTIMATE:
             self._is_estimated = True
             if left > LONG_SECONDS:
-                advice = f"; {shorter(left, self._settings, scales[-1].size)}"
+                advice = f"; {shorter(left, self._settings, progress.scales[-1].size)}"
                 self.say(f"about {seconds(left)} to go{'' if self._resumed else advice}")
 
     def say(self, line: str) -> None:
@@ -94,36 +89,27 @@ class FilmReporter:
 
     def __init__(self, total: int, done: int, share: float, quiet: bool) -> None:
         self._total, self._before, self._done = total, done, done
-        self._share, self._quiet = share, quiet
-        self._work, self._is_estimated = 0.0, False
+        self._share, self._quiet, self._work = share, quiet, 0.0
         whole = 1 + share * (total - 1)
         self._bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, quiet, share * done)
         self._started = time.monotonic()
 
     def __call__(self, progress: "Progress", work: float) -> None:
-        """Show the progress of the current frame, of this work, and once the time that a long film takes."""
-        here = progress.share_done * work
+        """Show the progress of the current frame, of this work."""
         self._bar.set_description_str(f"frame {self._done + 1} of {self._total}", refresh=False)
-        self._bar.update(self._share * self._before + self._work + here - self._bar.n)
-        if here and not self._is_estimated and time.monotonic() - self._started > SECONDS_TO_ESTIMATE:
-            self._is_estimated = True
-            left = self._left(here, work)
-            if left > LONG_SECONDS:
-                print_line(f"about {seconds(left)} for {self._total - self._done} frames", self._quiet)
+        done = self._share * self._before + self._work + progress.share_done * work
+        self._bar.update(done - self._bar.n)
 
     def is_done(self, work: float) -> None:
-        """Note that the current frame, of this work, is painted."""
-        left = self._left(work, work)
+        """Note that the current frame, of this work, is painted; a line says what the first one and, without
+        a bar, each tenth of them took."""
         self._work, self._done = self._work + work, self._done + 1
-        if self._bar.disable and self._done % max(self._total // LINES, 1) == 0:
-            passed = seconds(time.monotonic() - self._started)
-            line = f"frame {self._done} of {self._total}, {passed}, {seconds(left)} left"
+        is_tenth = self._bar.disable and self._done % max(self._total // LINES, 1) == 0
+        if is_tenth or self._done == self._before + 1:
+            passed = time.monotonic() - self._started
+            left = passed / self._work * self._share * (self._total - self._done)
+            line = f"frame {self._done} of {self._total}, {seconds(passed)}, {seconds(left)} left"
             print_line(line, self._quiet)
-
-    def _left(self, here: float, work: float) -> float:
-        """The seconds left, when this much of the current frame's work is done."""
-        left = work - here + self._share * (self._total - self._done - 1)
-        return (time.monotonic() - self._started) / (self._work + here) * left
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -166,20 +152,15 @@ def describe(losses: dict[str, float]) -> str:
     return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
 
 
-# Functions that write files. Without `overwrite`, a file gets another name if its own is taken; each returns
-# the name.
-
-
 def write_history(
     path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]
 ) -> Path:
-    """Write the losses with these names as a text table; the first column is the number of updates."""
+    """Write the losses with these names as a text table; the first column is the number of updates.
 
-    def write(file: BinaryIO) -> None:
-        header = " ".join(("updates", *names))
-        np.savetxt(file, history, fmt=["%d", *len(names) * ["%.9g"]], header=header)
-
-    return write_whole(path, write, overwrite)
+    This and the next two return the name of the file, which is another if it is taken and `overwrite` false.
+    """
+    head, form = " ".join(("updates", *names)), ["%d", *len(names) * ["%.9g"]]
+    return write_whole(path, lambda file: np.savetxt(file, history, fmt=form, header=head), overwrite)
 
 
 def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], names: Sequence[str]) -> Path:

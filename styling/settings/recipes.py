@@ -95,7 +95,7 @@ def parse(table: dict[str, Any]) -> Recipe:
 
     Raises RecipeError for wrong keys, and SettingsError for wrong values.
     """
-    table = _without_former_keys(table)
+    table = _with_todays_keys(table)
     vgg16 = table.pop("vgg16", {})
     if not isinstance(vgg16, dict):
         raise RecipeError("vgg16 is a single value, where a table of weights, [vgg16], is wanted")
@@ -112,15 +112,11 @@ def parse(table: dict[str, Any]) -> Recipe:
     return Recipe(values.pop("description", ""), values, vgg16)
 
 
-def _without_former_keys(table: dict[str, Any]) -> dict[str, Any]:
+def _with_todays_keys(table: dict[str, Any]) -> dict[str, Any]:
     """The table with today's keys for those that earlier versions had, and wrote in saved runs."""
     table = dict(table)
-    if isinstance(table.get("preserve_colors"), bool):
-        colors = "content" if table.pop("preserve_colors") else "style"
-        if table.setdefault("colors", colors) != colors == "content":
-            raise RecipeError(
-                f"preserve_colors contradicts colors = {table['colors']!r}; give one of the two"
-            )
+    if isinstance(table.get("preserve_colors"), bool) and table.pop("preserve_colors"):
+        table.setdefault("colors", "content")
     if table.get("padding") == "zero":
         del table["padding"]
     return table

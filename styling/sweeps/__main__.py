@@ -23,7 +23,7 @@ from styling.sweeps import specs, workers
 from styling.sweeps.specs import Cell, Spec, Variation
 from styling.system import filenames, terminal
 from styling.system.errors import RecipeError, SettingsError
-from styling.system.files import check_writable, write_whole
+from styling.system.files import write_whole
 from styling.system.process import loading_tensorflow, run_command, uninterrupted
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def sweep(options: argparse.Namespace) -> int:
     """Compute the sweep that the command line asks for, and return the exit status."""
     spec, cells = read_cells(options)
-    check_folder(options.output)
+    filenames.check_folder("output", options.output)
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
     asked, before = cells[0].job.running, read_record(options.output)
@@ -162,15 +162,6 @@ def read_pair(pair: str) -> tuple[str, Path]:
         raise SettingsError("image", f"{pair} is not NAME=FILE, as in photo.jpg=pictures/mine.jpg")
     filenames.check_input("image", Path(file))
     return name, Path(file)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise SettingsError unless a sweep can be written there."""
-    filenames.check_folder("output", folder)
-    try:
-        check_writable(folder / "sweep.toml" if folder.exists() else folder)
-    except OSError as error:
-        raise SettingsError("output", f"{folder} cannot be written: {error.strerror}") from None
 
 
 def read_record(folder: Path) -> dict[str, Any]:

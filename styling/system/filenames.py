@@ -40,11 +40,13 @@ def check_names(
 
 
 def check_folder(flag: str, path: Path) -> None:
-    """Raise unless `path` is a folder, or can become one."""
+    """Raise unless `path` is a folder, or can become one, in which files can be made."""
     if path.exists() and not path.is_dir():
         raise SettingsError(flag, f"{path} is a file, where a folder is wanted")
     if not path.parent.is_dir():
         raise SettingsError(flag, f"there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise SettingsError(flag, f"{path} cannot be written: Permission denied")
 
 
 def check_input(flag: str, path: Path) -> None:

@@ -5,7 +5,6 @@ import importlib.resources
 import itertools
 import os
 import secrets
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -67,9 +66,3 @@ def _take_name(path: Path) -> Path:
             continue
         return name
     raise AssertionError("there is always a free name")
-
-
-def check_writable(path: str | os.PathLike) -> None:
-    """Raise OSError unless a file can be made in the folder of `path`."""
-    with tempfile.TemporaryFile(dir=Path(path).parent):
-        pass

@@ -18,11 +18,9 @@ GROUP_FILES = (
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
 MIB = 2**20
-# The memory that TensorFlow takes to start, and 100 MiB for a network, by the limit that it counts against:
-# address space and data (ulimit -v and -d), and memory itself. Measured with TensorFlow 2.21; each processor
-# adds the stacks of two threads to address space and data.
-TENSORFLOW_MIB = {"v": 1550, "d": 380, "": 320}
-STACKS_MIB = 16
+# What TensorFlow takes to start, with 100 MiB for a network: of memory, and of address space, to which each
+# processor adds the stacks of two threads. Measured with TensorFlow 2.21.
+TENSORFLOW_MIB, ADDRESSES_MIB, STACKS_MIB = 320, 1550, 16
 
 
 def total_memory() -> int:
@@ -41,20 +39,19 @@ def check_tensorflow() -> None:
 
     Otherwise loading it would fail with various errors, or crash without one.
     """
-    left = {letter: limit - used for letter, (limit, used) in _ulimits().items()} | {"": free_memory()}
-    for letter, free in left.items():
-        need = TENSORFLOW_MIB[letter] + (STACKS_MIB * (psutil.cpu_count() or 1) if letter else 0)
+    rooms = [(TENSORFLOW_MIB, free_memory(), "free: raise the container's limit, or close other programs")]
+    for limit, used in _address_space():  # first, since it counts as free memory too
+        need = ADDRESSES_MIB + STACKS_MIB * (psutil.cpu_count() or 1)
+        rooms.insert(0, (need, limit - used, "left by ulimit -v: raise that"))
+    for need, free, where in rooms:
         if free < need * MIB:
-            where = "free: raise the container's limit, or close other programs"
-            if letter:
-                where = f"left by ulimit -{letter}: raise that"
             room = f"{max(free, 0) // MIB} are {where}"
             raise MemoryLimitError(f"TensorFlow needs about {need} MiB of memory to load, and {room}")
 
 
 def _limits() -> Iterator[tuple[int, int]]:
     """Each limit on this process's memory, and the bytes that count against it already."""
-    yield from _ulimits().values()
+    yield from _address_space()
     for group in _groups():
         for limit_file, used_file, prefix in GROUP_FILES:
             with contextlib.suppress(OSError, ValueError, KeyError):  # not there, or no limit ("max")
@@ -65,17 +62,14 @@ def _limits() -> Iterator[tuple[int, int]]:
                 yield limit, used - cached
 
 
-def _ulimits() -> dict[str, tuple[int, int]]:
-    """The process's limits from its shell, by their letters in ulimit, and the memory in use for each."""
+def _address_space() -> list[tuple[int, int]]:
+    """The shell's limit on the process's address space (ulimit -v), if any, and the bytes in use."""
     try:
         import resource
     except ImportError:  # Windows
-        return {}
-    used = psutil.Process().memory_info()
-    limits = {"v": (resource.getrlimit(resource.RLIMIT_AS)[0], used.vms)}
-    if hasattr(used, "data"):  # Linux
-        limits["d"] = resource.getrlimit(resource.RLIMIT_DATA)[0], used.data
-    return {letter: limit for letter, limit in limits.items() if limit[0] != resource.RLIM_INFINITY}
+        return []
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return [] if limit == resource.RLIM_INFINITY else [(limit, psutil.Process().memory_info().vms)]
 
 
 def _groups() -> Iterator[Path]:

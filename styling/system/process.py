@@ -26,9 +26,11 @@ class Terminated(KeyboardInterrupt):
         self.number = number
 
 
-def stopped(stop: KeyboardInterrupt) -> int:
-    """The exit status after Ctrl-C or another signal, by the convention of shells."""
-    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
+def status_after(error: BaseException) -> int:
+    """The exit status after an error, or, by the convention of shells, after Ctrl-C or another signal."""
+    if not isinstance(error, KeyboardInterrupt):
+        return 1
+    return 128 + (error.number if isinstance(error, Terminated) else signal.SIGINT)
 
 
 @contextlib.contextmanager
@@ -60,12 +62,12 @@ def uninterrupted() -> contextlib.AbstractContextManager:
 @contextlib.contextmanager
 def silent_stderr() -> Iterator[None]:
     """Hide what libraries write to stderr: libtiff about a damaged file, TensorFlow while it loads."""
-    kept = None
+    stderr = None
     if sys.stderr is not None:  # None if the parent process closed it
         sys.stderr.flush()
         with contextlib.suppress(OSError):  # no stderr, as in a program with windows
-            kept = os.dup(2)
-    if kept is None:
+            stderr = os.dup(2)
+    if stderr is None:
         yield
         return
     with open(os.devnull, "wb") as sink:
@@ -73,8 +75,8 @@ def silent_stderr() -> Iterator[None]:
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager
@@ -111,7 +113,7 @@ def run_command(
     except (StyleError, OSError) as error:
         problem, status = f"error: {explain(error)}", 1
     except KeyboardInterrupt as stop:
-        problem, status = "; ".join(filter(None, ("interrupted", after_interruption))), stopped(stop)
+        problem, status = "; ".join(filter(None, ("interrupted", after_interruption))), status_after(stop)
     print(f"{parser.prog}: {problem}", file=sys.stderr)
     return status
 

@@ -322,7 +322,6 @@ def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, 
     [
         ("preserve_colors = true", "content"),
         ('preserve_colors = false\ncolors = "matched"\npadding = "zero"', "matched"),
-        ('preserve_colors = true\ncolors = "content"', "content"),
     ],
 )
 def test_the_keys_of_earlier_versions_are_read(tmp_path, text, colors):
@@ -439,7 +438,6 @@ def test_list_recipes_has_a_line_for_each(neural_style):
         ('style_scales = ["1"]', ["style_scales", "list, each a number"]),
         ("pooling = 3", ["pooling", "avg, max"]),
         ("description = 3", ["description", "text"]),
-        ('preserve_colors = true\ncolors = "matched"', ["preserve_colors", "matched"]),
         ('padding = "edge"', ["padding"]),
         ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
         ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
