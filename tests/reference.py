@@ -432,11 +432,12 @@ def match(search, painting, coherence, rounds=8):
     a, b = (each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (a, b))
     height, width = a.shape[:2]
     alike = np.einsum("hwd,rcd->hwrc", a, b)
-    places = {
-        (y, x): np.unravel_index(alike[y, x].argmax(), b.shape[:2])
-        for y in range(height)
-        for x in range(width)
-    }
+    places = {}
+    for y, x in np.ndindex(height, width):
+        down, right = y % 2, x % 2
+        row, column = np.unravel_index(alike[y - down, x - right].argmax(), b.shape[:2])
+        further = row + down, column + right
+        places[y, x] = further if inside(further, b) else (row, column)
     for i in range(rounds):
         before = dict(places)
         for y, x in [at for at in before if (sum(at) + i) % 2 == 0]:

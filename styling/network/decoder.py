@@ -3,7 +3,8 @@
 training/decoder.py trained it for the small network; data/README.md tells how and on what.
 """
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +18,7 @@ CELL = 4  # pixels a side that a position stands for
 SEARCH_CHANNELS = 64  # of a code, which tell the decoder the forms of the image that searched
 MARGIN = 9  # positions around a window that its picture depends on: the reach of all convolutions
 BLOCKS = 1, 2, 3
+Area = tuple[slice, ...]  # rows and columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,22 +43,15 @@ class Decoder:
         image that searched. keep: 0..1, how much its forms count. tile: pixels a side of the windows that are
         decoded one by one, with the same result; 0 for all at once.
         """
-        height, width = codes.shape[:2]
-        step = -(-tile // CELL) or max(height, width)
         picture = np.empty_like(collage)
-        for top in range(0, height, step):
-            for left in range(0, width, step):
-                rows, inner_rows = _window(top, step, height)
-                columns, inner_columns = _window(left, step, width)
-                x = codes[rows, columns], search[rows, columns, :SEARCH_CHANNELS]
-                decoded = self._decode(*x, collage[_pixels(rows), _pixels(columns)], keep)
-                cell = slice(CELL * top, CELL * (top + step)), slice(CELL * left, CELL * (left + step))
-                picture[cell] = decoded[_pixels(inner_rows), _pixels(inner_columns)]
+        for window, core, inner in windows(codes.shape[:2], tile // CELL, MARGIN):
+            x = codes[window], search[window][..., :SEARCH_CHANNELS], collage[pixels(window)]
+            picture[pixels(core)] = self._decode(*x, keep)[pixels(inner)]
         return picture
 
     def _decode(self, codes: np.ndarray, search: np.ndarray, collage: np.ndarray, keep: float) -> np.ndarray:
-        pixels = tf.constant(collage[None])
-        centred = pixels - 0.5
+        collage = tf.constant(collage[None])
+        centred = collage - 0.5
         strength = np.full((*codes.shape[:2], 1), keep, np.float32)
         cells = tf.nn.space_to_depth(centred, CELL)
         x = tf.concat([codes[None], cells, (keep * search)[None], strength[None]], -1)
@@ -67,7 +62,7 @@ class Decoder:
         x = tf.nn.relu(self._convolve("second_b", tf.nn.relu(self._convolve("second_a", x))))
         x = tf.concat([_doubled(x), centred], -1)
         x = tf.nn.relu(self._convolve("third_b", tf.nn.relu(self._convolve("third_a", x))))
-        return tf.clip_by_value(pixels + self._convolve("last", x), 0, 1)[0].numpy()
+        return tf.clip_by_value(collage + self._convolve("last", x), 0, 1)[0].numpy()
 
     def _convolve(self, name: str, x: tf.Tensor) -> tf.Tensor:
         kernel, bias = self.convolutions[name]
@@ -92,15 +87,25 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> Decoder:
     return Decoder(arrays["scales"], arrays["centre"], arrays["directions"], convolutions)
 
 
-def _window(start: int, length: int, side: int) -> tuple[slice, slice]:
-    """A window with its margin along a side, and the part of it that counts."""
-    end = min(start + length, side)
-    first = max(start - MARGIN, 0)
-    return slice(first, min(end + MARGIN, side)), slice(start - first, end - first)
+def windows(size: tuple[int, ...], step: int, margin: int) -> Iterator[tuple[Area, Area, Area]]:
+    """Windows of a map with a margin, each with the area that it counts for, in the map and in the window.
+
+    step: positions a side of these areas; 0 for a single one.
+    """
+    for start in itertools.product(*(range(0, side, step or side) for side in size)):
+        core = tuple(
+            slice(a, min(a + step, side) if step else side) for a, side in zip(start, size, strict=True)
+        )
+        first = [max(along.start - margin, 0) for along in core]
+        window = tuple(
+            slice(a, min(along.stop + margin, side)) for a, along, side in zip(first, core, size, strict=True)
+        )
+        yield window, core, tuple(slice(c.start - a, c.stop - a) for a, c in zip(first, core, strict=True))
 
 
-def _pixels(positions: slice) -> slice:
-    return slice(CELL * positions.start, CELL * positions.stop)
+def pixels(positions: Area) -> Area:
+    """The pixels that an area of positions stands for."""
+    return tuple(slice(CELL * along.start, CELL * along.stop) for along in positions)
 
 
 def _doubled(x: tf.Tensor) -> tf.Tensor:

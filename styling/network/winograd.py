@@ -19,10 +19,12 @@ POINTS = (0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))  # and infinity
 LEAST_CHANNELS, MOST_CHANNELS, LEAST_TILES = 128, 192, 48
 
 
-def pays(shape: tuple[int, ...], kernel: tuple[int, ...]) -> bool:
+def pays(shape: tuple[int | None, ...], kernel: tuple[int, ...]) -> bool:
     """Whether this is faster on a CPU than a direct convolution, for x and a kernel of these shapes."""
     _, height, width, before = shape
     size, _, _, channels = kernel
+    if not (height and width and before):  # compiled for all sizes
+        return False
     tiles = -(-height // TILE) * -(-width // TILE)
     wide = min(before, channels) >= LEAST_CHANNELS and max(before, channels) >= MOST_CHANNELS
     return size == 3 and wide and tiles >= LEAST_TILES

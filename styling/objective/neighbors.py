@@ -3,13 +3,16 @@
 Kolkin et al., "Neural Neighbor Style Transfer" (2022, arXiv 2203.13215), section 3: each position of an
 image is compared by the features of many layers, by the cosine of their centred values. Neighbours prefer to
 go on where the painting goes on (Ashikhmin, "Synthesizing Natural Textures", 2001), so that whole strokes are
-found.
+found, and most positions need not search the whole painting.
 """
 
-import numpy as np
+from collections.abc import Callable
+from functools import lru_cache
 
-from styling.network.decoder import CELL, Decoder
-from styling.objective.tiles import tiling
+import numpy as np
+import scipy.ndimage
+
+from styling.network.decoder import CELL, Decoder, pixels, windows
 from styling.system.quiet import tf
 from vgg import Network
 
@@ -21,9 +24,13 @@ BLOCKS = (
 )
 LAYERS = tuple(name for block in BLOCKS for name in block)
 CODE_SCALE = 4.0  # brings a code's numbers near to 1, as the decoder was trained with
+MARGIN = (
+    12  # positions around a window that its codes depend on; even, since the deepest maps have half as many
+)
 # Of a painting's positions, for the search; coherence reaches the others. All of them paint no better.
 MOST_CANDIDATES = 4096
-CHUNK = 2**23  # similarities, or values of codes, at a time
+EVERY = 2  # along each axis, one in so many positions searches; the others go on from it
+CHUNK = 2**21  # similarities, or values of codes, at a time
 ROUNDS, COHERENCE = 8, 0.1  # what a neighbour's agreement is worth, as a cosine
 STEPS = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)  # from a neighbour: itself, above, below, left and right
 
@@ -31,41 +38,44 @@ STEPS = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)  # from a neighbour: itself, ab
 def codes(image: np.ndarray, network: Network, decoder: Decoder, tile: int = 0) -> np.ndarray:
     """Codes [H/4, W/4, D] of the hypercolumns of an image [H, W, 3], RGB 0..255, sides multiples of 8.
 
-    A code is linear in the maps, so each map is multiplied by its own rows of the directions at whatever size
-    is the cheapest. tile: pixels a side of the windows looked at one by one, with the same result; 0 for all
-    at once.
+    tile: pixels a side of the windows looked at one by one, with the same result; 0 for all at once.
     """
-    x, size = network.preprocess(image), image.shape[:2]
-    shapes = network.shapes(size[0], size[1], LAYERS)
-    channels = [shapes[name][-1] for name in LAYERS]
-    kernels = CODE_SCALE * np.repeat(decoder.scales, channels)[:, None] * decoder.directions
-    ends = dict(zip(LAYERS, np.cumsum(channels), strict=True))
-    tiles = tiling(network.built(LAYERS), size, tile, dict.fromkeys(BLOCKS[3], 1))
-    found = np.empty((size[0] // CELL, size[1] // CELL, decoder.directions.shape[1]), np.float32)
-    for place in tiles.places:
-        maps = tiles.view(network, tiles.cut(x, place), LAYERS, "avg", place).features
-        rows, columns = (slice(start + core, start + end) for start, core, end in place[:, 2])
-        first, total = 0, found[rows, columns]
-        total[:] = -CODE_SCALE * decoder.centre @ decoder.directions
-        for level, names in enumerate(BLOCKS):
-            end = ends[names[-1]]
-            total += _at_a_quarter([maps[name] for name in names], place, level, kernels[first:end])
-            first = end
+    encode, cells = _encoder(network, decoder), tuple(side // CELL for side in image.shape[:2])
+    found = np.empty((*cells, decoder.directions.shape[1]), np.float32)
+    for window, core, inner in windows(cells, tile // (2 * CELL) * 2, MARGIN):
+        found[core] = encode(network.preprocess(image[pixels(window)])).numpy()[inner]
     return found
 
 
-def _at_a_quarter(maps: list[tf.Tensor], place: np.ndarray, level: int, kernel: np.ndarray) -> np.ndarray:
-    """The core of a window's maps after `level` poolings, times the kernel, at a quarter of the side."""
+@lru_cache(maxsize=1)
+def _encoder(network: Network, decoder: Decoder) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function, compiled once for all sizes, of a preprocessed image [1, h, w, 3]: its codes [h/4, w/4, D].
+
+    A code is linear in the maps, so each map is multiplied by its own rows of the directions at whatever size
+    is the cheapest.
+    """
+    offset = -CODE_SCALE * decoder.centre @ decoder.directions
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3])], autograph=False)
+    def encode(x: tf.Tensor) -> tf.Tensor:
+        maps = network.features(x, LAYERS)
+        total, row = offset, 0
+        for level, names in enumerate(BLOCKS):
+            for name in names:
+                end = row + maps[name].shape[-1]
+                kernel = CODE_SCALE * decoder.scales[LAYERS.index(name)] * decoder.directions[row:end]
+                total, row = total + _at_a_quarter(maps[name], level, kernel), end
+        return total[0]
+
+    return encode
+
+
+def _at_a_quarter(x: tf.Tensor, level: int, kernel: np.ndarray) -> tf.Tensor:
+    """A map after `level` poolings, times the kernel, at a quarter of the picture's side."""
     if level < 3:
-        (top, bottom), (left, right) = place[:, level, 1:]
         side = CELL >> level
-        means = [tf.nn.avg_pool2d(x[:, top:bottom, left:right], side, side, "VALID") for x in maps]
-        return tf.tensordot(tf.concat(means, -1), kernel, 1)[0].numpy()
-    x = tf.concat(maps, -1)
-    _, height, width, _ = x.shape
-    doubled = tf.image.resize(tf.tensordot(x, kernel, 1), [2 * height, 2 * width])
-    (top, left), (core, end) = place[:, 2, 0] - 2 * place[:, 3, 0], place[:, 2, 1:].T
-    return doubled[0, top + core[0] : top + end[0], left + core[1] : left + end[1]].numpy()
+        return tf.tensordot(tf.nn.avg_pool2d(x, side, side, "VALID"), kernel, 1)
+    return tf.image.resize(tf.tensordot(x, kernel, 1), 2 * tf.shape(x)[1:3])
 
 
 def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -76,16 +86,14 @@ def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarr
     return rows
 
 
-def nearest(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of a [n, D] the index of b's row [m, D] with the largest product, and that product."""
-    places, likeness = np.empty(len(a), np.int64), np.empty(len(a), np.float32)
-    b, step = tf.constant(b), max(CHUNK // len(b), 1)
-    for first in range(0, len(a), step):
-        products = tf.matmul(a[first : first + step], b, transpose_b=True).numpy()
-        best = products.argmax(1)
-        places[first : first + step] = best
-        likeness[first : first + step] = products[np.arange(len(best)), best]
-    return places, likeness
+def nearest(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """For each row of a [n, D] the index, int64 [n], of b's row [m, D] with the largest product.
+
+    The products are made in blocks of rows, so that memory is bounded.
+    """
+    step = max(CHUNK // b.shape[0], 1)
+    rows = (a[first : first + step] for first in range(0, a.shape[0], step))
+    return tf.concat([tf.argmax(tf.matmul(some, b, transpose_b=True), 1) for some in rows], 0)
 
 
 def match(
@@ -93,50 +101,63 @@ def match(
     painting: np.ndarray,
     weights: np.ndarray | None = None,
     within: np.ndarray | None = None,
-    coherence: float = COHERENCE,
 ) -> np.ndarray:
     """For each position of search [h, w, D], the index of one of the painting's [rows, columns, D].
 
     weights: [h, w], how much each position counts in the mean of the search. within: [rows, columns], the
-    positions of the painting that may be taken; None for all. coherence: of neighbours; 0 for none.
+    positions of the painting that may be taken; None for all.
     """
     within = np.ones(painting.shape[:2], bool) if within is None else within
     candidates = np.flatnonzero(within)
-    a = directions(search, weights)
-    b = painting.reshape(-1, painting.shape[-1])
-    b = b - b[candidates].mean(0)
-    b /= np.maximum(np.linalg.norm(b, axis=1, keepdims=True), 1e-12)
+    a, b = directions(search, weights), directions(painting, within)
     if len(candidates) > MOST_CANDIDATES:
         rng = np.random.default_rng(0)
         candidates = np.sort(rng.choice(candidates, MOST_CANDIDATES, replace=False))
-    places, likeness = nearest(a, b[candidates])
-    places = candidates[places].reshape(search.shape[:2])
-    for i in range(ROUNDS if coherence else 0):  # the black and the white fields of a chessboard in turn
-        black = np.add.outer(*map(np.arange, places.shape)) % 2 == i % 2
-        offers = _offers(places, within)[:, black]
-        positions = np.flatnonzero(black)
-        score = _likeness(offers, positions, likeness, a, b)
+    some = a.reshape(search.shape)[::EVERY, ::EVERY]
+    found = nearest(some.reshape(-1, some.shape[-1]), b[candidates]).numpy()
+    places = _continued(candidates[found].reshape(some.shape[:2]), search.shape[:2], within)
+    likeness = _cosines(a, b, np.arange(places.size), places.ravel())
+    black, changed = np.add.outer(*map(np.arange, places.shape)) % 2 == 0, np.ones(places.shape, bool)
+    for _ in range(ROUNDS):  # the black and the white fields of a chessboard in turn
+        at = np.nonzero(black & scipy.ndimage.binary_dilation(changed))  # whose neighbours are new
+        offers = _offers(places, at, within)
+        score = _likeness(offers, np.ravel_multi_index(at, places.shape), likeness, a, b)
         agreement = (offers[:, None] == offers[None, 1:]).sum(1)
-        best = np.where(offers < 0, -np.inf, score + coherence * agreement).argmax(0)[None]
-        places[black] = np.take_along_axis(offers, best, 0)[0]
-        likeness[positions] = np.take_along_axis(score, best, 0)[0]
+        best = np.where(offers < 0, -np.inf, score + COHERENCE * agreement).argmax(0)[None]
+        changed[black] = False
+        changed[at], black = best[0] > 0, ~black
+        places[at] = np.take_along_axis(offers, best, 0)[0]
+        likeness.reshape(places.shape)[at] = np.take_along_axis(score, best, 0)[0]
     return places
 
 
-def _offers(places: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """For each position its place, and where its four neighbours' would go on, or -1: [5, h, w]."""
+def _continued(places: np.ndarray, size: tuple[int, int], within: np.ndarray) -> np.ndarray:
+    """Places of one in EVERY positions along each axis, for all; the others go on from it where they can."""
+    rows, columns = (
+        each.repeat(EVERY, 0).repeat(EVERY, 1)[: size[0], : size[1]]
+        for each in (divmod(places, within.shape[1]))
+    )
+    down, right = np.ogrid[: size[0], : size[1]]
+    further = _index(rows + down % EVERY, columns + right % EVERY, within)
+    return np.where(further < 0, rows * within.shape[1] + columns, further)
+
+
+def _offers(places: np.ndarray, at: tuple[np.ndarray, ...], within: np.ndarray) -> np.ndarray:
+    """For each of n positions (y, x) its place, and where its four neighbours' would go on, or -1: [5, n]."""
+    rows, columns = (np.pad(each, 1, constant_values=-9) for each in np.divmod(places, within.shape[1]))
+    offers = []
+    for down, right in STEPS:
+        neighbor = at[0] + 1 - down, at[1] + 1 - right
+        offers.append(_index(rows[neighbor] + down, columns[neighbor] + right, within))
+    return np.stack(offers)
+
+
+def _index(rows: np.ndarray, columns: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """The indices of a painting's positions, or -1 where one is outside of it or not within."""
     height, width = within.shape
-    rows, columns = (np.pad(v, 1, constant_values=-9) for v in np.divmod(places, width))
-    offers = np.empty((len(STEPS), *places.shape), np.int64)
-    for offer, (down, right) in zip(offers, STEPS, strict=True):
-        here = tuple(
-            slice(1 - step, 1 - step + side) for step, side in zip((down, right), places.shape, strict=True)
-        )
-        row, column = rows[here] + down, columns[here] + right
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        place = np.where(inside, row * width + column, 0)
-        offer[:] = np.where(inside & within.ravel()[place], place, -1)
-    return offers
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    index = np.where(inside, rows * width + columns, 0)
+    return np.where(inside & within.ravel()[index], index, -1)
 
 
 def _likeness(
@@ -148,8 +169,13 @@ def _likeness(
     """
     found = np.tile(likeness[positions], (len(offers), 1))
     kinds, which = np.nonzero((offers >= 0) & (offers != offers[0]))
-    step = CHUNK // a.shape[1]
-    for first in range(0, len(kinds), step):
-        kind, at = kinds[first : first + step], which[first : first + step]
-        found[kind, at] = np.einsum("nd,nd->n", a[positions[at]], b[offers[kind, at]])
+    found[kinds, which] = _cosines(a, b, positions[which], offers[kinds, which])
     return found
+
+
+def _cosines(a: np.ndarray, b: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The products of these rows of a [n, D] with these of b [m, D], some at a time."""
+    products, step = np.empty(len(rows), np.float32), CHUNK // a.shape[1]
+    for some in (slice(first, first + step) for first in range(0, len(rows), step)):
+        products[some] = np.einsum("nd,nd->n", a[rows[some]], b[others[some]])
+    return products

@@ -8,6 +8,7 @@ al. 2022, arXiv 2203.13215, whose fast variant this follows).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,6 +30,7 @@ GRID = 8  # sides of what the network looks at are multiples of this
 BORDER = 16  # pixels by which the photograph is continued, since the zero padding marks what is near a border
 OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
 TILE = 768  # pixels a side of windows, where the settings name no smaller ones
+MOST_REMEMBERED = 3 * 2**20  # numbers of a painting whose codes are remembered
 FADE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a patch of 8 pixels
 # Of a full-size pass, measured: for each pixel of a window, of the picture and of a painting.
 WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, FIXED_BYTES = 2000, 240, 240, 400 * 2**20
@@ -144,26 +146,41 @@ def _pass(
     tile: int,
 ) -> np.ndarray:
     """The picture, RGB 0..255, of one size from the image that searches and the paintings for it."""
-    height, width = seen.shape[:2]
-    around = [(BORDER, BORDER + -side % GRID) for side in (height, width)]
+    size = seen.shape[:2]
+    around = [(BORDER, BORDER + -side % GRID) for side in size]
     search = neighbors.codes(np.pad(seen, [*around, (0, 0)], "reflect"), network, decoder, tile)
-    codes, collage = (
-        np.zeros_like(search),
-        np.zeros((*(CELL * side for side in search.shape[:2]), 3), np.float32),
-    )
-    shares = shares_at(layout, (height, width), around, len(paintings))
+    around = [(CELL, CELL + -side % CELL) for side in size]  # which is enough for what follows
+    cells = [(side + sum(more)) // CELL for side, more in zip(size, around, strict=True)]
+    search = search[tuple(slice(BORDER // CELL - 1, BORDER // CELL - 1 + side) for side in cells)]
+    codes = np.zeros_like(search)
+    collage = np.zeros((*(CELL * side for side in cells), 3), np.float32)
+    shares = shares_at(layout, size, around, len(paintings))
     for painting, share, guide in zip(paintings, shares, layout.guides, strict=True):
         if not share.any():
             continue
-        looked = neighbors.codes(painting, network, decoder, tile)
-        cells = slice(OUTERMOST // CELL, -OUTERMOST // CELL)
-        looked, pixels = looked[cells, cells], painting[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] / 255
-        within = None if guide is None else guided(guide, painting.shape[:2], cells)
+        looked = painting_codes(painting, network, decoder, tile)
+        inner = slice(OUTERMOST // CELL, -OUTERMOST // CELL)
+        looked, pixels = looked[inner, inner], painting[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] / 255
+        within = None if guide is None else guided(guide, painting.shape[:2], inner)
         places = neighbors.match(search, looked, share, within)
         codes += share[..., None] * looked.reshape(-1, looked.shape[-1])[places]
         collage += share.repeat(CELL, 0).repeat(CELL, 1)[..., None] * collage_of(pixels, places)
     picture = decoder.decode(codes, collage, search, keep, tile)
-    return 255 * picture[BORDER : BORDER + height, BORDER : BORDER + width]
+    return 255 * picture[tuple(slice(CELL, CELL + side) for side in size)]
+
+
+def painting_codes(painting: np.ndarray, network: Network, decoder: Decoder, tile: int) -> np.ndarray:
+    """neighbors.codes() of a painting, remembered for the next frame or first look, unless it is large."""
+    if painting.size > MOST_REMEMBERED:
+        return neighbors.codes(painting, network, decoder, tile)
+    return _remembered(painting.tobytes(), painting.shape, network, decoder, tile)
+
+
+@lru_cache(maxsize=6)
+def _remembered(
+    pixels: bytes, shape: tuple[int, ...], network: Network, decoder: Decoder, tile: int
+) -> np.ndarray:
+    return neighbors.codes(np.frombuffer(pixels, np.float32).reshape(shape), network, decoder, tile)
 
 
 def shares_at(

@@ -64,12 +64,13 @@ def test_codes_are_the_models_whole_and_in_windows(arrays, tmp_path):
         np.testing.assert_allclose(codes, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("coherence", [0, 0.1, 0.4])
-def test_neighbors_are_the_models(coherence):
+@pytest.mark.parametrize("rounds", [0, 1, 8])
+def test_neighbors_are_the_models(rounds, monkeypatch):
     rng = np.random.default_rng(2)
     search, painting = (rng.standard_normal(shape).astype(np.float32) for shape in ((9, 12, 4), (11, 8, 4)))
-    expected = reference.match(search.astype(float), painting.astype(float), coherence, 8 * bool(coherence))
-    places = neighbors.match(search, painting, coherence=coherence)
+    expected = reference.match(search.astype(float), painting.astype(float), neighbors.COHERENCE, rounds)
+    monkeypatch.setattr(neighbors, "ROUNDS", rounds)
+    places = neighbors.match(search, painting)
     assert {at: divmod(place, 8) for at, place in np.ndenumerate(places)} == expected
 
 
