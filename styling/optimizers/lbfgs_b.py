@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
+import scipy  # which loads scipy.optimize once it is used
 from threadpoolctl import threadpool_limits
 
 from styling.optimizers.base import Bounds, Evaluate, Memory, Optimizer, Step

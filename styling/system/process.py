@@ -83,7 +83,6 @@ def silent_stderr() -> Iterator[None]:
 def loading_tensorflow() -> Iterator[None]:
     """Load TensorFlow without its messages. Raises MemoryLimitError if there is not enough memory for it."""
     limits.check_tensorflow()
-    os.environ.setdefault("KERAS_HOME", os.devnull)  # otherwise Keras makes a folder, even without a home
     with silent_stderr():
         yield
 
