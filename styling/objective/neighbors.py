@@ -74,8 +74,8 @@ def _at_a_quarter(x: tf.Tensor, level: int, kernel: np.ndarray) -> tf.Tensor:
     """A map after `level` poolings, times the kernel, at a quarter of the picture's side."""
     if level < 3:
         side = CELL >> level
-        return tf.tensordot(tf.nn.avg_pool2d(x, side, side, "VALID"), kernel, 1)
-    return tf.image.resize(tf.tensordot(x, kernel, 1), 2 * tf.shape(x)[1:3])
+        return tf.nn.conv2d(tf.nn.avg_pool2d(x, side, side, "VALID"), kernel[None, None], 1, "VALID")
+    return tf.image.resize(tf.nn.conv2d(x, kernel[None, None], 1, "VALID"), 2 * tf.shape(x)[1:3])
 
 
 def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
