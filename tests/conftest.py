@@ -9,10 +9,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import hypothesis
 import imageio.v3 as iio
 import numpy as np
 import pytest
 from networks import tiny_layers, write_mat
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = str(ROOT / "neural_style.py")

@@ -29,14 +29,8 @@ from styling.system.files import data_folder
 
 DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"  # what word processors and web pages make of hyphens
 GROUPS = (
-    "images and files",
-    "recipes",
-    "stopping and going on",
-    "sizes",
-    "what is minimised",
-    "how it is minimised",
-    "video",
-    "running",
+    *("images and files", "recipes", "stopping and going on", "sizes"),
+    *("what is minimised", "how it is minimised", "video", "running"),
 )
 WHITE = "white.png"  # in data/
 LIVE_PORT = 8189

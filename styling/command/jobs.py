@@ -47,24 +47,23 @@ NamedFiles = tuple[tuple[str, Path], ...]  # files with the flags that name them
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a job.
+    """The files of a job, by the names of their flags.
 
-    images: what is read, in the order of FLAGS. output: the picture, or the film. overwrite: whether files
-    that exist are replaced. progress: the flags of the files about the run's progress. checkpoints: the
-    pattern of their names. recipe: where the settings are saved. state: where the run is saved, every so many
-    iterations, or each minute. resumed: the saved run to go on with. source: the recipe or the saved run that
-    the settings come from. folder: of a batch, made with its first picture.
+    images: what is read, in the order of FLAGS. output: the picture, or the film. save_state: where the run
+    is saved, every so many iterations, or each minute. resume: the saved run to go on with. progress: the
+    flags of the files about the run's progress. source: the recipe or the saved run that the settings come
+    from. folder: of a batch, made with its first picture.
     """
 
     images: NamedFiles
     output: Path
     overwrite: bool = False
+    checkpoint_output: str | None = None
+    save_recipe: Path | None = None
+    save_state: Path | None = None
+    save_state_iterations: int | None = None
+    resume: Path | None = None
     progress: tuple[str, ...] = ()
-    checkpoints: str | None = None
-    recipe: Path | None = None
-    state: Path | None = None
-    state_iterations: int | None = None
-    resumed: Path | None = None
     source: str | None = None
     folder: Path | None = None
 
@@ -140,7 +139,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
     if saved:
         check_unchanged(options.resume, saved, combine(recipe, {})[0], settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
-    if job.files.recipe or job.files.state:
+    if job.files.save_recipe or job.files.save_state:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
@@ -177,16 +176,12 @@ def check_images(job: Job) -> None:
 
 def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
     """The files that the command line names, for all its pictures together."""
-    return Files(
-        images=named,
-        output=options.output,
-        overwrite=options.overwrite,
+    flags = (*ONE_PICTURE, "output", "overwrite", "save_state_iterations")
+    files = Files(named, **{flag: getattr(options, flag) for flag in flags})
+    return replace(
+        files,
+        save_state=options.save_state or options.resume,
         progress=tuple(flag for flag in ("progress_write", "progress_plot") if getattr(options, flag)),
-        checkpoints=options.checkpoint_output,
-        recipe=options.save_recipe,
-        state=options.save_state or options.resume,
-        state_iterations=options.save_state_iterations,
-        resumed=options.resume,
         source=str(options.resume) if options.resume else options.recipe,
     )
 
@@ -373,7 +368,7 @@ def check_files(jobs: Sequence[Job]) -> None:
     """Raise SettingsError unless all named files can be read, and all outputs written."""
     files, left = jobs[0].files, unpainted(jobs)
     inputs, outputs = (chain.from_iterable(map(names, left)) for names in (input_names, output_names))
-    filenames.check_names(inputs, outputs, ENDINGS, files.overwrite, files.resumed, bool(files.folder))
+    filenames.check_names(inputs, outputs, ENDINGS, files.overwrite, files.resume, bool(files.folder))
 
 
 def unpainted(jobs: Sequence[Job]) -> list[Job]:
@@ -391,10 +386,10 @@ def input_names(job: Job) -> Iterator[tuple[str, Path]]:
     for flag, path in files.images:
         moving = film.masks.get(path) if film else None
         yield from ((flag, file) for file in (moving.files if moving else [path]))
-    if files.source and not files.resumed and files.source not in recipes.shipped():
+    if files.source and not files.resume and files.source not in recipes.shipped():
         yield "recipe", Path(files.source)
-    if files.resumed and files.resumed != files.state:
-        yield "resume", files.resumed
+    if files.resume and files.resume != files.save_state:
+        yield "resume", files.resume
 
 
 def output_names(job: Job) -> Iterator[tuple[str, Path]]:
@@ -404,13 +399,13 @@ def output_names(job: Job) -> Iterator[tuple[str, Path]]:
         yield "output", files.output
     for flag in files.progress:
         yield flag, files.beside(flag)
-    for flag, path in (("save_recipe", files.recipe), ("save_state", files.state)):
-        if path:
+    for flag in ("save_recipe", "save_state"):
+        if path := getattr(files, flag):
             yield flag, path
     every = job.settings.checkpoint_iterations
-    if files.checkpoints and every:
+    if files.checkpoint_output and every:
         for iteration in range(every, job.settings.iterations + 1, every):
-            yield "checkpoint_output", checkpoint_path(files.checkpoints, iteration)
+            yield "checkpoint_output", checkpoint_path(files.checkpoint_output, iteration)
 
 
 def checkpoint_path(pattern: str, iteration: int) -> Path:

@@ -157,8 +157,8 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     """
     prepared, files = prepare(job, named, running, network), job.files
     line, settings = prepared.line, prepared.run.settings
-    if files.recipe:
-        path = recipes.write(files.recipe, prepared.record.settings, files.overwrite)
+    if files.save_recipe:
+        path = recipes.write(files.save_recipe, prepared.record.settings, files.overwrite)
         line += f"; saved the settings in {path}"
     with contextlib.ExitStack() as stack:
         resumed = bool(prepared.record.arrays)
@@ -171,11 +171,11 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
             observers.append(view)
             line += f"; to be seen at {place}"
         state = checkpoints = None
-        if files.checkpoints:
-            checkpoints = Checkpoints(files.checkpoints, files.overwrite, settings)
+        if files.checkpoint_output:
+            checkpoints = Checkpoints(files.checkpoint_output, files.overwrite, settings)
             observers.append(checkpoints)
-        if files.state:
-            state = StateFile(files.state, files.overwrite or files.state == files.resumed)
+        if files.save_state:
+            state = StateFile(files.save_state, files.overwrite or files.save_state == files.resume)
             observers.append(state)
         stack.callback(reporter.close)
         reporter.say(line)
@@ -194,9 +194,9 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> Pre
     import stylize
 
     files, saved = job.files, job.saved
-    identities = identify(named) if files.state else []
+    identities = identify(named) if files.save_state else []
     if saved:
-        check_same_images(files.resumed, identities, saved.images)
+        check_same_images(files.resume, identities, saved.images)
     run, lacking = make_run(job, named, network)
     images.check_size(files.output, *run.scales[-1].size)
     table = recipes.to_table(run.settings, replace(running, progress_grid=False))
@@ -205,7 +205,7 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> Pre
         state = states.State.from_arrays(record.arrays) if record.arrays else None
         return Prepared(job, run, stylize.follow(run, state), record, describe(job, run, lacking))
     except StateError as error:
-        raise StateError(f"{files.resumed}: {error}") from None
+        raise StateError(f"{files.resume}: {error}") from None
 
 
 def make_run(job: Job, named: Named, network: "Network") -> tuple["Run", list[str]]:
@@ -225,7 +225,7 @@ def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int 
     """
     job, record, settings = prepared.job, prepared.record, prepared.run.settings
     grid = "progress_grid" in job.files.progress
-    recorder = Recorder(record, settings.iterations, losses_every, grid, job.files.state_iterations)
+    recorder = Recorder(record, settings.iterations, losses_every, grid, job.files.save_state_iterations)
     progress: Progress | None = None
     early: KeyboardInterrupt | StyleError | None = None
     try:

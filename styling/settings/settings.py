@@ -14,6 +14,8 @@ from styling.settings.entries import LAYER_TERMS, USUAL_LAYERS, Entries, Running
 from styling.settings.recipes import Recipe
 from styling.system.errors import NetworkError, SettingsError, flag_of
 
+RIVALS = {"content_layers": "content_weight_blend", "style_layers": "style_layer_weight_exp"}  # give weights
+
 
 class Settings(Entries):
     """Everything that decides what a run computes, besides the images and the network.
@@ -51,18 +53,16 @@ class Settings(Entries):
         changes: dict[str, Any] = {}
         lacking: dict[str, None] = {}  # in order, each once
         for term in LAYER_TERMS:
-            weights = settings.layer_weights(term)
+            weights, layers_name = settings.layer_weights(term), f"{term}_layers"
             missing = [name for name in weights if name not in layers]
-            if not missing or f"{term}_layers" in explicit:
+            if not missing or layers_name in explicit:
                 continue
-            changes[f"{term}_layers"] = {name: weights[name] for name in weights if name not in missing}
-            lacking |= dict.fromkeys(missing)
-            if not changes[f"{term}_layers"]:
+            if len(missing) == len(weights):
                 raise NetworkError(f"has none of the recipe's {term} layers, {', '.join(missing)}")
-        if "content_layers" in changes:
-            changes["content_weight_blend"] = None
-        if "style_layers" in changes:
-            changes["style_layer_weight_exp"] = None
+            changes[layers_name] = {name: weights[name] for name in weights if name not in missing}
+            lacking |= dict.fromkeys(missing)
+            if rival := RIVALS.get(layers_name):
+                changes[rival] = None
         return replace(settings, **changes), list(lacking)
 
     @property
@@ -81,9 +81,9 @@ class Settings(Entries):
         content_mask: int = 0,
     ) -> None:
         """Raise SettingsError unless a run is possible with so many images of each kind."""
-        of_styles = [f"{term}_weight" for term in LAYER_TERMS if term != "content"]
-        if any(getattr(self, name) for name in of_styles) and not styles:
-            raise SettingsError("styles", f"is needed, unless {', '.join(map(flag_of, of_styles))} are all 0")
+        weights = [f"{term}_weight" for term in LAYER_TERMS if term != "content"]
+        if any(getattr(self, name) for name in weights) and not styles:
+            raise SettingsError("styles", f"is needed, unless {', '.join(map(flag_of, weights))} are all 0")
         if self.start == "one-pass" and not (content and styles):
             missing = "styles" if content else "content"
             raise SettingsError(missing, "is needed with --start one-pass, which searches one for the other")
@@ -99,6 +99,7 @@ class Settings(Entries):
         self.scales_of_styles(styles)
         self.layers_of_styles(styles, ())
         self.style_shares(styles)
+        check_count("mask_content_weights", self.mask_content_weights, styles)
         for name, count in (("style_masks", style_masks), ("style_guides", style_guides)):
             if count not in (0, 1, styles) or (count and not styles):
                 problem = f"{count} of them given for {styles} style image{'s' * (styles != 1)}"
@@ -108,10 +109,10 @@ class Settings(Entries):
             raise SettingsError(name, "goes together with --content, which stays where nothing is painted")
         if self.mask_content_weights and not style_masks:
             raise SettingsError("mask_content_weights", "has no effect without --style-masks")
-        check_count("mask_content_weights", self.mask_content_weights, styles)
-        if self.mask_erosion and not (style_masks or style_guides or content_mask):
+        is_masked = style_masks or style_guides or content_mask
+        if self.mask_erosion and not is_masked:
             raise SettingsError("mask_erosion", "has no effect without --style-masks or --style-guides")
-        if self.histogram_weight and (style_masks or style_guides or content_mask):
+        if self.histogram_weight and is_masked:
             problem = "does not go with masks and guides, which its histograms do not follow; give 0"
             raise SettingsError("histogram_weight", problem)
 
@@ -160,8 +161,8 @@ class Settings(Entries):
         """
         check_count("style_structure", self.style_structure, count)
         fine = {layer for layer in layers if re.match(r"[a-z]+[12](_|$)", layer)}  # of blocks 1 and 2
-        of = {"all": set(layers), "fine": fine, "coarse": set(layers) - fine}
-        return [of[structure] for structure in self.style_structure or ("all",) * count]
+        parts = {"all": set(layers), "fine": fine, "coarse": set(layers) - fine}
+        return [parts[structure] for structure in self.style_structure or ("all",) * count]
 
     def is_checkpoint(self, iteration: int) -> bool:
         """Whether an image after this many updates is compared (and written); the start never is."""
@@ -185,11 +186,11 @@ def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:
 
 def build(values: dict[str, Any]) -> tuple[Settings, Running]:
     """Settings and Running from values by name. Raises SettingsError."""
-    of_settings, of_running = (
+    settings, running = (
         {field.name: values[field.name] for field in fields(kind) if field.name in values}
         for kind in (Settings, Running)
     )
-    return Settings(**of_settings), Running(**of_running)
+    return Settings(**settings), Running(**running)
 
 
 def _geometric(ratio: float, count: int) -> list[float]:

@@ -243,7 +243,7 @@ def with_machine(plan: "Plan", device: str | None, threads: int, options: argpar
 
     def placed(job: jobs.Job) -> jobs.Job:
         running = replace(job.running, threads=threads, device=device)
-        files = replace(job.files, state_iterations=options.save_state_iterations)
+        files = replace(job.files, save_state_iterations=options.save_state_iterations)
         return replace(job, running=running, files=files)
 
     runs = {stem: replace(planned, job=placed(planned.job)) for stem, planned in plan.runs.items()}

@@ -114,7 +114,7 @@ def _planned(
     job, state = cell.job, results.state(folder, stem)
     run, _ = painting.make_run(job, [(flag, path, pixels) for flag, path, _, pixels in named], network)
     plan.remarks.update(dict.fromkeys(run.remarks))
-    files = replace(job.files, output=results.picture(folder, stem), state=state, resumed=state)
+    files = replace(job.files, output=results.picture(folder, stem), save_state=state, resume=state)
     identity = [(flag, sha256) for flag, _, sha256, _ in named]
     job = replace(job, settings=run.settings, files=files, saved=_saved(state, identity))
     return Planned(

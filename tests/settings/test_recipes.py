@@ -100,6 +100,7 @@ STATED = {
     },
     "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
+PAINTED = ("best", "cs231n-inversion", "cs231n-texture", "gatys2016", "prisma2017", "tseng2017", "yuan2018")
 FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inversion", "cs231n-texture")
 
 
@@ -195,7 +196,7 @@ def painted(tmp_path_factory, image_files):
     write_recipe(folder, 'style_layers = ["relu1_1", "relu3_4"]', "deep.toml")
     few, images = "--iterations 2 --seed 1", "--content content.png --styles style1.png --width 24"
     lines = {
-        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in STATEMENTS
+        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in PAINTED
     } | {
         "deep": f"--recipe deep.toml --network vgg16 {images} --output deep.png {few}",
         "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
@@ -207,8 +208,8 @@ def painted(tmp_path_factory, image_files):
     return folder, dict(zip(lines, map(str.splitlines, parts), strict=True))
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_every_recipe_paints(painted, name):
+@pytest.mark.parametrize("name", PAINTED)
+def test_recipes_paint(painted, name):
     folder, printed = painted
     assert printed[name][-1] == "> 0"
     network = FILES[combined(name)[1].network]
@@ -320,11 +321,12 @@ def test_a_flag_takes_the_place_of_what_it_contradicts(planned, folder, recipe, 
 @pytest.mark.parametrize(
     ("text", "colors"),
     [
+        ("", "style"),
         ("preserve_colors = true", "content"),
         ('preserve_colors = false\ncolors = "matched"\npadding = "zero"', "matched"),
     ],
 )
-def test_the_keys_of_earlier_versions_are_read(tmp_path, text, colors):
+def test_an_empty_file_and_the_keys_of_earlier_versions_are_read(tmp_path, text, colors):
     assert combined(str(tmp_path / write_recipe(tmp_path, text)))[0] == Settings(colors=colors)
 
 
@@ -332,17 +334,13 @@ def test_the_keys_of_earlier_versions_are_read(tmp_path, text, colors):
     ("convolutions", "flags", "weights"),
     [(VGG19, "", (1, 2, 3)), (VGG16, "--style-weight 9", (1, 9, 30))],
 )
-def test_the_weights_for_a_vgg16_are_for_any_file_of_its_layout(
-    neural_style, folder, convolutions, flags, weights
+def test_the_weights_for_a_vgg16_are_for_any_network_of_its_layout(
+    planned, folder, convolutions, flags, weights
 ):
-    own = "content_weight = 1\nstyle_weight = 2\ntv_weight = 3\n[vgg16]\nstyle_weight = 20\ntv_weight = 30"
-    recipe = write_recipe(folder, own)
-    write_mat(folder / "own.mat", tiny_layers(convolutions))
-    images = "--content content.png --styles style1.png --output out.png"
-    run = f"--recipe {recipe} --network own.mat --iterations 1 --save-recipe run.toml {flags} {images}"
-    neural_style(*run.split(), check=0)
-    saved = tomllib.loads((folder / "run.toml").read_text())
-    assert tuple(saved[f"{term}_weight"] for term in ("content", "style", "tv")) == weights
+    text = "content_weight = 1\nstyle_weight = 2\ntv_weight = 3\n[vgg16]\nstyle_weight = 20\ntv_weight = 30"
+    job = planned(f"--recipe {write_recipe(folder, text)} {flags}")
+    settings, _ = job.for_network(network_of(tiny_layers(convolutions)))
+    assert (settings.content_weight, settings.style_weight, settings.tv_weight) == weights
 
 
 def test_a_flag_at_odds_with_the_weights_for_a_vgg16_is_found_before_any_network_is_read(planned, folder):
@@ -377,14 +375,12 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
 @pytest.mark.parametrize(
     ("flags", "status", "parts"),
     [
-        ("--recipe yuan2017", 2, ["--recipe", "yuan2017", "yuan2018"]),
         ("--recipe missing.toml", 2, ["--recipe", "missing.toml"]),
         ("--recipe bad.toml", 1, ["bad.toml", "style_wieght", "style_weight"]),
         ("--recipe pair.toml", 1, ["pair.toml", "max_size"]),
         ("--recipe lost.toml", 1, ["lost.toml", "lost.mat", "--network"]),
         ("--recipe tall.toml", 1, ["tall.toml", "height"]),
         ("--shift-weight 1 --shifts 900 --recipe fine.toml", 2, ["--shifts", "smaller"]),
-        ("--recipe gatys2015 --save-recipe run.txt", 2, ["--save-recipe", "run.txt", ".toml"]),
         ("--save-recipe bad.toml", 2, ["--save-recipe", "bad.toml", "--overwrite"]),
         ("--recipe fine.toml --save-recipe fine.toml --overwrite", 2, ["--save-recipe", "fine.toml"]),
         ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs-b"]),
@@ -418,35 +414,25 @@ def test_list_recipes_has_a_line_for_each(neural_style):
     ("text", "parts"),
     [
         ("style_wieght = 3", ["style_wieght", "style_weight"]),
-        ("[vgg16]\ncontent_wait = 3", ["content_wait", "content_weight"]),
-        ("[vgg16.vgg16]\niterations = 3", ["vgg16"]),
         ("[vgg16]\niterations = 3", ["iterations", "[vgg16]", "style_weight"]),
         ("vgg16 = 3", ["vgg16", "[vgg16]"]),
         ("iterations = 1.0", ["iterations", "whole number"]),
-        ("iterations = true", ["iterations", "whole number"]),
-        ("iterations = 1_000_000_000_000_000_000_000", ["iterations"]),
         ("clip = 1", ["clip", "true or false"]),
         ('style_weight = "500"', ["style_weight", "number"]),
-        ("style_weight = -1", ["style_weight", "at least 0"]),
         ("style_weight = nan", ["style_weight"]),
         ("style_weight = 1979-05-27", ["style_weight", "number"]),
         ("shifts = [1, 2.5]", ["shifts", "whole numbers"]),
-        ("shifts = []", ["shifts"]),
-        ("style_layers = [1]", ["style_layers", "names"]),
         ('style_layers = "relu1_1"', ["style_layers", "names"]),
         ('style_layers = { relu1_1 = "a" }', ["style_layers", "numbers"]),
-        ('style_scales = ["1"]', ["style_scales", "list, each a number"]),
         ("pooling = 3", ["pooling", "avg, max"]),
         ("description = 3", ["description", "text"]),
         ('padding = "edge"', ["padding"]),
         ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
         ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
-        ("iterations =", ["TOML"]),
         ("iterations = 3\niterations = 4", ["TOML"]),
         ("style_weight = " + 10000 * "9", ["TOML"]),
         ("shifts = " + 20000 * "[", ["TOML"]),
         (b"\xff\xfe", ["TOML"]),
-        (b"# " + bytes(2**21), ["too large"]),
         ("# " + 2**21 * "x", ["too large"]),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
@@ -461,14 +447,9 @@ def test_a_file_that_is_no_recipe_is_refused_by_its_name_and_key(tmp_path, text,
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
-def test_an_empty_file_is_a_recipe_of_the_defaults(tmp_path):
-    (tmp_path / "own.toml").write_text("")
-    assert combined(str(tmp_path / "own.toml")) == (Settings(), Running())
-
-
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("gatys", "gatys201"), ("cs231n-textur", "cs231n-texture"), ("Yuan2018", "yuan2018"), ("zzz", "--list")],
+    [("yuan2017", "yuan2018"), ("zzz", "--list")],
 )
 def test_a_name_that_is_no_recipes_is_answered_with_the_nearest(name, near):
     with pytest.raises(SettingsError, match=f"no {name}; .*{near}") as error:
@@ -501,7 +482,7 @@ WAYS = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RUNS, WAYS)
 def test_what_is_written_is_read_as_the_same(tmp_path, run, way):
     run, running = Settings(**run), Running(**way)
@@ -523,6 +504,7 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
         histogram_layers={"relu1_1": 3, "relu5_1": 4},
     )
     there = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}
+    assert run.for_network({}, run.layers(), ()) == (run, []), "nothing is missing, nothing changes"
     kept, gone = run.for_network({}, there, ())
     assert gone == ["relu5_2", "relu5_1"]
     for term, lost in (("content", "relu5_2"), ("style", "relu5_1"), ("shift", "relu5_1")):
@@ -531,11 +513,6 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
         assert kept.layer_weights(term) == before
     assert kept.layer_weights("histogram") == {"relu1_1": 3}
     assert kept.layers() <= there
-
-
-def test_where_nothing_is_missing_nothing_changes():
-    run = Settings(style_layer_weight_exp=2, histogram_weight=1)
-    assert run.for_network({}, run.layers(), ()) == (run, [])
 
 
 def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):

@@ -2,15 +2,11 @@
 
 import errno
 import os
-import subprocess
-import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from styling.system.files import write_whole
-
-ROOT = Path(__file__).parents[2]
 
 
 def contents(folder):
@@ -93,13 +89,10 @@ def test_a_place_that_cannot_be_written_is_named_and_stays(tmp_path):
 
 
 def test_of_many_that_write_at_once_none_is_lost(tmp_path):
-    program = (
-        "import sys; from styling.system.files import write_whole\n"
-        "print(write_whole(sys.argv[1], lambda file: file.write(sys.argv[2].encode()), overwrite=False))"
-    )
-    command = [sys.executable, "-c", program, tmp_path / "a.png"]
-    pipes = {"stdout": subprocess.PIPE, "text": True, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
-    processes = [subprocess.Popen([*map(str, [*command, i])], **pipes) for i in range(8)]
-    names = [process.communicate()[0].strip() for process in processes]
-    assert sorted(names) == sorted(map(str, tmp_path.iterdir()))
-    assert [Path(name).read_bytes() for name in names] == [b"%d" % i for i in range(8)]
+    def write(i):
+        return write_whole(tmp_path / "a.png", lambda file: file.write(b"%d" % i), overwrite=False)
+
+    with ThreadPoolExecutor(8) as threads:
+        names = list(threads.map(write, range(8)))
+    assert sorted(names) == sorted(tmp_path.iterdir())
+    assert [name.read_bytes() for name in names] == [b"%d" % i for i in range(8)]

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import PEAK, ROOT
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from networks import tiny_layers, write_mat
 from PIL import Image
@@ -68,7 +68,7 @@ def load_damaged(path, contents):
 @pytest.mark.parametrize("compress", [False, True])
 def test_a_network_that_is_cut_off_is_refused(tmp_path, compress):
     whole = write_mat(tmp_path / "a.mat", tiny_layers(), compress=compress).read_bytes()
-    for end in np.linspace(0, 0.9 * len(whole), 30, dtype=int):
+    for end in np.linspace(0, 0.9 * len(whole), 12, dtype=int):
         assert load_damaged(tmp_path / "a.mat", whole[:end]) is None
 
 
@@ -89,7 +89,7 @@ ODD = [
 def test_a_network_with_an_odd_field_is_refused_or_loads(tmp_path, layout, older):
     fields = ("name", "type", "weights", "filters", "biases", "pad", "stride", "leak", "pool")
     cases = itertools.product(("conv1_1", "conv2_1", "relu1_2", "pool3"), fields, ODD)
-    for layer, field, odd in itertools.islice(cases, None, None, 7):
+    for layer, field, odd in itertools.islice(cases, None, None, 13):
         oddity = {layer: {field: odd}}
         path = write_mat(tmp_path / "a.mat", tiny_layers(), layout, older=older, fields=oddity)
         load_damaged(path, path.read_bytes())
@@ -122,7 +122,7 @@ def read_damaged_image(path, contents):
         assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_images_are_refused_or_read(picture_bytes, tmp_path, count):
     for seed in range(count):
         read_damaged_image(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
@@ -165,7 +165,7 @@ print(refused, peak() - before)"""
 # Saved runs.
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_a_mutated_state_is_refused_or_whole(tmp_path, count):
     path = tmp_path / "run.state"
     x = np.random.default_rng(1).normal(size=(1, 4, 5, 3)).astype(np.float32)
@@ -213,14 +213,13 @@ def shuffled(contents, seed):
 READERS = {"recipe": (read_recipe, RecipeError), "spec": (read_cells, SpecError)}
 
 
-@settings(deadline=None)
 @given(st.sampled_from([*READERS]), st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
 def test_any_text_is_read_or_refused(tmp_path_factory, kind, text):
     path = tmp_path_factory.mktemp("texts") / "a.toml"
     read_damaged(*READERS[kind], path, text.encode(errors="replace"))
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(20_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "change"), [("recipe", mutated), ("spec", mutated), ("spec", shuffled)])
 def test_mutated_recipes_and_specs_are_read_or_refused(tmp_path, count, kind, change):
     files = recipes.shipped("recipes" if kind == "recipe" else "figures").values()
