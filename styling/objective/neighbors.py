@@ -81,7 +81,8 @@ def _at_a_quarter(x: tf.Tensor, level: int, kernel: np.ndarray) -> tf.Tensor:
 def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Codes [..., D] as rows of length 1, minus their mean over all positions, weighted by [...]."""
     rows = codes.reshape(-1, codes.shape[-1])
-    rows = rows - np.average(rows, 0, None if weights is None else weights.ravel()).astype(np.float32)
+    shares = np.ones(len(rows), np.float32) if weights is None else weights.ravel().astype(np.float32)
+    rows = rows - shares @ rows / shares.sum()
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return rows
 

@@ -29,7 +29,7 @@ LEAST_SIDE = 32  # pixels of a coarse size's shorter side
 GRID = 8  # sides of what the network looks at are multiples of this
 BORDER = 16  # pixels by which the photograph is continued, since the zero padding marks what is near a border
 OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
-TILE = 768  # pixels a side of windows, where the settings name no smaller ones
+TILE = 512  # pixels a side of windows, where the settings name no smaller ones
 MOST_REMEMBERED = 3 * 2**20  # numbers of a painting whose codes are remembered
 FADE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a patch of 8 pixels
 # Of a full-size pass, measured: for each pixel of a window, of the picture and of a painting.
