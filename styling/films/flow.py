@@ -5,6 +5,9 @@ match in the other frame, in pixels to the right and down. The flow is OpenCV's 
 tests of trust are section 4 of Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016).
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 
@@ -20,12 +23,19 @@ def between(here: np.ndarray, there: np.ndarray) -> np.ndarray:
     """The flow from a frame to another of the same size. It is the same on every machine."""
     if min(here.shape[:2]) < LEAST_SIDE:
         return np.zeros((*here.shape[:2], 2), np.float32)
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # DIS cuts a frame into one stripe for each thread, which changes the flow
-    try:
+    with one_thread():
         from_gray, to_gray = (cv2.cvtColor(to_bytes(frame), cv2.COLOR_RGB2GRAY) for frame in (here, there))
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         return dis.calc(from_gray, to_gray, None)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for OpenCV: DIS cuts a frame into a stripe for each, which changes the flow."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
     finally:
         cv2.setNumThreads(threads)
 

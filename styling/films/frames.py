@@ -8,6 +8,7 @@ nearest earlier frame that shows the pixel.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
@@ -172,15 +173,15 @@ def predict(
             share = share * same.all(axis=-1)
         layers.append((flow.warp(frame.picture, motion), share))
 
-    for back in sorted(frames_back):
-        if back > len(before):
-            break
-        motion, share = _known(content, before[-back].content)
+    frames = [before[-back] for back in sorted(frames_back) if back <= len(before)]
+    with flow.one_thread(), ThreadPoolExecutor() as threads:
+        known = list(threads.map(lambda frame: _known(content, frame.content), frames))
+    for frame, (motion, share) in zip(frames, known, strict=True):
         if flow.faded(share).mean() < LEAST_TRUST:
             continue  # a cut
         if first is not None and not layers:
             add(first, 0 * motion, flow.unchanged(content, first.content, motion))
-        add(before[-back], motion, share)
+        add(frame, motion, share)
     if not any(share.any() for _, share in layers):
         return None
     soft = [(picture, cv2.GaussianBlur(share, (0, 0), SEAM)) for picture, share in layers]

@@ -82,7 +82,7 @@ def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarr
     """Codes [..., D] as rows of length 1, minus their mean over all positions, weighted by [...]."""
     rows = codes.reshape(-1, codes.shape[-1])
     shares = np.ones(len(rows), np.float32) if weights is None else weights.ravel().astype(np.float32)
-    rows = rows - shares @ rows / shares.sum()
+    rows = rows - np.einsum("n,nd->d", shares, rows) / shares.sum()
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return rows
 
@@ -92,7 +92,7 @@ def nearest(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
 
     The products are made in blocks of rows, so that memory is bounded.
     """
-    step = max(CHUNK // b.shape[0], 1)
+    b, step = tf.convert_to_tensor(b), max(CHUNK // b.shape[0], 1)
     rows = (a[first : first + step] for first in range(0, a.shape[0], step))
     return tf.concat([tf.argmax(tf.matmul(some, b, transpose_b=True), 1) for some in rows], 0)
 
