@@ -7,13 +7,13 @@ here: each pixel of it comes from the first frame of the scene where nothing has
 nearest earlier frame that shows the pixel.
 """
 
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
 
 from styling.films import flow
 from styling.objective import layer_masks
@@ -28,9 +28,9 @@ from vgg import Network
 LEAST_TRUST = 0.2  # mean within a scene
 SCENE_SIDE = 160  # pixels of the frames that are looked at to find cuts
 FULL_LIGHT = 128  # the luma of the light parts of a frame that is neither dark nor in a fade
-BLOCK = 8  # pixels
+REACH, STEP, WINDOW = 24, 3, 15  # pixels; how far, and by what, parts of a frame are moved to where they fit
 SEAM = 0.8  # pixels; between what an earlier frame shows and what is new
-MOST_APART = 45  # levels from the median of 3 x 3 pixels; a pixel further away would be a speck
+MOST_APART = 60  # levels from the median of 3 x 3 pixels; a pixel further away would be a speck
 BLACK = 0.06  # of full light; so dark a frame is not painted
 
 
@@ -185,8 +185,11 @@ def predict(
     if not any(share.any() for _, share in layers):
         return None
     soft = [(picture, cv2.GaussianBlur(share, (0, 0), SEAM)) for picture, share in layers]
-    start, _ = _stacked(soft, _in_blocks(content, before[-1]))
-    return Warped(*_stacked([(picture, flow.faded(share)) for picture, share in layers], start))
+    known, covered = _stacked(soft, np.zeros_like(content))
+    start = known + (1 - covered[..., None]) * _moved(content, before[-1], known, covered)
+    pixels, trust = _stacked([(picture, flow.faded(share)) for picture, share in layers], start)
+    around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
+    return Warped(np.clip(pixels, around - MOST_APART, around + MOST_APART), trust)
 
 
 def _stacked(
@@ -202,31 +205,27 @@ def _stacked(
     return pixels + (1 - covered[..., None]) * behind, covered
 
 
-def _in_blocks(content: np.ndarray, painted: Painted) -> np.ndarray:
-    """A frame put together from blocks of a painted one whose content is most like its own: a start for what
-    is new, as strongly painted as what is known."""
-    height, width = content.shape[:2]
-    here, there = _features(content), _features(painted.content)
-    tops, lefts = np.mgrid[0 : max(height - BLOCK, 1) : 3, 0 : max(width - BLOCK, 1) : 3].reshape(2, -1)
-    middle = BLOCK // 2
-    tree = cKDTree(there[np.minimum(tops + middle, height - 1), np.minimum(lefts + middle, width - 1)])
-    rows, columns = np.mgrid[:height, :width]
-    centers = np.ix_(
-        np.minimum(np.arange(0, height, BLOCK) + middle, height - 1),
-        np.minimum(np.arange(0, width, BLOCK) + middle, width - 1),
-    )
-    _, nearest = tree.query(here[centers])
-    nearest = nearest[rows // BLOCK, columns // BLOCK]
-    source = (
-        np.minimum(tops[nearest] + rows % BLOCK, height - 1),
-        np.minimum(lefts[nearest] + columns % BLOCK, width - 1),
-    )
-    blocks = np.clip(painted.picture[source] + here[..., :3] - there[..., :3][source], 0, 255)
-    around = cv2.medianBlur(to_bytes(blocks), 3).astype(np.float32)
-    return np.clip(blocks, around - MOST_APART, around + MOST_APART)
+def _moved(content: np.ndarray, painted: Painted, known: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """A frame put together from parts of a painted one, moved to where they fit the content, and what is
+    known of the painting: a start for what is new, as strongly painted as the rest.
 
-
-def _features(content: np.ndarray) -> np.ndarray:
-    """The mean of the block around each pixel, and how rough it is, [H, W, 6]."""
-    mean = cv2.blur(content, (BLOCK, BLOCK))
-    return np.concatenate([mean, cv2.blur(np.abs(content - mean), (BLOCK, BLOCK))], -1)
+    known, covered: the painting, [H, W, 3], times how far it is known, [H, W].
+    """
+    size = height, width = content.shape[:2]
+    here, there = (
+        cv2.copyMakeBorder(to_bytes(image), *4 * [REACH], cv2.BORDER_REFLECT)
+        for image in (painted.content, painted.picture)
+    )
+    seen, wanted = to_bytes(content), to_bytes(known)
+    mask = (covered > 0.99).astype(np.uint8)[..., None] * np.full(3, 255, np.uint8)
+    least, picture = np.full(size, np.inf, np.float32), np.zeros_like(content)
+    for top, left in itertools.product(range(0, 2 * REACH + 1, STEP), repeat=2):
+        part = np.s_[top : top + height, left : left + width]
+        apart = cv2.bitwise_and(cv2.absdiff(wanted, there[part]), mask)
+        apart = cv2.cvtColor(
+            cv2.addWeighted(cv2.absdiff(seen, here[part]), 0.5, apart, 0.5, 0), cv2.COLOR_RGB2GRAY
+        )
+        apart = cv2.boxFilter(apart, cv2.CV_32F, (WINDOW, WINDOW))
+        better = apart < least
+        least[better], picture[better] = apart[better], there[part][better]
+    return picture
