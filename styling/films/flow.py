@@ -82,14 +82,15 @@ def same_light(values: np.ndarray, model: np.ndarray) -> np.ndarray:
 
 
 def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """How far another frame shows the pixels of a frame, float32 [H, W], 0..1; elsewhere the area is new.
+    """How far another frame, in the same light, shows the pixels of a frame, float32 [H, W], 0..1; elsewhere
+    the area is new.
 
     A pixel is known if the two flows agree and the colours are similar, or if the colours are nearly the
     same, and if it is not at the edge of a motion. Ruder et al. test the flows only. But behind a moving
     object both flows can be wrong and still agree, and the object would leave a trail. In a clear sky the
     flows hardly agree, yet any match is right.
     """
-    difference = _difference(here, warp(same_light(there, here), flow))
+    difference = _difference(here, warp(there, flow))
     agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
     similar = np.clip(3 - 3 * difference / MOST_DIFFERENCE, 0, 1)  # from 1 at two thirds of it to 0
     edge = boundaries(flow) & (difference > LEAST_DIFFERENCE)

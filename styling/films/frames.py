@@ -148,7 +148,7 @@ def _known(content: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """The flow from a frame to another, and how far the other shows each pixel."""
     alike = flow.same_light(other, content)
     motion = flow.between(content, alike)
-    return motion, flow.known(content, other, motion, flow.between(alike, content))
+    return motion, flow.known(content, alike, motion, flow.between(alike, content))
 
 
 def predict(
@@ -184,25 +184,15 @@ def predict(
         add(frame, motion, share)
     if not any(share.any() for _, share in layers):
         return None
-    soft = [(picture, cv2.GaussianBlur(share, (0, 0), SEAM)) for picture, share in layers]
-    known, covered = _stacked(soft, np.zeros_like(content))
-    start = known + (1 - covered[..., None]) * _moved(content, before[-1], known, covered)
-    pixels, trust = _stacked([(picture, flow.faded(share)) for picture, share in layers], start)
-    around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
-    return Warped(np.clip(pixels, around - MOST_APART, around + MOST_APART), trust)
-
-
-def _stacked(
-    layers: Sequence[tuple[np.ndarray, np.ndarray]], behind: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures [H, W, 3] over each other, the top one first, each as far as its share [H, W], before what is
-    behind; and how far they cover that, [H, W]."""
-    pixels, covered = np.zeros_like(behind), np.zeros(behind.shape[:2], np.float32)
+    known, covered = np.zeros_like(content), np.zeros(content.shape[:2], np.float32)
     for picture, share in layers:
-        seen = np.minimum(share, 1 - covered)
-        pixels += seen[..., None] * picture
+        seen = np.minimum(cv2.GaussianBlur(share, (0, 0), SEAM), 1 - covered)
+        known += seen[..., None] * picture
         covered += seen
-    return pixels + (1 - covered[..., None]) * behind, covered
+    pixels = known + (1 - covered[..., None]) * _moved(content, before[-1], known, covered)
+    around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
+    trust = np.minimum(sum(flow.faded(share) for _, share in layers), 1)
+    return Warped(np.clip(pixels, around - MOST_APART, around + MOST_APART), trust)
 
 
 def _moved(content: np.ndarray, painted: Painted, known: np.ndarray, covered: np.ndarray) -> np.ndarray:
@@ -211,21 +201,21 @@ def _moved(content: np.ndarray, painted: Painted, known: np.ndarray, covered: np
 
     known, covered: the painting, [H, W, 3], times how far it is known, [H, W].
     """
-    size = height, width = content.shape[:2]
+    height, width = content.shape[:2]
     here, there = (
-        cv2.copyMakeBorder(to_bytes(image), *4 * [REACH], cv2.BORDER_REFLECT)
+        cv2.copyMakeBorder(to_bytes(image), REACH, REACH, REACH, REACH, cv2.BORDER_REFLECT)
         for image in (painted.content, painted.picture)
     )
     seen, wanted = to_bytes(content), to_bytes(known)
-    mask = (covered > 0.99).astype(np.uint8)[..., None] * np.full(3, 255, np.uint8)
-    least, picture = np.full(size, np.inf, np.float32), np.zeros_like(content)
+    is_known = cv2.merge(3 * [to_bytes(255.0 * (covered > 0.99))])
+    least = np.full((height, width), np.inf, np.float32)
+    matched, picture = seen.copy(), wanted.copy()
     for top, left in itertools.product(range(0, 2 * REACH + 1, STEP), repeat=2):
         part = np.s_[top : top + height, left : left + width]
-        apart = cv2.bitwise_and(cv2.absdiff(wanted, there[part]), mask)
-        apart = cv2.cvtColor(
-            cv2.addWeighted(cv2.absdiff(seen, here[part]), 0.5, apart, 0.5, 0), cv2.COLOR_RGB2GRAY
-        )
-        apart = cv2.boxFilter(apart, cv2.CV_32F, (WINDOW, WINDOW))
-        better = apart < least
-        least[better], picture[better] = apart[better], there[part][better]
-    return picture
+        apart = cv2.bitwise_and(cv2.absdiff(wanted, there[part]), is_known)
+        apart = cv2.addWeighted(cv2.absdiff(seen, here[part]), 0.5, apart, 0.5, 0)
+        around = cv2.boxFilter(cv2.cvtColor(apart, cv2.COLOR_RGB2GRAY), cv2.CV_32F, (WINDOW, WINDOW))
+        better = cv2.compare(around, least, cv2.CMP_LT)
+        for source, best in ((around, least), (here[part], matched), (there[part], picture)):
+            cv2.copyTo(source, better, best)
+    return np.clip(picture + cv2.blur(content - matched, (WINDOW, WINDOW)), 0, 255)  # in its colours

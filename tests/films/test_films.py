@@ -472,12 +472,13 @@ def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, im
     assert frames_in(tmp_path / "out-frames") == frames_in(tmp_path / "whole-frames")
 
 
-def test_frames_are_kept_where_one_cannot_be_written(film_of_painted, tmp_path):
-    (tmp_path / "out" / "000003.png").mkdir(parents=True)
-    (tmp_path / "out").rename(tmp_path / "blocked")
-    shutil.copytree(tmp_path / "blocked", tmp_path / "out")
-    result = film_of_painted("out", "out", count=2, check=1)
-    problem = "000003.png: Is a directory; 2 frames are in out, and the same command goes on"
+def test_frames_are_kept_where_one_cannot_be_written(film_of_painted, film, tmp_path):
+    film_of_painted("out.mp4", "out-frames")
+    (tmp_path / "out.mp4").unlink()
+    (tmp_path / "out-frames" / "000004.png").unlink()
+    (tmp_path / "out-frames" / "000004.png").mkdir()
+    result = film("--content clip.mp4 --output out.mp4 --width 33", check=1)
+    problem = "000004.png: Is a directory; 3 frames are in out-frames, and the same command goes on"
     assert problem in result.stderr and len(result.stderr.splitlines()) == 1
 
 
