@@ -1,12 +1,14 @@
 """Measure the flicker, style loss and time of a painted film, on a drawn clip whose motion is known exactly.
 
     python benchmarks/film.py --output FOLDER --judge vgg16.mat [--frames 24] [--width 320] [--network small]
+    python benchmarks/film.py --output FOLDER --frames 3 --temporal-weights 0.3 3 30 300 3000
 
 A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
-twice: as a film, and frame by frame, like photographs with the same number of iterations. The temporal error
-is the mean squared difference between a frame and the frame before it, warped by the true motion, in gray
-levels squared, where both show the same thing. The style loss is the sum of the relative losses of relu1_1
-to relu5_1, in the painting network or, better, in another network, the judge.
+frame by frame, like photographs with the same number of iterations, and as a film. The temporal error is the
+mean squared difference between a frame and the frame before it, warped by the true motion, in gray levels
+squared, where both show the same thing. The style loss is the sum of the relative losses of relu1_1 to
+relu5_1, in the painting network or, better, in another network, the judge. Specks are the pixels further than
+70 levels from the median of their 3 x 3.
 """
 
 import argparse
@@ -101,6 +103,13 @@ def paint(options: argparse.Namespace, folder: Path, *flags: object) -> tuple[li
     return [images.read(file) for file in files], statistics.median(seconds)
 
 
+def specks(picture: np.ndarray) -> float:
+    """The share of pixels that stand out of their neighbours, in percent."""
+    levels = images.to_bytes(picture)
+    apart = cv2.absdiff(levels, cv2.medianBlur(levels, 3)).max(axis=-1)
+    return 100 * float((apart > 70).mean())
+
+
 def style_loss(network: vgg.Network, picture: np.ndarray, style: np.ndarray) -> float:
     """The sum over the layers of the relative squared error of the Gram matrix."""
     maps = [network.features(network.preprocess(image), LAYERS) for image in (picture, style)]
@@ -121,28 +130,28 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=28, help="for a frame by itself (default 28)")
     parser.add_argument("--network", default="small")
     parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
+    weights_help = "a film for each of these (default: one with the recipe's)"
+    parser.add_argument("--temporal-weights", nargs="+", default=[None], help=weights_help)
     parser.add_argument("--style", type=Path, default=data_folder() / "mosaic.jpg")
     options = parser.parse_args()
     scene = Scene(options.width, options.width * 9 // 16)
-    clip, film, apart = (options.output / name for name in ("clip", "film", "apart"))
-    for folder in (clip, film):
-        folder.mkdir(parents=True)
+    clip = options.output / "clip"
+    clip.mkdir(parents=True)
     for t in range(options.frames):
         images.write(clip / f"{t + 1:06}.png", scene.frame(t))
+    apart = options.output / "apart"
     ways = {
-        "frame by frame": (apart, "--iterations", options.iterations, "--content", clip, "--output", apart),
-        "film": (
-            film,
-            "--content",
-            clip / "%06d.png",
-            "--output",
-            film / "%06d.png",
-        ),
+        "frame by frame": (apart, "--iterations", options.iterations, "--content", clip, "--output", apart)
     }
+    for weight in options.temporal_weights:
+        folder = options.output / ("film" if weight is None else f"film-{weight}")
+        more = () if weight is None else ("--temporal-weight", weight)
+        ways[folder.name] = (folder, "--content", clip / "%06d.png", "--output", folder, *more)
     judge = vgg.load(networks.find(options.judge or options.network))
     style = images.read(options.style)
     style = images.resize(style, round(options.width * style.shape[0] / style.shape[1]), options.width)
-    print("| | temporal error | style loss | seconds a frame (median) |\n| --- | --- | --- | --- |")
+    print("| | temporal error | style loss | specks, % | seconds a frame (median) |")
+    print("| --- | --- | --- | --- | --- |")
     for name, flags in ways.items():
         pictures, seconds = paint(options, *flags)
         errors = []
@@ -150,7 +159,8 @@ def main() -> None:
             motion, same = scene.motion(t)
             errors.append(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2))
         loss = np.mean([style_loss(judge, picture, style) for picture in pictures[1:]])
-        print(f"| {name} | {np.mean(errors):.1f} | {loss:.4f} | {seconds:.1f} |", flush=True)
+        dots = f"{specks(pictures[0]):.2f}, then {np.mean([*map(specks, pictures[1:])]):.2f}"
+        print(f"| {name} | {np.mean(errors):.1f} | {loss:.4f} | {dots} | {seconds:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
