@@ -27,7 +27,7 @@ from styling.run.sizes import sizes_in_use
 from styling.settings import Running, Settings, recipes
 from styling.system import terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
-from styling.system.process import explain, loading_tensorflow, status_after, uninterrupted
+from styling.system.process import explain, status_after, uninterrupted
 from styling.system.terminal import complain
 
 if TYPE_CHECKING:
@@ -135,12 +135,10 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
 def start(job: Job) -> tuple[Running, "Network"]:
     """Load TensorFlow and the network; returns job.running with the actual device and network, and the
     network."""
-    with loading_tensorflow():
-        import vgg
-        from styling.system.device import configure
+    import vgg
+    from styling.system.device import configure
 
-        deterministic = job.settings.seed is not None
-        device = configure(job.running.device, job.running.threads, deterministic)
+    device = configure(job.running.device, job.running.threads, deterministic=job.settings.seed is not None)
     network = vgg.load(job.network)
     if job.running.network_sha256 not in (None, network.sha256):
         problem = f"is not the network of {job.files.source}"

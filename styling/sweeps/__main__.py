@@ -21,10 +21,10 @@ from styling.command import flags, jobs
 from styling.settings import checks, recipes
 from styling.sweeps import specs, workers
 from styling.sweeps.specs import Cell, Spec, Variation
-from styling.system import filenames, terminal
+from styling.system import filenames, limits, terminal
 from styling.system.errors import RecipeError, SettingsError
 from styling.system.files import write_whole
-from styling.system.process import loading_tensorflow, run_command, uninterrupted
+from styling.system.process import run_command, uninterrupted
 
 if TYPE_CHECKING:
     from styling.sweeps.driver import Worker
@@ -101,13 +101,13 @@ def sweep(options: argparse.Namespace) -> int:
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
     asked, before = cells[0].job.running, read_record(options.output)
-    with loading_tensorflow():
-        if not (options.cluster or options.dry_run or seems_done(options.output, before)):
-            workers.preload()
-        from styling.sweeps import planning
-        from styling.system.device import configure
+    limits.check_tensorflow()
+    if not (options.cluster or options.dry_run or seems_done(options.output, before)):
+        workers.preload()
+    from styling.sweeps import planning
+    from styling.system.device import configure
 
-        device: str | None = configure(asked.device)
+    device: str | None = configure(asked.device)
     plan = planning.make_plan(cells, options.output)
     if not (is_same_sweep(before, plan) or options.overwrite):
         check_unused(options.output, before)

@@ -5,12 +5,14 @@ import ctypes
 from pathlib import Path
 
 from styling.system.errors import SettingsError
+from styling.system.process import silent_stderr
 from styling.system.quiet import tf
 
 # glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
 GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
 
 
+@silent_stderr()
 def configure(device: str | None = None, threads: int | None = None, deterministic: bool = False) -> str:
     """Set TensorFlow up, before anything has been computed, and return the device that it will use.
 
@@ -42,7 +44,7 @@ def configure(device: str | None = None, threads: int | None = None, determinist
         tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    tf.config.list_logical_devices()  # sets the devices up while stderr is silent, since it may write there
+    tf.config.list_logical_devices()  # sets the devices up while stderr is silent
     return f"gpu:{index}" if used else "cpu"
 
 

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from styling.system import limits
 from styling.system.errors import SettingsError, StyleError, flag_of
 from styling.system.terminal import Complaints
 
@@ -77,14 +76,6 @@ def silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-
-
-@contextlib.contextmanager
-def loading_tensorflow() -> Iterator[None]:
-    """Load TensorFlow without its messages. Raises MemoryLimitError if there is not enough memory for it."""
-    limits.check_tensorflow()
-    with silent_stderr():
-        yield
 
 
 def run_command(

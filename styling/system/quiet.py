@@ -1,5 +1,6 @@
 """TensorFlow, imported without the lines that it writes to stderr while it loads, and without Keras.
 
+Importing this raises MemoryLimitError if there is not enough memory for TensorFlow.
 TensorFlow writes them before it reads TF_CPP_MIN_LOG_LEVEL, so no environment variable can prevent them.
 Loading Keras and its own imports would take a quarter of the time; TensorFlow does without it.
 """
@@ -7,8 +8,10 @@ Loading Keras and its own imports would take a quarter of the time; TensorFlow d
 import os
 import sys
 
+from styling.system.limits import check_tensorflow
 from styling.system.process import silent_stderr
 
+check_tensorflow()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # None stands for a module that is missing.
 without_keras = sys.modules.setdefault("keras.src", None) is None  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ from styling.settings import FIELDS, Running
 from styling.settings.checks import Whole
 from styling.system import filenames, terminal
 from styling.system.errors import SettingsError, StyleError
-from styling.system.process import loading_tensorflow, run_command
+from styling.system.process import run_command
 
 if TYPE_CHECKING:
     from styling.web.painter import Painter
@@ -109,15 +109,13 @@ def serve(options: argparse.Namespace) -> int:
 
 def load(path: Path, running: Running, studio: "Studio") -> "Painter":
     """Set TensorFlow up, load the network, and return the painter."""
-    with loading_tensorflow():
-        import vgg
-        from styling.system.device import configure
+    import vgg
+    from styling.system.device import configure
+    from styling.web.painter import Painter
 
-        threads = running.threads or cores()
-        # Deterministic, since every run here has a seed.
-        device = configure(running.device, threads, deterministic=True)
-        from styling.web.painter import Painter
-
+    threads = running.threads or cores()
+    # Deterministic, since every run here has a seed.
+    device = configure(running.device, threads, deterministic=True)
     return Painter(replace(running, device=device, threads=threads), path, vgg.load(path), studio)
 
 
