@@ -29,7 +29,7 @@ setup(
         "jinja2>=3.1",
         "msgspec>=0.19",
         "numpy>=1.26",
-        "pillow>=11.0",
+        "pillow>=11.3",
         "platformdirs>=4.2",
         "pooch>=1.8",
         "psutil>=5.9",

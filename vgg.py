@@ -31,7 +31,7 @@ RARELY_ACTIVE = 0.25  # of its layer's mean; over many photographs, 98 in 100 fi
 NAMES = {"conv": r"conv\d+_\d+[a-z]?", "relu": r"relu\d+_\d+", "pool": r"pool\d+"}
 # The fields of a .mat file's layers that change what they compute, and the values that are implemented here.
 FIELDS = {"conv": {"stride": 1, "dilate": 1}, "relu": {"leak": 0}, "pool": {"pool": 2, "stride": 2, "pad": 0}}
-Struct = Mapping[str, Any]  # a MATLAB struct's fields by name
+Struct = Mapping[str, Any]  # a MATLAB struct's fields by name; sides of size 1 are left out of its arrays
 
 
 def max_pool(x: tf.Tensor) -> tf.Tensor:
@@ -217,16 +217,16 @@ def read(path: Path) -> Arrays:
     float32, of each convolution. sha256: of the file.
     """
     foreign.check_is_mat(path)
+    variables = ["layers", "normalization", "meta", "net"]
     try:
-        contents = scipy.io.loadmat(path, variable_names=["layers", "normalization", "meta", "net"])
+        contents = scipy.io.loadmat(path, variable_names=variables, simplify_cells=True)
     except MemoryError:
         raise
     except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies
         reason = " ".join(str(error).split()) or type(error).__name__
         raise NetworkError(f"is truncated or damaged ({reason})") from None
     try:
-        with np.errstate(all="ignore"):  # infinite values are looked for afterwards
-            arrays = dict(_arrays(contents))
+        arrays = dict(_arrays(contents.get("net", contents)))  # VGG-Face's file has everything in one struct
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise NetworkError(f"holds no MatConvNet network (reading it failed at {error!r})") from None
     with path.open("rb") as file:
@@ -235,57 +235,53 @@ def read(path: Path) -> Arrays:
 
 def _arrays(contents: Struct) -> Iterator[tuple[str, np.ndarray]]:
     """The arrays of read() from the variables of a file; raises KeyError and the like for unknown layouts."""
-    if "layers" not in contents and "net" in contents:  # VGG-Face's file has everything in one struct
-        contents = _struct(contents["net"])
-    if "block" in (contents["layers"].dtype.names or ()):
+    if "block" in contents["layers"][0]:
         raise NetworkError("is a DagNN; a SimpleNN is wanted, as MatConvNet's VGG-19 and VGG-16 are")
-    normalization = contents.get("normalization")  # the older layout
-    if normalization is None:
-        normalization = _struct(contents["meta"])["normalization"]
-    average = _numbers(_struct(normalization)["averageImage"])
-    # It is an image [H, W, 3], or its mean pixel alone, in whatever shape.
-    mean_pixel = (average if average.size == 3 else average.mean(axis=(0, 1))).reshape(3)
+    layout = contents if "normalization" in contents else contents["meta"]  # the older and the newer one
+    average = np.asarray(layout["normalization"]["averageImage"], np.float32)  # [H, W, 3], or its mean pixel
+    mean_pixel = average if average.size == 3 else average.mean(axis=(0, 1))
     if not np.isfinite(mean_pixel).all():
         raise NetworkError("has a mean pixel that is NaN or infinite")
-    yield "mean_pixel", mean_pixel
-    layers = _vgg_layers([_struct(cell) for cell in contents["layers"].flat])
-    if "conv1_1" not in [name for name, *_ in layers]:
+    yield "mean_pixel", mean_pixel.reshape(3)
+    layers = _vgg_layers(contents["layers"])
+    if "conv1_1" not in [layer["name"] for layer in layers]:
         raise NetworkError("holds no VGG network: there is no layer conv1_1")
-    yield "layers", np.array([name for name, *_ in layers])
+    yield "layers", np.array([layer["name"] for layer in layers])
     channels = 3
-    for name, kind, fields in layers:
-        wanted = dict(FIELDS[kind])
-        if kind == "conv":
+    for layer in layers:
+        name, wanted = layer["name"], dict(FIELDS[layer["type"]])
+        if layer["type"] == "conv":
             # Older versions of MatConvNet have the weights in two fields instead of one.
-            weights = fields["weights"].flat if "weights" in fields else (fields["filters"], fields["biases"])
-            kernel, bias = map(_numbers, weights)
-            kernel, bias = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3)), bias.reshape(-1)
+            weights = layer["weights"] if "weights" in layer else (layer["filters"], layer["biases"])
+            kernel, bias = (np.asarray(part, np.float32) for part in weights)
+            kernel = kernel.reshape((1, 1, *kernel.shape)[-4:])  # of 1x1, the sides were left out
+            kernel = np.ascontiguousarray(kernel.transpose(1, 0, 2, 3))  # MATLAB stores columns first
             _check_weights(name, kernel, bias, channels)
             yield f"{name}/kernel", kernel
             yield f"{name}/bias", bias
             channels, wanted["pad"] = len(bias), len(kernel) // 2
         for field, value in wanted.items():
-            _check_field(name, field, fields.get(field, np.array([])).ravel().tolist(), value)
+            _check_field(name, field, np.ravel(layer.get(field, [])).tolist(), value)
 
 
-def _vgg_layers(layers: list[Struct]) -> list[tuple[str, str, Struct]]:
-    """The name, kind and fields of each layer before the fully connected ones.
+def _vgg_layers(layers: list[Struct]) -> list[Struct]:
+    """The layers before the fully connected ones, without dropout and the like, which change no features.
 
-    Dropout and the like are left out, since they do not change features. Raises NetworkError if one of the
-    others is not a VGG's.
+    Raises NetworkError if one of them is not a VGG's.
     """
-    named = [(_text(layer, "name"), _text(layer, "type"), layer) for layer in layers]
-    named = [layer for layer in named if layer[1] not in ("dropout", "softmax")]
-    is_vgg = [kind in NAMES and bool(re.fullmatch(NAMES[kind], name)) for name, kind, _ in named]
-    end = is_vgg.index(False) if False in is_vgg else len(named)
+    layers = [layer for layer in layers if layer["type"] not in ("dropout", "softmax")]
+    is_vgg = [
+        layer["type"] in NAMES and bool(re.fullmatch(NAMES[layer["type"]], layer["name"])) for layer in layers
+    ]
+    end = is_vgg.index(False) if False in is_vgg else len(layers)
     # Fully connected layers come after a pooling. Layers that come after a convolution, or that VGG layers
     # follow, are a part of the network that is not understood.
-    if end < len(named) and (any(is_vgg[end:]) or not end or named[end - 1][1] == "conv"):
-        name, kind, _ = named[end]
-        place = f"after {named[end - 1][0]}" if end else "its first"
-        problem = f"{name} (of type {kind}), {place}; a plain VGG-19 or VGG-16 is wanted"
-        raise NetworkError(f"has a layer that is not understood, {problem}")
-    return named[:end]
+    if end < len(layers) and (any(is_vgg[end:]) or not end or layers[end - 1]["type"] == "conv"):
+        place = f"after {layers[end - 1]['name']}" if end else "its first"
+        problem = f"{layers[end]['name']} (of type {layers[end]['type']}), {place}"
+        wanted = "a plain VGG-19 or VGG-16 is wanted"
+        raise NetworkError(f"has a layer that is not understood, {problem}; {wanted}")
+    return layers[:end]
 
 
 def _check_weights(name: str, kernel: np.ndarray, bias: np.ndarray, channels: int) -> None:
@@ -306,22 +302,3 @@ def _check_field(name: str, field: str, values: list[float], wanted: int) -> Non
     rounds_up = name.startswith("pool") and field == "pad" and values == [0, 1, 0, 1]
     if not rounds_up and any(value != wanted for value in values):
         raise NetworkError(f"{name} has a {field} of {values}, where {wanted} is wanted")
-
-
-def _struct(value: np.ndarray) -> Struct:
-    """A 1x1 MATLAB struct's fields by name; scipy wraps it in arrays of objects."""
-    while value.dtype == object:
-        value = value.item()
-    return {name: value[name].item() for name in value.dtype.names or ()}
-
-
-def _text(struct: Struct, field: str) -> str:
-    """A field's text; empty if there is none."""
-    return str(struct[field].item()) if field in struct and struct[field].size == 1 else ""
-
-
-def _numbers(value: np.ndarray) -> np.ndarray:
-    """Numbers as float32; raises TypeError for anything else."""
-    if value.dtype.kind not in "fiub":
-        raise TypeError(f"numbers are wanted, not {value.dtype}")
-    return value.astype(np.float32)

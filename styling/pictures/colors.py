@@ -14,27 +14,26 @@ from styling.pictures.images import Images, to_gray
 LEAST_DEVIATION = 1.0  # gray levels; a smaller deviation is rounding, which matching would amplify to noise
 
 
-def prepared(images: Images, coloring: str) -> Images:
-    """The images of the run with their colours changed as `coloring`, one of settings.COLORS, needs it.
+def prepared(images: Images, colors: str) -> Images:
+    """The images of the run, changed as `colors`, one of settings.COLORS, needs it.
 
     Each painting, within its guide, is matched to the part of the photograph within its mask. images: as
     masks.checked() gives them.
     """
-    match = MATCHES.get(coloring)
+    match = MATCHES.get(colors)
     if match is None:
         return images
-    content, none = images.content, (None,) * len(images.styles)
-    assert content is not None  # Settings.check_images() saw to it
+    content, none = images.photo, (None,) * len(images.styles)
     paintings = zip(images.styles, images.style_guides or none, images.style_masks or none, strict=True)
     styles = tuple(
         match(style, content, masks.fitted(guide, style), masks.fitted(mask, content))
         for style, guide, mask in paintings
     )
-    if coloring != "luminance":
+    if colors != "luminance":
         return replace(images, styles=styles)
-    content, initial = (None if image is None else to_gray(image) for image in (content, images.initial))
+    initial = None if images.initial is None else to_gray(images.initial)
     warped = images.warped and images.warped._replace(pixels=to_gray(images.warped.pixels))
-    return replace(images, content=content, styles=styles, initial=initial, warped=warped)
+    return replace(images, content=to_gray(content), styles=styles, initial=initial, warped=warped)
 
 
 def match_covariance(

@@ -12,34 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-# x, y of red, green, blue and white.
-D65 = 0.3127, 0.3290
-BT709 = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *D65)
-ADOBE = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *D65)
-SMPTE170 = (0.630, 0.340, 0.310, 0.595, 0.155, 0.070, *D65)
-P3 = 0.680, 0.320, 0.265, 0.690, 0.150, 0.060
+# x, y of red, green and blue; white is D65.
+BT709 = 0.64, 0.33, 0.30, 0.60, 0.15, 0.06
+ADOBE = 0.64, 0.33, 0.21, 0.71, 0.15, 0.06
 PRIMARIES = {
     **dict.fromkeys((1, 2), BT709),  # 2: unspecified
-    4: (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, 0.310, 0.316),
-    5: (0.64, 0.33, 0.29, 0.60, 0.15, 0.06, *D65),
-    **dict.fromkeys((6, 7), SMPTE170),
-    9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, *D65),
-    11: (*P3, 0.314, 0.351),
-    12: (*P3, *D65),
-    22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *D65),
+    **dict.fromkeys((5, 6, 7), (0.630, 0.340, 0.310, 0.595, 0.155, 0.070)),
+    9: (0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
 }
-BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+D65_XYZ = 0.9505, 1, 1.0891
 NITS = 203  # of white in high dynamic range (ITU-R BT.2408)
 KNEE = 0.75  # light above it is compressed, so that what is brighter than white still differs
 CODES = re.compile(rb"(?s)\0\0\0\x04cICP(.)(.)|colrnclx\0(.)\0(.)")
-UNFOLLOWED = [
-    (kind, re.compile(pattern, re.DOTALL), what)
-    for kind, pattern, what in (
-        ("GIF", rb".*\x21\xff\x0bICCRGBG1012", "the profile of a GIF"),
-        ("BMP", rb".{14}[\x6c\x7c].{55}(DEBM|KNIL)", "the profile of a BMP"),
-        ("BMP", rb".{14}[\x6c\x7c].{55}\0{4}.{36}(?!\0{12})", "the calibration of a BMP"),
-    )
-]
 SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -68,19 +53,16 @@ def power(exponent: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda levels: levels**exponent
 
 
+# BT.709's function (1, 6, 14, 15) is a camera's, and shown like sRGB's (13).
 TRANSFERS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-    **dict.fromkeys((1, 2, 6, 13, 14, 15), from_srgb),  # BT.709's is a camera's, and shown like sRGB
-    4: power(2.2),
-    5: power(2.8),
-    8: power(1),
-    16: from_pq,
-    18: from_hlg,
+    **dict.fromkeys((1, 2, 6, 13, 14, 15), from_srgb),
+    **{4: power(2.2), 8: power(1), 16: from_pq, 18: from_hlg},
 }
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How levels become light: the x, y of red, green, blue and white, and the light of levels 0..1."""
+    """How levels become light: the x, y of red, green and blue, and the light of levels 0..1."""
 
     primaries: Sequence[float]
     light: Callable[[np.ndarray], np.ndarray]
@@ -98,8 +80,6 @@ def described(image: Image.Image, head: bytes) -> Source:
     """
     codes = CODES.search(head) if image.format in ("PNG", "AVIF", "HEIF") else None
     profile = image.info.get("icc_profile")
-    if image.format == "JPEG2000" and (box := re.search(rb"(?s)(....)colr[\x02\x03]..", head)):
-        profile = head[box.end() : box.start() + int.from_bytes(box[1])]  # Pillow does not look there
     if codes and (image.format == "PNG" or not profile):
         primaries, transfer = (ord(code) for code in codes.groups() if code)
         if primaries not in PRIMARIES or transfer not in TRANSFERS:
@@ -107,31 +87,23 @@ def described(image: Image.Image, head: bytes) -> Source:
         return Encoding(PRIMARIES[primaries], TRANSFERS[transfer])
     if profile or "srgb" in image.info:
         return profile
-    for kind, pattern, what in UNFOLLOWED:
-        if image.format == kind and pattern.match(head):
-            return what
     gamma, places = image.info.get("gamma"), image.info.get("chromaticity")
     if image.format == "PNG" and (gamma or places):
         light = power(1 / gamma) if gamma and abs(gamma - 1 / 2.2) > 0.005 else from_srgb
-        return Encoding((*places[2:], *places[:2]) if places else BT709, light)
+        return Encoding(places[2:] if places else BT709, light)
     with contextlib.suppress(Exception):  # broken EXIF is ignored
         return _of_exif(image.getexif())
     return None
 
 
 def _of_exif(exif: Image.Exif) -> Source:
-    """What TIFF's tags and EXIF say: primaries, or Adobe RGB, as cameras name it."""
+    """Adobe RGB, as cameras name it in EXIF, or what TIFF's tags say."""
     space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
     option = exif.get_ifd(ExifTags.IFD.Interop).get(1)
     if space == 2 or (space == 65535 and option == "R03"):
         return Encoding(ADOBE, power(563 / 256))
-    if ExifTags.Base.TransferFunction in exif:
-        return "the TransferFunction of TIFF"
-    places = exif.get(ExifTags.Base.PrimaryChromaticities)
-    if not places:
-        return None
-    white = exif.get(ExifTags.Base.WhitePoint, D65)
-    return Encoding([*map(float, places), *map(float, white)], from_srgb)
+    tags = ExifTags.Base.TransferFunction, ExifTags.Base.PrimaryChromaticities
+    return next((f"the {tag.name} of TIFF" for tag in tags if tag in exif), None)
 
 
 def to_srgb(image: Image.Image, source: Source) -> tuple[np.ndarray, str | None]:
@@ -168,16 +140,11 @@ def _encoded(levels: np.ndarray, source: Encoding) -> np.ndarray:
 
 
 def _matrix(primaries: Sequence[float]) -> np.ndarray:
-    """From light of these primaries to light of sRGB's, [3, 3]; white stays white (Bradford)."""
+    """From light of these primaries to light of sRGB's, [3, 3]; raises LinAlgError if they are none."""
 
-    def to_xyz(places: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        x, y = np.reshape(places, (4, 2)).T
-        if not (y > 0).all():
-            raise np.linalg.LinAlgError
-        columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-        colors, white = columns[:, :3], columns[:, 3]
-        return colors * np.linalg.solve(colors, white), white
+    def to_xyz(primaries: Sequence[float]) -> np.ndarray:
+        x, y = np.reshape(primaries, (3, 2)).T
+        colors = np.stack([x, y, 1 - x - y])
+        return colors * np.linalg.solve(colors, D65_XYZ)
 
-    (srgb, srgb_white), (source, source_white) = to_xyz(BT709), to_xyz(primaries)
-    scale = np.diag(BRADFORD @ srgb_white / (BRADFORD @ source_white))
-    return np.linalg.solve(BRADFORD @ srgb, scale @ BRADFORD @ source).astype(np.float32)
+    return np.linalg.solve(to_xyz(BT709), to_xyz(primaries)).astype(np.float32)

@@ -3,15 +3,13 @@
 import contextlib
 import io
 import os
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageChops, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from styling.pictures import colorspaces, kinds
 from styling.system.errors import ImageError
@@ -22,13 +20,9 @@ HEAD_BYTES = 2**16
 # Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used,
 # and must fit into memory.
 LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
-# Images of more pixels than SUSPECT have at least one byte for each PIXELS_PER_BYTE: deflate's best is 1032.
-SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
 MOST_TEXT = 2**26  # bytes of a compressed text or profile in a PNG
-TEXTS, PROFILE = (b"tEXt", b"zTXt", b"iTXt"), b"iCCP"
 NO_END = "its end is missing, but every pixel is there"
 ENDS = {"PNG": b"IEND", "GIF": b"\0;"}
-DEEP_TO_8_BITS = ((np.arange(2**16) + 128) // 257).astype(np.uint8)
 LOCK = threading.Lock()
 
 Sizes = Callable[[int, int], Sequence[tuple[int, int]]]
@@ -57,7 +51,7 @@ def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
         except (ImageError, MemoryError):
             raise
         except Exception:
-            decoded = _decoded_mended(file, head, sizes)
+            decoded = None if head.startswith(b"\x89PNG") else _decoded_without_end(file, head, sizes)
             if decoded is None:
                 raise
             return decoded
@@ -79,19 +73,10 @@ def _lifted_limits() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
-def _decoded_mended(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded | None:
-    """The image in a damaged file if all its pixels are there, else None.
-
-    A PNG is read without what is not needed and broken, or needs too much memory. Of others the end may be
-    missing: the pixels are there if they are the same whatever follows.
-    """
+def _decoded_without_end(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded | None:
+    """The image in a file without its end if the pixels are there, the same whatever follows; else None."""
     file.seek(0)
     data = file.read().rstrip(b"\xff")  # half an end mark
-    if head.startswith(b"\x89PNG"):
-        for dropped in (TEXTS, (*TEXTS, PROFILE)):
-            with contextlib.suppress(ValueError, OSError):
-                return _decoded(_without_chunks(data, dropped), head, sizes)
-        return None
     with contextlib.suppress(Exception):
         ends = (4096 * filler + b"\xff\xd9" for filler in (b"\0", b"\xa5"))
         one, other = (_decoded(io.BytesIO(data + end), head, sizes) for end in ends)
@@ -100,25 +85,10 @@ def _decoded_mended(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded
     return None
 
 
-def _without_chunks(data: bytes, dropped: Sequence[bytes]) -> io.BytesIO:
-    """A PNG without its chunks of these kinds, and without broken ones that are not needed."""
-    place, parts = 8, [data[:8]]
-    while place + 8 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, place)
-        chunk = data[place : place + 12 + length]
-        is_needed = kind[:1].isupper()
-        is_whole = struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]
-        if kind not in dropped and (is_needed or is_whole):
-            parts.append(chunk)
-        place += 12 + length
-    return io.BytesIO(b"".join(parts))
-
-
 def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
     """The image in a file; the limits are lifted."""
     remarks = []
     with _open(file, head) as image:
-        _check_believable(image, file.seek(0, os.SEEK_END))
         _check_tiff(image)
         factor = _factor(*_upright(image), sizes)
         if factor > 1:  # a JPEG can be decoded at this size directly
@@ -158,17 +128,19 @@ def on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def _open(file: BinaryIO, head: bytes) -> Image.Image:
-    if not kinds.HEIC.match(head):
+    if kinds.HEIC.match(head):
+        try:
+            import pillow_heif
+        except ImportError:
+            advice = "pip install pillow-heif to have it read, or save it as JPEG or PNG"
+            raise ImageError(f"is HEIC, as phones write it; {advice}") from None
+        pillow_heif.register_heif_opener()
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True  # a text or profile with a wrong checksum takes no pixel
+    try:
         return Image.open(file)
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError:
-        advice = "pip install pillow-heif to have it read, or save it as JPEG or PNG"
-        raise ImageError(f"is HEIC, as phones write it; {advice}") from None
-    try:
-        return HeifImageFile(file)
-    except (SyntaxError, ValueError, EOFError):
-        raise UnidentifiedImageError from None
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _has_end(file: BinaryIO, kind: str | None) -> bool:
@@ -198,13 +170,6 @@ def _factor(height: int, width: int, sizes: Sizes | None) -> int:
     return 1
 
 
-def _check_believable(image: Image.Image, length: int) -> None:
-    """Raise ImageError if a file of this many bytes cannot hold so many pixels."""
-    if image.width * image.height > max(SUSPECT, PIXELS_PER_BYTE * length):
-        claim = f"it claims {image.width} x {image.height} pixels and has {length} bytes"
-        raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
-
-
 def _check_memory(image: Image.Image, factor: int) -> None:
     """Raise ImageError if decoding a large image needs more than the free memory."""
     # Bytes a pixel: Pillow needs 4, and 4 to convert colours; in full size, float32 adds 12, and uint8 3.
@@ -215,7 +180,7 @@ def _check_memory(image: Image.Image, factor: int) -> None:
 
 
 def _check_tiff(image: Image.Image) -> None:
-    """Raise ImageError or ValueError for a TIFF that Pillow would read wrongly."""
+    """Raise ImageError for a TIFF that Pillow would read wrongly."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
     tags = image.tag_v2
@@ -224,21 +189,11 @@ def _check_tiff(image: Image.Image) -> None:
         what, advice = kinds.RAW
         raise ImageError(f"is {what}; {advice}")
     bits = max(tags.get(ExifTags.Base.BitsPerSample, (1,)))
-    if 2 in tags.get(ExifTags.Base.SampleFormat, (1,)) and bits <= 16:
-        problem = f"holds signed numbers of {bits} bits (mode {image.mode}), and nothing says which is white"
-        raise ImageError(f"{problem}; save it with unsigned ones of 8 or 16 bits")
-    if image.info["compression"] == "raw":  # Pillow reads the bytes of a 16-bit plane as pixels of 8 bits
-        misread = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and bits > 8 and len(image.getbands()) > 1
-    else:  # Pillow swaps the bytes of wide numbers, which libtiff has swapped already
-        misread = tags.prefix == b"MM" and image.mode in ("F", "I")
-    if misread:
-        raise ImageError("is a TIFF with its bytes in an order that cannot be read; save it as PNG")
-    boxes = (tile.extents or (0, 0, 0, 0) for tile in image.tile)
-    if (
-        sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-        < image.width * image.height
-    ):  # Pillow would fill the rest with black
-        raise ValueError("it has fewer pixels than it says")
+    by_planes = tags.get(ExifTags.Base.PlanarConfiguration) == 2 and len(image.getbands()) > 1
+    signed = 2 in tags.get(ExifTags.Base.SampleFormat, (1,))
+    swapped = tags.prefix == b"MM" and image.mode in ("F", "I") and image.info["compression"] != "raw"
+    if swapped or (by_planes and bits > 8) or (signed and bits <= 16):
+        raise ImageError("is a TIFF of a kind that cannot be read rightly; save it as PNG")
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:
@@ -282,6 +237,6 @@ def _levels(image: Image.Image) -> np.ndarray:
             f"holds numbers from {low:g} to {high:g} (mode {image.mode}), and nothing says which is white"
         )
         raise ImageError(f"{problem}; save it with 8 or 16 bits a colour, or as floats from 0 to 1")
-    levels = DEEP_TO_8_BITS[values] if white == 65535 else (values * (255 / white) + 0.5).astype(np.uint8)
+    levels = (values * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
     inverted = tags.get(ExifTags.Base.PhotometricInterpretation) == 0  # white is 0, which Pillow ignores
     return 255 - levels if inverted else levels

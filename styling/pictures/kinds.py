@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError
 
 from styling.system.errors import ImageError
 
@@ -21,7 +21,6 @@ FOREIGN = [
         (rb"(\xef\xbb\xbf)?\s*<(svg|.*<svg)", "SVG, a drawing", EXPORT),
         (rb"%PDF", "a PDF", EXPORT),
         (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript, a drawing", EXPORT),
-        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile, a drawing", EXPORT),
         (rb"....ftypcrx|II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|IIR[OS]\x08|MMOR|IIU\0|FOVb|\0MRM", *RAW),
         (rb"....ftyp(qt|isom|iso\d|mp4|m4v|avc1|3g|dash)", *VIDEO),
         (rb"RIFF....AVI |\x1aE\xdf\xa3|\0\0\x01[\xba\xb3]|FLV\x01", *VIDEO),
@@ -46,8 +45,6 @@ def check(head: bytes) -> None:
     for pattern, what, advice in FOREIGN:
         if pattern.match(head):
             raise ImageError(f"is {what}; {advice}")
-    if AVIF.match(head) and not features.check("avif"):
-        raise ImageError("is AVIF, which this Pillow cannot read; pip install --upgrade pillow")
 
 
 def unidentified(head: bytes) -> str:

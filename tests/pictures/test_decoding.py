@@ -3,7 +3,6 @@
 import io
 import struct
 import sys
-import tracemalloc
 import zlib
 from functools import partial
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from image_files import CYAN_ONLY, TURNED, box, encoded, png, tiff, to_srgb, words
-from PIL import Image, PngImagePlugin, features
+from PIL import Image, PngImagePlugin
 
 from styling.pictures import images
 from styling.run.sizes import sizes_in_use
@@ -174,15 +173,12 @@ UNCLEAR = {
     "32 bits, all below 256": (tiff("<", 1, [0, 255], 2, "i"), "from 0 to 255 .*mode I"),
     "32 bits, negative": (tiff("<", 1, [-257, 25700], 2, "i"), "from -257 .*mode I"),
     "32 bits, large": (tiff("<", 1, [0, 10**6], 2, "i"), "mode I"),
-    "16 bits, signed": (tiff("<", 1, [0, 32767], 2, "h"), "signed numbers of 16 bits .*mode I"),
-    "8 bits, signed": (tiff("<", 1, [0, 127], 2, "b"), "signed numbers of 8 bits .*mode L"),
+    "16 bits, signed": (tiff("<", 1, [0, 32767], 2, "h"), "TIFF of a kind"),
     "floats to 255": (tiff("<", 1, [0, 255], 2, "f"), "from 0 to 255 .*mode F"),
     "NaN": (tiff("<", 1, [0, np.nan, 1], 3, "f"), "mode F"),
     "RGB floats": (tiff("<", 3, [0, 0.5, 1], 1, "f"), "TIFF"),
-    "double floats": (tiff("<", 1, [0, 0.5, 1], 3, "d"), "TIFF"),
-    "compressed floats, Motorola": (tiff(">", 1, [0, 1], 2, "f", compressed=True), "order"),
-    "compressed 32 bits, Motorola": (tiff(">", 1, [0, 65535], 2, "i", compressed=True), "order"),
-    "16 bits, by planes": (tiff("<", 3, [0, 1, 2, 3, 4, 5], 2, t284=2), "order"),
+    "compressed floats, Motorola": (tiff(">", 1, [0, 1], 2, "f", compressed=True), "TIFF of a kind"),
+    "16 bits, by planes": (tiff("<", 3, [0, 1, 2, 3, 4, 5], 2, t284=2), "TIFF of a kind"),
     "a preview": (tiff("<", 1, [0, 1], 2, "B", t254=1, t330=8), "raw file"),
 }
 
@@ -208,14 +204,7 @@ UPRIGHT = {
     8: ["cf", "be", "ad"],  # left, bottom
 }
 LEVELS = {letter: 50 * i for i, letter in enumerate("abcdef")}
-TURNED_FILES = [
-    ("RGB", "JPEG"),
-    ("RGB", "WEBP"),
-    ("RGBA", "PNG"),
-    ("RGBA", "TIFF"),
-    ("P", "PNG"),
-    ("I;16", "TIFF"),
-]
+TURNED_FILES = [("RGB", "JPEG"), ("RGBA", "PNG"), ("I;16", "TIFF")]
 
 
 @pytest.mark.parametrize("mode, kind", TURNED_FILES)
@@ -257,22 +246,11 @@ def compressed(kind, data):
     return kind, (b"XML:com.adobe.xmp\0\1\0\0\0" if kind == b"iTXt" else b"x\0\0") + zlib.compress(data)
 
 
-def test_long_metadata_of_a_png_is_heeded_unless_it_would_fill_the_memory(tmp_path):
+def test_long_metadata_of_a_png_is_heeded(tmp_path):
     xmp = compressed(b"iTXt", b'<x:xmpmeta tiff:Orientation="6"/>' + bytes(3 * MIB))
     found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", TURNED + bytes(3 * MIB)), xmp))
     assert found.shape == (2, 1, 3)  # turned
     np.testing.assert_allclose(found[:, 0], SWAPPED, atol=1.5)
-    tracemalloc.start()
-    try:
-        for size, count in ((70 * MIB, 2), (30 * MIB, 4)):
-            texts = [compressed(b"zTXt", bytes(size))] * count
-            found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", TURNED), *texts))
-            np.testing.assert_allclose(found[0], SWAPPED, atol=1.5)
-        found = read(tmp_path, png(8, 2, PIXELS, compressed(b"iCCP", bytes(70 * MIB))))
-        np.testing.assert_array_equal(found[0], COLOUR)
-        assert tracemalloc.get_traced_memory()[1] < 250 * MIB
-    finally:
-        tracemalloc.stop()
 
 
 FRAMES = [Image.new("RGB", (12, 9), colour) for colour in ((10, 20, 30), (200, 100, 0))]
@@ -354,14 +332,9 @@ UNUSABLE = {
     "empty": (b"", "is empty"),
     "text": (b"This is a letter, not a picture.\nYours\n", "no image"),
     "zeros": (bytes(1000), "no image"),
-    # Pillow takes it for a damaged image since 13, and for none before.
-    "a chunk cut short": (png(8, 2, [bytes(6)], (b"tRNS", b"")), "damaged|no image"),
     "no pixels": (png(8, 2, [b""], size=(0, 0)), "no image"),
     "no height": (png(8, 2, [b""], size=(4, 0)), "no image"),
-    # Said before anything is decoded, for which these bytes would be too few.
-    "absurd size": (png(8, 2, [b""], size=(60000, 60000)), "too large"),
-    "large, with few bytes": (png(8, 2, [b""], size=(15000, 15000)), "too large"),
-    "absurd width": (png(8, 2, [b""], size=(2**31 - 1, 1)), "too large"),
+    "absurd size": (png(8, 2, [b""], size=(90000, 90000)), "too large"),
 }
 
 
@@ -411,7 +384,7 @@ def test_what_is_known_but_not_read_is_named_with_what_to_do(tmp_path, name):
     assert_one_line_about(tmp_path / "image.bin", error)
 
 
-@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"heix\0\0\0\0", b"mif1\0\0\0\0mif1miafheic"])
+@pytest.mark.parametrize("brands", [b"heic\0\0\0\0mif1heic", b"mif1\0\0\0\0mif1miafheic"])
 def test_heic_without_its_reader_is_named_with_what_to_install(tmp_path, monkeypatch, brands):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
     with pytest.raises(ImageError, match=r"HEIC.*pip install pillow-heif.*JPEG") as error:
@@ -420,11 +393,9 @@ def test_heic_without_its_reader_is_named_with_what_to_install(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+@pytest.mark.parametrize("orientation", [1, 5, 6])
 def test_heic_and_avif_are_read_upright_whatever_their_name(tmp_path, kind, orientation):
     pytest.importorskip("pillow_heif").register_heif_opener()
-    if not features.check("avif"):
-        pytest.skip("this Pillow has no AVIF")
     stored = (
         np.array([[LEVELS[c] for c in row] for row in ("abc", "def")], np.uint8).repeat(16, 0).repeat(16, 1)
     )
@@ -446,7 +417,9 @@ def of_width(width):
     return lambda high, wide: [(high * width // wide, width)]
 
 
-@pytest.mark.parametrize("kind, mode", [("JPEG", "RGB"), ("TIFF", "RGBA")])
+@pytest.mark.parametrize(
+    "kind, mode", [("JPEG", "RGB"), pytest.param("TIFF", "RGBA", marks=pytest.mark.slow)]
+)
 def test_a_large_image_is_read_as_small_as_is_enough_and_looks_the_same(tmp_path, kind, mode):
     image, exif, path = smooth_noise(4608, 3840), Image.Exif(), tmp_path / "large"
     exif[0x0112] = 6
@@ -455,7 +428,7 @@ def test_a_large_image_is_read_as_small_as_is_enough_and_looks_the_same(tmp_path
     image.save(path, kind, quality=95, exif=exif)
     full = images.read(path)
     assert full.shape == (4608, 3840, 3)
-    for width, factor in ((120, 8), (121, 4), (480, 2), (481, 1))[:: 1 if kind == "JPEG" else 3]:
+    for width, factor in ((120, 8), (121, 4), (481, 1)):
         found = images.read(path, of_width(width))
         assert found.shape == (4608 // factor, 3840 // factor, 3) and found.dtype == np.float32
         if factor == 8:
@@ -464,7 +437,7 @@ def test_a_large_image_is_read_as_small_as_is_enough_and_looks_the_same(tmp_path
     np.testing.assert_array_equal(found, full)
 
 
-@pytest.mark.parametrize("size", [(5001, 4003), (4099, 4099), (16411, 1031)])
+@pytest.mark.parametrize("size", [(5001, 4003), (16411, 1031)])
 def test_a_large_image_comes_to_the_size_that_the_full_one_would_have(tmp_path, size):
     smooth_noise(*size).save(tmp_path / "large.jpg")
     for run in (Settings(width=97), Settings(max_size=203), Settings(width=130), Settings(width=6000)):

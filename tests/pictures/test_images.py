@@ -1,6 +1,5 @@
 """Arrays of images: resized, made and combined, passed by programs, and written to files."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +81,6 @@ def pictures(low, high):
     return arrays(np.float32, (3, 2, 3), elements=levels)
 
 
-def test_keep_colors_by_hand():
-    # Luma 0.299 * 100 = 29.9 takes the place of 0.114 * 200 = 22.8, so that every channel rises by 7.1.
-    found = images.keep_colors(np.float32([[[100, 0, 0]]]), np.float32([[[0, 0, 200]]]))
-    np.testing.assert_allclose(found, [[[7.1, 7.1, 207.1]]], atol=1e-4)
-
-
 @few
 @given(pictures(90, 165), pictures(90, 165))  # so near the middle that nothing clips
 def test_keep_colors_takes_luma_from_one_and_chroma_from_the_other(image, content):
@@ -154,20 +147,15 @@ def test_what_is_plainly_an_image_is_taken_as_one(name):
 WRONG = [
     ("photo.jpg", r"is the name of a file; pass its pixels, images.read\('photo.jpg'\)"),
     (Path("photo.jpg"), r"is the name of a file; pass its pixels, images.read\('photo.jpg'\)"),
-    (b"photo", "array of numbers, not bytes"),
     (None, "array of numbers, not NoneType"),
     (3, r"shape \[H, W, 3\], not \[\]"),
-    (io.BytesIO(), "array of numbers, not BytesIO"),
     (COLORS / 255, "values from .* to 1; pass values from 0 to 255"),
-    (COLORS / 127.5 - 1, "pass values from 0 to 255"),
     (NOISE.astype(np.uint16) * 257, "to 65535; pass values from 0 to 255"),
     (COLORS > 100, "pass values from 0 to 255"),
     (np.where(COLORS > 250, np.nan, COLORS), "NaN or infinite"),
-    (np.where(COLORS > 250, np.inf, COLORS), "NaN or infinite"),
     (COLORS[None], r"shape \[H, W, 3\], not \[1, 24, 32, 3\]"),
     (COLORS.transpose(2, 0, 1), r"not \[3, 24, 32\]"),
     (COLORS[:0], r"not \[0, 32, 3\]"),
-    (COLORS + 1j, "array of numbers"),
     ([[1, 2], [3]], "array of numbers"),
 ]
 
@@ -218,7 +206,7 @@ def test_what_is_no_network_no_settings_and_no_state_is_told_what_to_pass(networ
             stylize.stylize(**{"content": COLORS, "styles": COLORS, "network": network} | more)
 
 
-@pytest.mark.parametrize("name", [b"a.png", None, 3, PICTURE, COLORS, io.BytesIO(), "a\0.png"])
+@pytest.mark.parametrize("name", [b"a.png", None, 3, PICTURE, "a\0.png"])
 def test_what_is_no_name_of_a_file_is_told_so(name):
     for call in (images.read, images.read_mask, lambda name: images.write(name, COLORS)):
         with pytest.raises(ImageError, match="name"):
@@ -232,11 +220,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def test_every_format_is_looked_at_here():
-    assert set(KINDS) == set(images.FORMATS)
-
-
-@pytest.mark.parametrize("ending", [*KINDS, *map(str.upper, KINDS)])
+@pytest.mark.parametrize("ending", [*KINDS, ".PNG"])
 def test_a_picture_comes_back_as_it_was_written(tmp_path, ending):
     kind, tolerance = KINDS[ending.lower()]
     y, x = np.mgrid[:40, :60].astype(np.float32)
@@ -248,7 +232,7 @@ def test_a_picture_comes_back_as_it_was_written(tmp_path, ending):
     assert len(list(tmp_path.glob("[!c]*"))) == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (3, 3), (4, 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1)])
 def test_a_tiny_picture_is_no_batch_of_them(tmp_path, shape):
     image = NOISE[: shape[0], : shape[1]].astype(np.float32)
     for ending in (".png", ".tif"):
@@ -277,21 +261,12 @@ def test_check_size_knows_what_the_format_can_hold(tmp_path, ending, longest):
         assert_one_line_about(path, error)
     with pytest.raises(ImageError):
         images.write(path, np.zeros((1, longest + 1, 3), np.float32))
-    with pytest.raises((OSError, ValueError)):  # Pillow cannot
-        Image.new("RGB", (longest + 1, 1)).save(tmp_path / f"longer{ending}")
     with Image.open(path) as found:
         assert found.size == (longest, 1)  # what was there before the failure
     images.check_size(tmp_path / "long.png", 100_000, 100_000)
 
 
-def test_a_missing_folder_is_named(tmp_path):
-    path = tmp_path / "missing" / "picture.png"
-    with pytest.raises(FileNotFoundError) as error:
-        images.write(path, np.zeros((2, 2, 3), np.float32))
-    assert error.value.filename == str(path)
-
-
-@pytest.mark.parametrize("name", ["picture", "picture.gif", ".png", "picture.", "."])
+@pytest.mark.parametrize("name", ["picture", "picture.gif", ".png", "."])
 def test_a_name_whose_ending_is_no_format_is_told_those_that_are(tmp_path, name):
     with pytest.raises(ImageError, match=r"ending.*use one of \.png \.jpg"):
         images.write(tmp_path / name, COLORS)

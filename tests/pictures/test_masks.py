@@ -6,8 +6,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import reference
-from conftest import random_image, run_sweep, words
-from networks import tiny_layers
+from conftest import random_image, words
+from networks import MEAN_PIXEL, tiny_layers
 
 from styling.objective.evaluation import evaluation
 from styling.pictures import images, masks
@@ -49,7 +49,7 @@ def model(x, run, parts, styles, guides):
     of_x = reference.features(layers, x, "avg")
     style = shift = 0
     for part, painting, guide in zip(parts, styles, guides, strict=True):
-        of_style = reference.features(layers, painting - reference_mean(), "avg")
+        of_style = reference.features(layers, painting - MEAN_PIXEL, "avg")
         here, there = reference.shrunk(part, layers), reference.shrunk(guide, layers)
         for layer, weight in run.layer_weights("style").items():
             G, A = (
@@ -71,12 +71,6 @@ def model(x, run, parts, styles, guides):
     return style, shift
 
 
-def reference_mean():
-    from networks import MEAN_PIXEL
-
-    return MEAN_PIXEL.astype(float)
-
-
 def test_losses_and_gradient_are_those_of_the_model(network):
     layers = ("relu1_1", "relu2_1", "relu3_1")
     run = Settings(
@@ -90,7 +84,7 @@ def test_losses_and_gradient_are_those_of_the_model(network):
     parts = [painted * share * mask / np.where(blend > 0, blend, 1) for share, mask in ((0.75, a), (0.25, b))]
     assert sum(parts) == pytest.approx(painted, abs=1e-6)
     of = run, [part.astype(float) for part in parts], (FIRST, SECOND), (np.ones(SIZE), guide.astype(float))
-    x = X - reference_mean()
+    x = X - MEAN_PIXEL
     style, shift = model(x, *of)
     assert float(found["style"]) == pytest.approx(style, rel=1e-4)
     assert float(found["shift"]) == pytest.approx(shift, rel=1e-4)
@@ -106,20 +100,17 @@ def test_the_contents_weight_differs_by_region(network):
     loss = objective_of(network, run, given)(network.preprocess(X))["content"]
     layers = tiny_layers()
     of_x, of_content = (
-        reference.features(layers, image - reference_mean(), "avg")["relu3_1"] for image in (X, CONTENT)
+        reference.features(layers, image - MEAN_PIXEL, "avg")["relu3_1"] for image in (X, CONTENT)
     )
     weights = reference.shrunk(0.25 * ramp(0.7, 0.3) + 2.0 * ramp(0.3, 0.7), layers)["relu3_1"][..., None]
     assert float(loss) == pytest.approx(5 * np.mean(weights * (of_x - of_content) ** 2), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "changes", [{"mask_erosion": True}, {"shift_weight": 90, "shifts": (1, 3), "shift_layers": ("relu2_1",)}]
-)
-def test_by_tiles_it_is_the_same(network, changes):
+def test_by_tiles_it_is_the_same(network):
     content, x = random_image(75, 130, 1), random_image(75, 130, 2)
     run = Settings(
-        mask_content_weights=(1, 3), style_layers=("relu1_1", "relu2_1", "relu3_1"),
-        content_layers=("relu2_2",), **changes,
+        mask_content_weights=(1, 3), style_layers=("relu1_1", "relu3_1"), content_layers=("relu2_2",),
+        mask_erosion=True, shift_weight=90, shifts=(1, 3), shift_layers=("relu2_1",),
     )  # fmt: skip
     given = Images(
         content, (FIRST, SECOND), None, (ramp(0.9, 0.1), ramp(0.2, 0.4)), (TOP, None), ramp(0.8, 0.9)
@@ -148,7 +139,7 @@ def test_a_white_mask_changes_nothing_and_one_mask_is_for_all(network):
     assert not np.array_equal(masked, plain)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs-b"])
 def test_the_picture_stays_the_photograph_where_nothing_paints(network, optimizer):
     run = dataclasses.replace(FEW, optimizer=optimizer, mask_feather=0)
     picture = paint(CONTENT, [FIRST], network, run, style_masks=[LEFT], content_mask=TOP)
@@ -293,31 +284,10 @@ def test_a_wrong_mask_ends_in_a_line(neural_style, folder, more, status, line):
     assert not (folder / "out.png").exists()
 
 
-def test_a_sweep_over_masks(folder, neural_style):
-    spec = """
-        content = "content.png"
-        styles = ["style1.png", "style2.png"]
-        settings = { network = "tiny.mat", iterations = 2 }
-        [[columns]]
-        label = "halves"
-        style_masks = ["left.png", "right.png"]
-        [[columns]]
-        label = "over all"
-        style_masks = ["left.png", "all"]
-    """
-    (folder / "spec.toml").write_text(spec)
-    run_sweep(folder, *words("spec.toml --output sweep --workers 1 --quiet"))
-    pictures = [iio.imread(path) for path in sorted((folder / "sweep" / "runs").glob("*.png"))]
-    assert len(pictures) == 2 and not np.array_equal(*pictures)
-    alone = words("--style-masks left.png right.png --iterations 2 --output alone.png")
-    neural_style(*GOOD, *alone, check=0)
-    assert any(np.array_equal(iio.imread(folder / "alone.png"), picture) for picture in pictures)
-
-
 def test_every_scale_and_colour_goes_with_masks(network):
     run = dataclasses.replace(FEW, iterations=4, scales=(0.5, 1), optimizer="lbfgs", width=200)
-    for coloring in ("content", "matched", "matched-histogram", "luminance"):
-        of = CONTENT, [FIRST], network, dataclasses.replace(run, colors=coloring)
+    for name in ("content", "luminance"):
+        of = CONTENT, [FIRST], network, dataclasses.replace(run, colors=name)
         *_, last = stylize(*of, style_masks=[LEFT], style_guides=[TOP])
         right = images.resize(CONTENT, 142, 200)[:, 104:]
-        assert np.array_equal(last.result()[:, 104:], right), coloring
+        assert np.array_equal(last.result()[:, 104:], right), name
