@@ -196,17 +196,12 @@ def load(path: str | os.PathLike) -> Network:
     if memory runs out.
     """
     path = Path(path).resolve()
-    try:
-        with of_network(path):
-            arrays = cached(path, read)
-        layers = []
-        for name in arrays["layers"].tolist():
-            weights = (
-                tf.constant(arrays[key]) for key in (f"{name}/kernel", f"{name}/bias") if key in arrays
-            )
-            layers.append(Layer(name, name[:4], *weights))
-    except MemoryError:
-        raise MemoryLimitError(f"{path}: memory ran out as the network was read") from None
+    with of_network(path):
+        arrays = cached(path, read)
+    layers = []
+    for name in arrays["layers"].tolist():
+        weights = (tf.constant(arrays[key]) for key in (f"{name}/kernel", f"{name}/bias") if key in arrays)
+        layers.append(Layer(name, name[:4], *weights))
     return Network(tuple(layers), arrays["mean_pixel"], str(arrays["sha256"]))
 
 
@@ -221,7 +216,7 @@ def read(path: Path) -> Arrays:
     try:
         contents = scipy.io.loadmat(path, variable_names=variables, simplify_cells=True)
     except MemoryError:
-        raise
+        raise MemoryLimitError(f"{path}: memory ran out as the network was read") from None
     except Exception as error:  # what loadmat raises for a damaged file is not documented, and varies
         reason = " ".join(str(error).split()) or type(error).__name__
         raise NetworkError(f"is truncated or damaged ({reason})") from None
@@ -270,9 +265,7 @@ def _vgg_layers(layers: list[Struct]) -> list[Struct]:
     Raises NetworkError if one of them is not a VGG's.
     """
     layers = [layer for layer in layers if layer["type"] not in ("dropout", "softmax")]
-    is_vgg = [
-        layer["type"] in NAMES and bool(re.fullmatch(NAMES[layer["type"]], layer["name"])) for layer in layers
-    ]
+    is_vgg = [bool(re.fullmatch(NAMES.get(layer["type"], "-"), layer["name"])) for layer in layers]
     end = is_vgg.index(False) if False in is_vgg else len(layers)
     # Fully connected layers come after a pooling. Layers that come after a convolution, or that VGG layers
     # follow, are a part of the network that is not understood.

@@ -1,5 +1,6 @@
 """L-BFGS-B by scipy, for the recipes of sources that use it."""
 
+import contextlib
 import itertools
 import queue
 import threading
@@ -83,7 +84,7 @@ def _scipy_call(
     questions: queue.SimpleQueue = queue.SimpleQueue()
     answers: queue.SimpleQueue = queue.SimpleQueue()
 
-    def ask(question: object) -> tuple[float, np.ndarray]:
+    def ask(question: np.ndarray | str) -> tuple[float, np.ndarray]:
         questions.put(question)
         answer = answers.get()
         if answer is _Stopped:
@@ -92,46 +93,42 @@ def _scipy_call(
 
     def work() -> None:
         try:
-            _minimize(ask, x, bounds)
+            with contextlib.suppress(_Stopped):
+                _minimize(ask, x, bounds)
+        finally:
             questions.put(None)
-        except _Stopped:
-            pass
-        except BaseException as error:  # raised again in the thread that waits for a question
-            questions.put(error)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    count, step, accepted, answer = 0, Step(x, {}, x), Step(x, {}, x), (0.0, np.zeros(0))
+    count, answer = 0, (0.0, np.zeros(0))
+    step = accepted = Step(x, {}, x)
     try:
-        while True:
-            question = questions.get()
-            if isinstance(question, BaseException):
-                raise question
-            if isinstance(question, np.ndarray) and count != evaluations:
-                point = tf.constant(question.reshape(x.shape), tf.float32)
-                losses, gradient = evaluate(point)
-                count, step = count + 1, Step(point, losses, gradient)
-                total = float(losses["total"])
-                answer = total, gradient.numpy().ravel().astype(np.float64)
-                if count == 1 or not np.isfinite(total):
-                    accepted = step
-                    yield step
-                if not np.isfinite(total):
-                    return
-            elif isinstance(question, str):
+        while (question := questions.get()) is not None:
+            if isinstance(question, str):
                 accepted = step  # scipy always accepts the point that it evaluated last
                 yield step
-            else:  # scipy has ended, or has used all evaluations
-                if question is not None and float(step.losses["total"]) < float(accepted.losses["total"]):
+            elif count == evaluations:
+                if float(step.losses["total"]) < float(accepted.losses["total"]):
                     yield step
                 return
+            else:
+                point = tf.constant(question.reshape(x.shape), tf.float32)
+                count, step = count + 1, Step(point, *evaluate(point))
+                answer = float(step.losses["total"]), step.gradient.numpy().ravel().astype(np.float64)
+                if count == 1 or not np.isfinite(answer[0]):
+                    accepted = step
+                    yield step
+                if not np.isfinite(answer[0]):
+                    return
             answers.put(answer)
     finally:
         answers.put(_Stopped)
         thread.join()
 
 
-def _minimize(ask: Callable[[object], tuple[float, np.ndarray]], x: tf.Tensor, bounds: Bounds) -> None:
+def _minimize(
+    ask: Callable[[np.ndarray | str], tuple[float, np.ndarray]], x: tf.Tensor, bounds: Bounds
+) -> None:
     """Run scipy's L-BFGS-B from x without its own stopping tests. It asks for the loss and the gradient at
     each point, and reports each iterate by asking for "accepted"."""
     limits = bounds and scipy.optimize.Bounds(*(np.broadcast_to(b, x.shape).ravel() for b in bounds))

@@ -71,8 +71,7 @@ def test_adam_goes_on_inside_its_bounds():
     assert_path(steps, [[[max(-k, -2.5), -k, 0]] for k in range(7)])
 
 
-@pytest.mark.parametrize("clip", [None, (-1.5, np.array([1, 2, 0.7]))], ids=["free", "clipped"])
-@pytest.mark.parametrize("normalized", [False, True], ids=["plain", "normalized"])
+@pytest.mark.parametrize(("normalized", "clip"), [(False, (-1.5, np.array([1, 2, 0.7]))), (True, None)])
 def test_gradient_descent_takes_the_reference_models_steps(normalized, clip):
     kind = NormalizedGradientDescent if normalized else GradientDescent
     values = {"learning_rate": 0.3, "eps": 1e-3} if normalized else {"learning_rate": 0.015}
@@ -97,14 +96,7 @@ def test_a_normalized_step_does_not_depend_on_the_gradients_scale(exponent):
 
 @pytest.mark.parametrize(
     "optimizer",
-    [
-        Adam(learning_rate=0.1),
-        GradientDescent(learning_rate=0.01),
-        NormalizedGradientDescent(learning_rate=0.1),
-        Lbfgs(),
-        LbfgsB(),
-        LbfgsB(evaluations=6),
-    ],
+    [Adam(learning_rate=0.1), GradientDescent(learning_rate=0.01), Lbfgs(), LbfgsB(), LbfgsB(evaluations=6)],
 )
 def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer):
     function, start = quadratic(), START[None, :, None].astype(np.float32)  # of an image's shape
@@ -122,17 +114,15 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 # L-BFGS by scipy.
 
 
-@pytest.mark.parametrize("evaluations", [5, 8])
-def test_few_evaluations_do_not_pass_for_a_minimum(evaluations):
-    steps = steps_of(LbfgsB(evaluations), rosenbrock(), [-1.2, 1], 300)
-    assert len(steps) == 300 or steps[-1].losses["total"] < 1e-4
+def test_few_evaluations_do_not_pass_for_a_minimum():
+    steps = steps_of(LbfgsB(evaluations=5), rosenbrock(), [-1.2, 1], 80)
+    assert len(steps) == 80 or steps[-1].losses["total"] < 1e-4
 
 
 @pytest.mark.parametrize("evaluations", [None, 20])
 def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
     for function, start, minimum in (
         (quadratic(START[::-1]), START, START[::-1]),
-        (rosenbrock(), [-1.2, 1], [1, 1]),
         (rosenbrock(), [0.5, 2, 0.5, 1.5], [1] * 4),
     ):
         *_, last = steps_of(LbfgsB(evaluations), function, start, 60)
@@ -155,17 +145,16 @@ def test_lbfgs_b_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_mi
     assert all((low <= x).all() and (x <= high).all() for x in seen)
 
 
-@pytest.mark.parametrize("evaluations", [6, 9])
-def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration(evaluations):
+def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration():
     function = rosenbrock()
-    steps = LbfgsB(evaluations).steps(function, tf.constant([-1.2, 1]))
+    steps = LbfgsB(evaluations=6).steps(function, tf.constant([-1.2, 1]))
     calls = []
     for _ in itertools.islice(steps, 8):
         calls.append(function.calls)
     steps.close()
     assert len(calls) == 8 and calls[0] == 1
     spent = np.diff(calls)
-    assert 1 < spent.max() <= evaluations
+    assert 1 < spent.max() <= 6
 
 
 @pytest.mark.parametrize("evaluations", [None, 7])
@@ -178,9 +167,8 @@ def test_lbfgs_b_ends_by_itself_at_a_minimum(evaluations):
     np.testing.assert_allclose(steps[-1].x, START, atol=1e-3)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("evaluations", [None, 7])
-def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_b_yields(bad, evaluations):
+@pytest.mark.parametrize(("evaluations", "bad"), [(None, np.nan), (7, np.inf)])
+def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_b_yields(evaluations, bad):
     function = rosenbrock()
     function.value = lambda x: scipy.optimize.rosen(x) if function.calls < 5 else bad
     steps = steps_of(LbfgsB(evaluations), function, [-1.2, 1], 50)
@@ -212,8 +200,7 @@ def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, ev
     assert function.calls == 4
 
 
-@pytest.mark.parametrize("evaluations", [None, 7])
-@pytest.mark.parametrize("taken", [0, 1, 3, 1000])
+@pytest.mark.parametrize(("taken", "evaluations"), [(0, None), (3, 7), (1000, None)])
 def test_lbfgs_b_that_ends_or_is_given_up_leaves_no_thread(threads, taken, evaluations):
     steps = LbfgsB(evaluations).steps(rosenbrock(), tf.constant([-1.2, 1]))
     assert len(list(itertools.islice(steps, taken))) in (taken, *range(4, 999))
@@ -250,15 +237,14 @@ def steps_of_lbfgs(function, start, count, bounds=None):
     return steps_of(Lbfgs(), function, start, count, bounds)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (1, 1, 1, 2)])
-def test_lbfgs_finds_the_end_of_a_valley_in_few_evaluations(shape):
+def test_lbfgs_finds_the_end_of_a_valley_in_few_evaluations():
     function = valley()
-    *_, last = steps_of_lbfgs(function, np.reshape([-1.2, 1], shape), 45)
-    np.testing.assert_allclose(last.x, np.ones(shape), atol=2e-3)
+    *_, last = steps_of_lbfgs(function, np.reshape([-1.2, 1], (1, 2, 1, 1)), 45)
+    np.testing.assert_allclose(last.x, np.ones((1, 2, 1, 1)), atol=2e-3)
     assert function.calls < 60
 
 
-@pytest.mark.parametrize("side", [(1, 1), (1, 2), (1, 7), (8, 1), (5, 6), (13, 17)])
+@pytest.mark.parametrize("side", [(1, 1), (8, 1), (13, 17)])
 def test_lbfgs_ends_by_itself_at_the_minimum_of_any_size(side):
     function, center = bowl(1, (1, *side, 3))
     steps = steps_of_lbfgs(function, np.zeros_like(center), 300)
@@ -275,9 +261,8 @@ def test_lbfgs_makes_little_more_than_one_evaluation_an_iteration():
     assert steps[-1].losses["total"] < 1e-3 * steps[0].losses["total"]
 
 
-@settings(deadline=None, max_examples=6)
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1), st.booleans())
-def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, seed, bounded):
+@pytest.mark.parametrize(("height", "width", "bounded"), [(1, 4, True), (3, 2, False)])
+def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, bounded):
     seen, function = [], valley()
 
     def evaluate(x):
@@ -285,7 +270,7 @@ def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, seed, bounded):
         return function(x)
 
     bounds = tensors([-1.0, -0.5, -2], [0.5, 1.5, 0.25]) if bounded else None
-    start = np.random.default_rng(seed).uniform(-2, 2, (1, height, width, 3))
+    start = np.random.default_rng(1).uniform(-2, 2, (1, height, width, 3))
     start = np.clip(start, *(bounds or (-2, 2)))
     steps = steps_of_lbfgs(evaluate, start, 12, bounds)
     assert all(after < before for before, after in itertools.pairwise(totals_of(steps)))
@@ -311,7 +296,7 @@ def test_lbfgs_in_bfloat16_goes_on_where_rounding_makes_totals_rough():
     assert all(after < 1.0001 * before for before, after in itertools.pairwise(totals_of(rounded)))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
     # A quadratic without mixed terms has its bounded minimum at the clipped free one.
     rng = np.random.default_rng(seed)
@@ -324,19 +309,16 @@ def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
     np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=5e-2)
 
 
-@pytest.mark.parametrize("exponent", [-20, 50])
-def test_lbfgs_takes_the_same_path_whatever_unit_the_loss_is_in(exponent):
+def test_lbfgs_takes_the_same_path_whatever_unit_the_loss_is_in():
     # Sums and Gram matrices that are not divided make losses of 1e15. A power of two rounds nothing.
     start = np.resize([-1.2, 1], (1, 2, 2, 3))
-    plain, scaled = (totals_of(steps_of_lbfgs(valley(scale), start, 9)) for scale in (1.0, 2.0**exponent))
-    np.testing.assert_allclose(scaled, np.array(plain) * 2.0**exponent, rtol=1e-3)
+    plain, scaled = (totals_of(steps_of_lbfgs(valley(scale), start, 9)) for scale in (1.0, 2.0**50))
+    np.testing.assert_allclose(scaled, np.array(plain) * 2.0**50, rtol=1e-3)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_lbfgs_ends_where_its_start_has_no_finite_loss(bad):
-    function = Function(lambda x: bad, np.ones_like)
-    (only,) = steps_of_lbfgs(function, np.zeros((1, 2, 3, 3)), 9)
-    assert float(only.losses["total"]) == pytest.approx(bad, nan_ok=True) and function.calls == 1
+def test_lbfgs_ends_where_its_start_has_no_finite_loss():
+    function = Function(lambda x: np.inf, np.ones_like)
+    assert len(steps_of_lbfgs(function, np.zeros((1, 2, 3, 3)), 9)) == function.calls == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

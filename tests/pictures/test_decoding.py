@@ -64,7 +64,6 @@ everything = slice(None)
 # The bytes, the pixels of one row to look at, their colours, and how far they may be off.
 COLOURS = {
     "gray": (encoded([[0, 100, 255]], "PNG"), everything, [[v] * 3 for v in (0, 100, 255)], 0),
-    "gray, 4 bits": (png(4, 0, [b"\x0f\x30"]), everything, [black, white, [51] * 3, black], 0),
     "1 bit": (png(1, 0, [b"\xa0"]), everything, [white, black, white] + 5 * [black], 0),
     "gray, alpha": (
         png(8, 4, [bytes([100, 255, 100, 0, 0, 128])]), everything, [[100] * 3, white, [127] * 3], 0.5,
@@ -74,14 +73,9 @@ COLOURS = {
     "palette, tRNS": (
         png(8, 3, [b"\0\1"], PLTE, (b"tRNS", bytes([255, 128]))), everything, [[10, 20, 30], half], 0.5,
     ),
-    "palette, one transparent": (
-        palette_image("PNG", transparency=1), everything, [[10, 20, 30], white, [70, 80, 90]], 0,
-    ),
-    "GIF": (palette_image("GIF"), everything, [[10, 20, 30], [0, 200, 0], [70, 80, 90]], 0),
     "GIF, one transparent": (
         palette_image("GIF", transparency=1), everything, [[10, 20, 30], white, [70, 80, 90]], 0,
     ),
-    "RGB": (encoded([[[1, 2, 3], [250, 0, 9]]], "PNG"), everything, [[1, 2, 3], [250, 0, 9]], 0),
     "RGB, tRNS": (png(8, 2, [bytes(range(6))], (b"tRNS", words(0, 1, 2))), everything, [white, [3, 4, 5]], 0),
     **{
         f"RGBA, {kind}": (
@@ -95,9 +89,6 @@ COLOURS = {
     "CMYK, TIFF": (cmyk("TIFF"), one_in_16, INKS, 0),
     "CMYK, profile": (cmyk("TIFF", icc_profile=CYAN_ONLY), one_in_16, [white, black, white, white, white], 2),
     "16 bits, PNG": (png(16, 0, [words(*DEEP)]), everything, [[v / 257] * 3 for v in DEEP], 0.5),
-    "16 bits, alpha, PNG": (
-        png(16, 4, [words(25700, 65535, 0, 32896, 9, 0)]), everything, [[100] * 3, [127] * 3, white], 0.5,
-    ),
     "16 bits, tRNS, PNG": (
         png(16, 0, [words(1000, 1001, 65535)], (b"tRNS", words(1000))),
         everything, [white, [1001 / 257] * 3, white], 0.5,
@@ -111,7 +102,6 @@ COLOURS = {
             ("16 bits in 32", "i", [0, 25700, 65535], [0, 100, 255], {}),
             ("floats", "f", [0, 0.4, 1], [0, 102, 255], {}),
             ("white is 0", "B", [0, 55, 255], [255, 200, 0], {"t262": 0}),
-            ("floats, white is 0", "f", [0, 0.4, 1], [255, 153, 0], {"t262": 0}),
         )
     },
     "12 bits, TIFF": (  # 0, 2048, 4095, 16
@@ -128,9 +118,6 @@ COLOURS = {
     ),
     "16 bits, PGM": (b"P5 2 1 65535 " + words(25700, 65535), everything, [[100] * 3, white], 0),
     "16 bits, RGB, PNG": (png(16, 2, [words(*DEEP)]), everything, np.reshape(DEEP, (2, 3)) / 257, 1),
-    "16 bits, RGBA, PNG": (
-        png(16, 6, [words(0, 51400, 0, 32896, 257, 514, 771, 65535)]), everything, [half, [1, 2, 3]], 0.5,
-    ),
     **{
         f"16 bits, TIFF, {order}": (tiff(order, 1, DEEP, 6), everything, [[v / 257] * 3 for v in DEEP], 0.5)
         for order in "<>"
@@ -144,28 +131,12 @@ COLOURS = {
 }  # fmt: skip
 
 
-if int(Image.__version__.split(".")[0]) >= 13:  # before, Pillow refused these
-    COLOURS["gray, multiplied by alpha, TIFF"] = (
-        tiff("<", 2, [100, 255, 64, 128], 2, "B", t262=1, t338=1), everything, [[100] * 3, [191] * 3], 1,
-    )  # fmt: skip
-    COLOURS["YCbCr, TIFF"] = (
-        encoded(Image.new("YCbCr", (1, 1), (76, 85, 255)), "TIFF"),
-        everything,
-        [[255, 0, 0]],
-        2,
-    )
-
-
 @pytest.mark.parametrize("name", COLOURS)
 def test_an_image_of_every_kind_becomes_rgb_on_white(tmp_path, name):
     data, pixels, expected, tolerance = COLOURS[name]
     row = read(tmp_path, data)[0, pixels]
     assert row.shape == np.shape(expected)
     np.testing.assert_allclose(row, expected, atol=tolerance + 1e-4)
-
-
-def test_a_cmyk_jpeg_has_the_marker_by_which_its_inks_are_inverted():
-    assert b"Adobe" in COLOURS["CMYK, JPEG"][0]
 
 
 # Numbers of which nothing says what is black and white, and bytes that Pillow would take for others.
@@ -256,10 +227,9 @@ def test_long_metadata_of_a_png_is_heeded(tmp_path):
 FRAMES = [Image.new("RGB", (12, 9), colour) for colour in ((10, 20, 30), (200, 100, 0))]
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF"])
 def test_the_first_frame_of_several_is_read(tmp_path, kind):
-    lossless = {"lossless": True} if kind == "WEBP" else {}
-    data = encoded(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:], **lossless)
+    data = encoded(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:])
     assert Image.open(io.BytesIO(data)).n_frames == 2
     np.testing.assert_array_equal(read(tmp_path, data), np.full((9, 12, 3), [10, 20, 30]))
 
@@ -271,7 +241,6 @@ WHOLE = {
     "GIF": encoded(NOISE, "GIF"),
     "WebP": encoded(NOISE, "WEBP"),
     "TIFF": encoded(NOISE, "TIFF"),
-    "TIFF, deflate": encoded(NOISE, "TIFF", compression="tiff_deflate"),
     "BMP": encoded(NOISE, "BMP"),
 }
 
@@ -294,8 +263,7 @@ def chunk(kind, data, crc):
 SMALL = encoded(NOISE[:8, :8], "PNG")
 HARMLESS = {
     "JPEG, no end mark": (WHOLE["JPEG"][:-2], True),
-    "JPEG, half an end mark": (WHOLE["JPEG"][:-1], True),
-    "progressive JPEG, no end mark": (WHOLE["progressive JPEG"][:-2], True),
+    "progressive JPEG, half an end mark": (WHOLE["progressive JPEG"][:-1], True),
     "PNG, no end mark": (WHOLE["PNG"][:-12], True),
     "GIF, no end mark": (WHOLE["GIF"][:-1], True),
     "WebP, padding cut": (encoded(NOISE[:9, :9], "WEBP")[:-1], True),
@@ -354,19 +322,15 @@ FOREIGN = {
         b'<?xml version="1.0"?>\n<!-- drawn -->\n<svg xmlns="http://www.w3.org/2000/svg">',
         "SVG.*export",
     ),
-    "bare SVG": (b"\xef\xbb\xbf <svg>", "SVG.*export"),
     "web page": (b"\n<!DOCTYPE html><html>", "web page"),
     "PDF": (b"%PDF-1.7\n", "PDF.*export"),
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript.*export"),
     "Canon raw": (b"II*\0\x10\0\0\0CR\2\0", "raw file; develop"),
     "Canon raw, new": (box(b"crx \0\0\0\1crx isom"), "raw file; develop"),
-    "Fujifilm raw": (b"FUJIFILMCCD-RAW 0201", "raw file; develop"),
     "Adobe raw": (tiff("<", 1, [0, 1], 2, "B", t50706=4), "raw file; develop"),
     "MP4": (box(b"isom\0\0\2\0isomiso2avc1mp41"), "video.*frame"),
     "QuickTime": (box(b"qt  \0\0\0\0qt  "), "video.*frame"),
     "Matroska": (b"\x1aE\xdf\xa3" + bytes(40), "video.*frame"),
-    "AVI": (b"RIFF\0\0\0\0AVI LIST", "video.*frame"),
-    "MPEG": (b"\0\0\1\xb3\x16\0\xf0\xc4", "video.*frame"),
     "JPEG XL": (b"\xff\x0a\x7f\x0a", "JPEG XL.*save it"),
     "OpenEXR": (b"v/1\1\2\0\0\0", "high dynamic range.*save it"),
     "GIMP": (b"gimp xcf v011\0", "XCF.*export"),

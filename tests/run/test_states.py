@@ -23,15 +23,13 @@ from stylize import stylize
 
 RUNS = {
     "adam": Settings(),
-    "clipped": Settings(clip=True, learning_rate=80),
     "best of all": Settings(best_of_all=True, learning_rate=90, scales=(0.5, 1)),
     "gradient descent": Settings(optimizer="normalized-gradient-descent", checkpoint_iterations=2),
-    "lbfgs": Settings(optimizer="lbfgs"),
-    "lbfgs in bounds": Settings(optimizer="lbfgs", clip=True, scales=(0.4, 0.7, 1)),
+    "lbfgs in bounds": Settings(optimizer="lbfgs", clip=True, scales=(0.5, 1)),
     "lbfgs-b": Settings(optimizer="lbfgs-b", scales=(0.5, 1)),
     "calls of lbfgs-b": Settings(optimizer="lbfgs-b", evaluations=5),
     "tiles": Settings(tile=16, scales=(0.5, 1)),
-    "in bfloat16": Settings(precision="bfloat16"),
+    "in bfloat16": Settings(precision="bfloat16", clip=True, learning_rate=80),
 }
 
 
@@ -121,10 +119,8 @@ GOOD_HEADER = {"format": 1, "program": "1", "settings": {}, "images": [], "histo
     "contents",
     [
         b"",
-        b"PK\x05\x06" + bytes(18),
         b"a picture" * 99,
         claiming((2**40,)),
-        claiming((2**62, 4)),
         claiming((-1,)),
         bomb(),
         forged(a=np.zeros(3)),
@@ -151,8 +147,6 @@ def test_what_is_no_saved_run_is_refused(tmp_path, contents):
         {"arrays": {"iteration": np.zeros(2, int)}},
         {"arrays": {"iteration": np.array("7")}},
         {"images": [("content", "a\0b", "")]},
-        {"images": [("content", "\ud800", "")]},
-        {"pictures": {1: np.zeros(3)}},
         {"pictures": {1: np.zeros((3, 3, 3), int)}},
     ],
 )
@@ -162,7 +156,7 @@ def test_a_whole_file_with_wrong_contents_is_refused(tmp_path, change):
         states.read(tmp_path / "run.state")
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "lbfgs-b"])
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs-b"])
 def test_a_state_with_wrong_arrays_is_refused(network, optimizer):
     images = random_image(33, 28, 1), [random_image(20, 31, 2)]
     run = Settings(iterations=2, optimizer=optimizer, best_of_all=True, style_weight=0)
@@ -196,7 +190,7 @@ def begin(tmp_path, network_file, image_files):
     return start
 
 
-LONG = words("--iterations 120 --seed 3 --threads 1 --progress-write --print-iterations 40 --progress-grid")
+LONG = words("--iterations 60 --seed 3 --threads 1 --progress-write --print-iterations 20 --progress-grid")
 
 
 @pytest.mark.parametrize(
@@ -211,13 +205,13 @@ def test_a_stopped_run_goes_on_to_the_same_files(begin, tmp_path, number):
         "--style-layers relu1_1 relu2_1 --content-layers relu2_1"
     )
     process = begin(*LONG, *optimizer, "--output", "broken/a.png", "--save-state", "run.state")
-    assert any(line.startswith("iteration 40 ") for line in process.stdout)
+    assert any(line.startswith("iteration 20 ") for line in process.stdout)
     process.send_signal(number)
     _, line = process.finish(128 + number)
     assert line.count("\n") == 1 and "broken/a.png" in line and "--resume run.state" in line
     first = (tmp_path / "broken" / "a.png").read_bytes()
     # The saved run knows its images, its network and its settings.
-    again = words("--resume run.state --overwrite --progress-write --print-iterations 40 --progress-grid")
+    again = words("--resume run.state --overwrite --progress-write --print-iterations 20 --progress-grid")
     begin(*again, "--output", "broken/a.png", images=False).finish()
     begin(*LONG, *optimizer, "--output", "unbroken/a.png").finish()
     for path in (tmp_path / "unbroken").iterdir():
@@ -255,8 +249,7 @@ def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments",
-    ["--optimizer adam", "--optimizer lbfgs --scales 0.5 1 --width 200", "--optimizer lbfgs-b --tile 16"],
+    "arguments", ["--optimizer lbfgs --scales 0.5 1 --width 200", "--optimizer lbfgs-b --tile 16"]
 )
 def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments):
     rng = random.Random(1)
@@ -275,12 +268,10 @@ def test_what_goes_with_a_saved_run_and_what_does_not(neural_style, network_file
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     for arguments, status, word in (
         ("--style-weight 9", 2, "--style-weight"),
-        ("--max-size 20", 2, "--max-size"),
         ("--iterations 3", 2, "--iterations"),
         ("--recipe best", 2, "--recipe"),
         (f"--content {style}", 1, "style1.png"),
         (f"--styles {style} {other}", 2, "--styles"),
-        (f"--initial {other}", 2, "--initial"),
         ("--resume c-progress.txt --progress-write --overwrite", 2, "--progress-write"),
     ):
         line = neural_style(*words(f"--resume run.state --output c.png {arguments}"), check=status).stderr
@@ -299,10 +290,7 @@ def start(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-SLOW = pytest.mark.slow
-
-
-@pytest.mark.parametrize("limit", [0, pytest.param(1000, marks=SLOW), 5000, pytest.param(40_000, marks=SLOW)])
+@pytest.mark.parametrize("limit", [0, 5000, pytest.param(40_000, marks=pytest.mark.slow)])
 def test_a_full_disk_at_any_write_loses_nothing_and_ends_in_a_line(begin, tmp_path, limit):
     (tmp_path / "run").mkdir()
     before = start(tmp_path / "run")
