@@ -9,13 +9,10 @@ from styling.system.errors import NetworkError
 MATLAB_5, MATLAB_7_3 = (b"\x00\x01IM", b"\x01\x00MI"), (b"\x00\x02IM", b"\x02\x00MI")
 WANTED = "a VGG-19 or VGG-16 as a MatConvNet .mat file is wanted"
 UNPACK = "unpack it, and name the .mat file that is in it"
+AGAIN = "fetch it again"
 # Patterns of a file's first bytes, what the file is then, and what the user can do; the first match counts.
 BEGINNINGS = (
-    (
-        rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)",
-        "a web page, as a failed download leaves it",
-        "fetch it again",
-    ),
+    (rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml)", "a web page, as a failed download leaves it", AGAIN),
     (rb"version https://git-lfs", "a Git LFS pointer to one", "fetch it with git lfs pull"),
     (rb"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes them", WANTED),
     (rb"PK\x03\x04.{26}[^/]*/(\.format|data\.pkl|\.data|byteorder)", "a PyTorch file", WANTED),
@@ -37,13 +34,13 @@ def check_is_mat(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
-        raise NetworkError("is empty; fetch it again")
+        raise NetworkError(f"is empty; {AGAIN}")
     if head[124:128] in MATLAB_5:
         return
     if head[124:128] in MATLAB_7_3:
         raise NetworkError("is a MATLAB 7.3 (HDF5) file; save it with MATLAB's save -v7")
     if head.startswith(b"MATLAB ") and len(head) < 128:
-        raise NetworkError("is truncated; fetch it again")
+        raise NetworkError(f"is truncated; {AGAIN}")
     for pattern, kind, advice in BEGINNINGS:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
             raise NetworkError(f"is no .mat file but {kind}; {advice}")

@@ -312,8 +312,7 @@ def keep_colors(image: np.ndarray, content: np.ndarray) -> np.ndarray:
 def is_gray(image: np.ndarray) -> bool:
     """Whether no pixel has a colour. Red, green and blue may differ by one level, since a conversion between
     colour spaces rounds."""
-    red, green, blue = np.moveaxis(image, -1, 0)
-    return abs(red - green).max() <= 1 and abs(green - blue).max() <= 1 and abs(red - blue).max() <= 1
+    return bool(np.ptp(image, axis=-1).max() <= 1)
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
@@ -350,6 +349,6 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     pixels = to_bytes(as_image("the image", image))
     check_size(path, *pixels.shape[:2])
     kind, options, _ = FORMATS[Path(path).suffix.lower()]
-    encoded = io.BytesIO()
+    encoded = io.BytesIO()  # Pillow hides why a disk could not be written
     Image.fromarray(pixels).save(encoded, kind, **options)
     return write_whole(path, lambda file: file.write(encoded.getbuffer()), overwrite)
