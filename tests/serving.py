@@ -24,16 +24,13 @@ class Server:
         from styling.live import address, http
         from styling.settings import Running
         from styling.web.__main__ import load
-        from styling.web.page import Page
-        from styling.web.studio import Studio
 
         listening = address.bind("port", "127.0.0.1", 0)
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.studio = Studio(folder)
-        self.painter = load(network_file, Running(threads=cores()), self.studio)
-        app = http.Guard(Page(self.studio, self.painter).app(), host, password, public_name)
-        self._serving = http.serving(app, listening)
+        app, self.painter = load(network_file, Running(threads=cores()), folder)
+        self.studio = self.painter.studio
+        self._serving = http.serving(http.Guard(app, host, password, public_name), listening)
 
     def __enter__(self):
         self._serving.__enter__()
@@ -73,23 +70,23 @@ class Server:
             time.sleep(0.02)
 
     def paint(self, **form):
-        """Paint to the end; the new result."""
+        """Paint to the end; the key of the new result."""
         assert self.post("/paint", {"recipe": "best", "values": {}} | form) == {}
         return self.finished()
 
     def finished(self):
-        """The latest result, once nothing is painted any more."""
+        """The key of the latest result, once nothing is painted any more."""
         self.wait(lambda: self.painter.task and self.painter.task.status == "done")
-        assert not self.painter.task.failed, self.painter.task.line
-        return list(self.studio.results.values())[-1]
+        assert not self.painter.task.error
+        return list(self.studio.results)[-1]
 
-    def again(self, result, folder):
+    def again(self, key, folder):
         """The picture that the command line makes of what is in the result's ZIP."""
         import neural_style
 
         shutil.rmtree(folder, ignore_errors=True)
-        zipfile.ZipFile(io.BytesIO(self.get(f"/results/{result.name}.zip")[2])).extractall(folder)
-        program, *arguments = shlex.split(result.command.replace("\\\n", ""))
+        zipfile.ZipFile(io.BytesIO(self.get(f"/results/{key}?as=zip")[2])).extractall(folder)
+        program, *arguments = shlex.split(self.studio.results[key].command.replace("\\\n", ""))
         assert program == "neural-style"
         done = run_in_process(neural_style.main, folder, [*arguments, "--quiet"])
         assert done.returncode == 0, done.stderr
@@ -97,11 +94,10 @@ class Server:
 
     def clear(self):
         """Stop what is painted, and remove what was sent and painted."""
-        self.post("/stop")
-        self.wait(lambda: not self.painter.is_busy)
-        for key in [*self.studio.results, *self.studio.pictures]:
-            if key in self.studio.results or (key in self.studio.pictures and self.studio.pictures[key].own):
-                self.studio.remove(key)
+        self.painter.stop()
+        self.wait(lambda: not self.painter.task or self.painter.task.status == "done")
+        for key in [key for key, picture in self.studio.pictures.items() if picture.own]:
+            self.studio.remove(key)
         self.painter.task = None
 
 

@@ -2,7 +2,7 @@
 "use strict";
 const data = JSON.parse($("data").textContent);
 const images = new Map(data.images.map(image => [image.key, image]));
-const chosen = {content: data.example.content, styles: new Map([[data.example.style, 50]])};
+const chosen = {content: data.example.content, styles: new Map([[data.example.styles[0], 50]])};
 const LOOKS = {  // presets in words, by the controls that they set
   "Like the painting": {},
   "A touch": {style_weight: -.75},
@@ -13,19 +13,22 @@ const LOOKS = {  // presets in words, by the controls that they set
 const PLAIN = {style_weight: 0, tv_weight: 0, style_scales: 1, colors: "style"};
 const LARGER = [...$("max_size").options].map(option => +option.value).filter(Boolean);
 const more = () => [...document.querySelectorAll(".more")];
-const titled = key => (images.get(key)?.name.replace(/\.[^.]*$/, "") ?? key).replaceAll("_", " ");  // of an image or a result
+const stem = key => key.replace(/\.[^.]*$/, "");
+const titled = key => stem(key).replaceAll("_", " ");
 const isFilm = () => images.get(chosen.content)?.frames > 1;
 const round = number => String(Number(number.toPrecision(3)));
 
-async function ask(path, body = "") {  // what the program answers; {error} if it is refused
+async function ask(path, body) {  // what the program answers; {error} if it is refused
   try {
     return await (await fetch(path, {method: "POST", body})).json();
   } catch {
     return {error: "The program does not answer; is it still running?"};
   }
 }
+const label = name => document.querySelector(`label[for="${name}"], #h-${name}`)?.textContent ?? name;
+const inWords = line => line.replace(/--([a-z][\w-]+)/g, (flag, name) => `“${label(name.replaceAll("-", "_"))}”`);
 function complain({error = "", field} = {}) {  // beside the button; the field is marked and gets the focus
-  $("error").textContent = error;
+  $("error").textContent = (field ? `${label(field)}: ` : "") + inWords(error);
   $("error").hidden = !error;
   for (const marked of document.querySelectorAll("[aria-invalid]")) marked.ariaInvalid = null;
   const at = $(`${field}-file`) ?? $(field);
@@ -38,14 +41,14 @@ heard.error = () => complain({error: "The program does not answer; is it still r
 heard.open = () => { if ($("error").textContent.startsWith("The program does not")) complain(); };
 
 function values(recipe) {  // of the settings, by their names, as on the command line
-  const found = {colors: $("colors").value}, weights = [...chosen.styles.values()];
-  if ($("max_size").value) found.max_size = $("max_size").value;
+  const values = {colors: $("colors").value}, weights = [...chosen.styles.values()], strokes = $("style_scales").value;
+  if ($("max_size").value && !$("width").value) values.max_size = $("max_size").value;
   for (const name of ["style_weight", "tv_weight"]) {
-    if (+$(name).value) found[name] = round(+data.recipes[recipe].values[name] * 10 ** +$(name).value);
+    if (+$(name).value) values[name] = round(+data.recipes[recipe].values[name] * 10 ** +$(name).value);
   }
-  if (+$("style_scales").value != 1 && weights.length) found.style_scales = weights.map(() => $("style_scales").value).join(" ");
-  if (weights.length > 1) found.style_blend_weights = weights.join(" ");
-  return found;
+  if (+strokes != 1 && weights.length) values.style_scales = weights.map(() => strokes).join(" ");
+  if (weights.length > 1) values.style_blend_weights = weights.join(" ");
+  return values;
 }
 const expert = () => Object.fromEntries(more().filter(input => input.value.trim()).map(input => [input.id, input.value.trim()]));
 const form = () => ({
@@ -77,11 +80,11 @@ function refresh() {
 }
 
 function thumbnail(key, attributes, press, remove) {
-  const button = make("button", {type: "button", title: images.get(key)?.name ?? key, onclick: press},
+  const button = make("button", {type: "button", title: key, onclick: press},
     make("img", {src: `images/${key}`, alt: ""}), make("span", {textContent: titled(key)}));
   Object.assign(button, attributes).dataset.key = key;
   const figure = make("figure", {className: "thumb"}, button);
-  if (remove) figure.append(make("button", {type: "button", className: "remove", ariaLabel: `Remove ${button.title}`, textContent: "\u00d7", onclick: remove}));
+  if (remove) figure.append(make("button", {type: "button", className: "remove", ariaLabel: `Remove ${key}`, textContent: "\u00d7", onclick: remove}));
   return figure;
 }
 function showImages() {
@@ -123,7 +126,7 @@ async function removeImage(takes, key) {
   complain(await ask(`remove/${key}`));
   images.delete(key);
   if (chosen.content == key) chosen.content = data.example.content;
-  if (chosen.styles.delete(key) && !chosen.styles.size) chosen.styles.set(data.example.style, 50);
+  if (chosen.styles.delete(key) && !chosen.styles.size) chosen.styles.set(data.example.styles[0], 50);
   showImages();
   $(`${takes}-file`).focus();
   changed();
@@ -197,7 +200,7 @@ $("clear").onclick = () => {
 };
 
 // A first look, before Paint is pressed, and the time that the picture will take.
-let asked = 0, waiting;
+let asked = 0, waiting, looking, latest = {};  // looking: the number of the first look that is on its way
 function changed() {
   refresh();
   clearTimeout(waiting);
@@ -210,30 +213,40 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
   const {seconds: time, film, size} = await ask("estimate", JSON.stringify(form()));
   if (mine != asked) return;
   if (size && !isExample()) sized($("look-picture"), size);
-  $("time").textContent = $("paint-time").textContent = time ? `about ${seconds(time)} here${isFilm() ? `, the film ${seconds(film)}` : ""}` : "";
+  const here = time ? `about ${seconds(time)} here${isFilm() ? `, the film ${seconds(film)}` : ""}` : "";
+  $("time").textContent = $("paint-time").textContent = here;
   if (!size || isExample() || !$("run").hidden || (!isUsers && !$("result").hidden)) return;
   says("look-caption", "A first look is on its way");
   const {recipe, values: few} = data.preview, {tv_weight: _, ...look} = values(recipe);  // one pass has no losses
-  const said = await ask("preview", JSON.stringify({...form(), recipe, values: {...look, ...few}}));
+  const {number, error} = await ask("preview", JSON.stringify({...form(), recipe, values: {...look, ...few}}));
   if (mine != asked) return;
-  if (said.picture) $("look-picture").src = `seen.jpg?look=${said.picture}`;
-  says("look-caption", said.picture ? "A first look. Paint makes it finer." : "");
+  if (error) says("look-caption", "");
+  looking = number;
+  showFirstLook();
+}
+function showFirstLook(run = latest) {
+  latest = run;
+  if (run.number != looking || run.status != "done") return;
+  looking = null;
+  if (run.picture && !run.error) $("look-picture").src = `seen.jpg?${run.picture}`;
+  says("look-caption", run.error ? "" : "A first look. Paint makes it finer.");
 }
 function showLook() {
   if (!$("run").hidden) return;
   const [style] = chosen.styles.keys();
   showResult(null);
+  looking = null;
   $("look").hidden = !chosen.content;
   if (!chosen.content) return;
   $("look-picture").src = isExample() ? "page/example.jpg" : `images/${chosen.content}`;
-  if (isExample()) sized($("look-picture"), data.example.size);
+  if (isExample()) sized($("look-picture"), images.get(chosen.content).size);
   $("look-photo").src = `images/${chosen.content}`;
   $("look-style").src = style ? `images/${style}` : "";
   $("look-style").hidden = !style;
   says("look-caption", isExample() ? `For example: ${titled(chosen.content)}, painted as ${titled(style)}. Now your own?` : "");
 }
 
-const stopLooking = () => { clearTimeout(waiting); asked++; };
+const stopLooking = () => { clearTimeout(waiting); asked++; looking = null; };
 async function paint(extra) {
   complain();
   stopLooking();
@@ -242,7 +255,9 @@ async function paint(extra) {
   const masks = await sendAreas();
   stopLooking();
   says("paint-time", $("time").textContent);
-  if (masks) complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
+  if (!chosen.content) complain({error: "choose one first", field: "content"});
+  else if (!chosen.styles.size) complain({error: "choose one first", field: "styles"});
+  else if (masks) complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
 }
 $("form").oninput = event => event.target.type != "file" && changed();
 $("form").onsubmit = event => { event.preventDefault(); paint(); };

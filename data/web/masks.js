@@ -6,7 +6,6 @@ let target = STAYS, onto = null;  // the sheet that is drawn on
 const targets = () => [STAYS, ...(chosen.styles.size > 1 ? chosen.styles.keys() : [])];
 const loaded = url => new Promise((done, failed) => Object.assign(new Image(), {src: url, onload() { done(this); }, onerror: failed}));
 const sizedAs = ({width, height}) => make("canvas", {width, height});
-const stem = key => images.get(key).name.replace(/\.[^.]*$/, "");
 const brush = canvas => canvas.getContext("2d", {willReadFrequently: true});  // its pixels are read after each stroke
 
 async function sheet() {
@@ -26,7 +25,7 @@ function noteUrls({layers, urls}) {
 }
 function showAreas() {
   $("draw").disabled = !chosen.content;
-  const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : images.get(name).name);
+  const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : name);
   $("drawn").textContent = names.length ? `drawn: ${names.join(", ")}` : "";
 }
 
@@ -204,7 +203,7 @@ $("draw").onclick = async () => {
     return make("label", {}, input, picture, make("span", {textContent: text}));
   };
   const styles = await Promise.all(targets().slice(1).map(async key =>
-    entry(key, `${images.get(key).name} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
+    entry(key, `${key} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
   $("targets").replaceChildren(
     entry(STAYS, "leave this as it is", make("span", {className: "swatch"})), ...styles, entry(ERASER, "erase", make("span")));
   $("below").src = onto.photo.src;

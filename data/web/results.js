@@ -1,11 +1,11 @@
 // The results: one is shown, to be compared with its photograph or with another; all are in a strip.
 "use strict";
 let results = [], resumable = null, current = null, beside = null;
-const named = name => results.find(one => one.name == name);
+const named = key => results.find(one => one.key == key);
 
-function showResult(name, focus) {
-  const result = named(name);
-  current = result ? name : null;
+function showResult(key, focus) {
+  const result = named(key), isFilm = result?.form.film;
+  current = result ? key : null;
   $("result").hidden = !result;
   markStrip();
   if (!result) return;
@@ -13,29 +13,28 @@ function showResult(name, focus) {
   const [wide, high] = result.size, content = images.get(result.form.content), larger = LARGER.find(side => side > Math.max(wide, high));
   sized($("both"), result.size);
   $("compare").className = "compare";
-  $("name").textContent = titled(name);
+  $("name").textContent = titled(key);
   $("note").textContent = `${wide} × ${high} pixels, ${result.note}`;
-  $("film-frames").hidden = $("film").hidden = !result.frames;
-  if (result.frames) {
+  $("film-frames").hidden = $("film").hidden = !isFilm;
+  if (isFilm) {
     $("film-frame").max = $("film-frame").value = result.frames;
-    if (result.whole) $("film").src = `results/${name}.mp4`;
+    if (result.whole) $("film").src = `results/${key}`;
     $("film").hidden = !result.whole;
     showFrame();
   } else {
-    $("after").src = `results/${name}.png`;
+    $("after").src = `results/${key}`;
     $("before").src = content ? `images/${content.key}?frame=${result.form.frame ?? 1}` : $("after").src;
   }
   $("slide").hidden = $("divider").hidden = !content;
   slide(0);
-  $("png").textContent = result.frames ? "Download the film" : "Download";
-  $("png").hidden = result.frames && !result.whole;
-  for (const [id, ending] of [["png", result.frames ? "mp4" : "png"], ["jpeg", "jpg"], ["zip", "zip"]]) {
-    [$(id).href, $(id).download] = [`results/${name}.${ending}`, `${name}.${ending}`];
-  }
-  $("jpeg").hidden = $("from-here").hidden = Boolean(result.frames);
+  $("download").textContent = isFilm ? "Download the film" : "Download";
+  $("download").hidden = isFilm && !result.whole;
+  [$("download").href, $("download").download] = [`results/${key}`, key];
+  for (const kind of ["jpg", "zip"]) [$(kind).href, $(kind).download] = [`results/${key}?as=${kind}`, `${stem(key)}.${kind}`];
+  $("jpg").hidden = $("from-here").hidden = isFilm;
   $("command").textContent = result.command;
-  $("go-on").hidden = resumable != name;
-  $("larger").hidden = !larger || !content || Boolean(result.frames);
+  $("go-on").hidden = resumable != key;
+  $("larger").hidden = !larger || !content || isFilm;
   $("larger").textContent = `Paint it larger, ${larger} pixels`;
   $("two").hidden = results.length < 2;
   if (focus) $("name").focus();
@@ -43,22 +42,22 @@ function showResult(name, focus) {
 function showFrame() {
   const number = $("film-frame").value;
   $("film-number").textContent = `${number} of ${$("film-frame").max}`;
-  $("after").src = `results/${current}.png?frame=${number}`;
+  $("after").src = `results/${current}?frame=${number}`;
   $("before").src = `images/${named(current).form.content}?frame=${number}`;
 }
-function showBeside(name) {
-  beside = name;
-  $("beside").hidden = !name;
-  if (!name) return;
-  $("beside-picture").src = `results/${name}.png${named(name).frames ? "?frame=1" : ""}`;
-  $("beside").lastElementChild.textContent = titled(name);
+function showBeside(key) {
+  beside = key;
+  $("beside").hidden = !key;
+  if (!key) return;
+  $("beside-picture").src = `results/${key}${named(key).form.film ? "?frame=1" : ""}`;
+  $("beside").lastElementChild.textContent = titled(key);
 }
 const isPicking = () => $("two").ariaPressed == "true";
-function pick(name) {  // a picture of the strip
-  if (isPicking() && name != current) return showBeside(name);
+function pick(key) {  // a picture of the strip
+  if (isPicking() && key != current) return showBeside(key);
   showBeside(null);
   $("two").ariaPressed = "false";
-  showResult(name, true);
+  showResult(key, true);
 }
 function markStrip() {
   for (const button of document.querySelectorAll("#strip [data-key]")) button.ariaCurrent = [current, beside].includes(button.dataset.key);
@@ -93,11 +92,11 @@ $("both").onpointerup = event => {
 };
 $("both").onpointercancel = () => { from = null; };
 
-const again = name => fill(named(name).form).then(refresh);
+const again = key => fill(named(key).form).then(refresh);
 $("film-frame").oninput = showFrame;
 $("two").onclick = () => {
   $("two").ariaPressed = String(!isPicking());
-  showBeside(isPicking() ? results.findLast(one => one.name != current).name : null);
+  showBeside(isPicking() ? results.findLast(one => one.key != current).key : null);
   markStrip();
 };
 $("go-on").onclick = async () => complain(await ask("go-on"));
@@ -115,35 +114,35 @@ $("copy").onclick = () => {
   document.execCommand("copy");  // navigator.clipboard is only there with TLS
   $("copy").textContent = "Copied";
 };
-async function removeResult(name) {
-  if (confirm(`Remove ${name} and its files?`)) complain(await ask(`remove/${name}`));
+async function removeResult(key) {
+  if (confirm(`Remove ${key} and its files?`)) complain(await ask(`remove/${key}`));
 }
-heard.results = event => {
-  const told = JSON.parse(event.data), newest = told.all.at(-1)?.name;
+heard.results = told => {
+  const newest = told.all.at(-1)?.key;
   const isNew = newest && JSON.stringify(told.all.at(-1)) != JSON.stringify(named(newest));
   [results, resumable] = [told.all, told.resumable];
   $("results").hidden = !results.length;
-  $("strip").replaceChildren(...results.toReversed().map(({name}) => thumbnail(name, {}, () => pick(name), () => removeResult(name))));
+  $("strip").replaceChildren(...results.toReversed().map(({key}) => thumbnail(key, {}, () => pick(key), () => removeResult(key))));
   const wasPainted = !$("run").hidden;
-  if (wasPainted && isNew) document.title = `\u2713 ${newest}`;
+  if (wasPainted && isNew) document.title = `\u2713 ${titled(newest)}`;
   if (!named(beside)) showBeside(null);
   if (isNew || (current && !named(current))) showResult(newest, $("run").contains(document.activeElement));
   else markStrip();
   if (!newest && $("run").hidden) showLook();
 };
-const showing = heard.run;
-heard.run = event => {
-  const run = JSON.parse(event.data), wasBusy = !$("run").hidden, hadFocus = $("run").contains(document.activeElement);
-  showing(event);
+heard.run = run => {
+  const wasBusy = !$("run").hidden, hadFocus = $("run").contains(document.activeElement);
+  showRun(run);
+  showFirstLook(run);
   const isBusy = !$("run").hidden;
   for (const id of ["paint", "paint-film", "from-here", "go-on", "larger"]) $(id).ariaDisabled = String(isBusy);
   if (isBusy && !wasBusy) $("look").hidden = $("result").hidden = true;
   if (!isBusy && wasBusy) {
-    if (run.failed) document.title = "neural-style";
+    if (run.error) document.title = "neural-style";
     if (hadFocus) ($("result").hidden ? $("paint") : $("name")).focus();
     if ($("result").hidden) showLook();
   }
-  if (run.failed && !isBusy) complain({error: run.line});
+  if (run.key && run.error && !isBusy) complain(run);
 };
 const stored = localStorage.form;
 (async () => {

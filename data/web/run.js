@@ -14,47 +14,48 @@ function drawLosses(names, rows) {  // by iteration, on a log scale of five deca
   if (!all.length) return;
   const top = Math.max(...all), low = Math.max(Math.min(...all), top - 5), end = Math.max(rows.at(-1)[0], 1);
   const x = at => 50 + 400 * at / end, y = log => 12 + 180 * Math.min((top - log) / (top - low || 1), 1);
+  const order = names.map((name, i) => i).sort((a, b) => logs.at(-1)[b] - logs.at(-1)[a]);
   let above = 0;
-  const lines = names.map((name, i) => [name, i]).sort(([, a], [, b]) => logs.at(-1)[b] - logs.at(-1)[a]).map(([name, i]) => {
+  const lines = order.map(i => {
     const points = rows.map((row, k) => `${x(row[0]).toFixed(1)},${y(logs[k][i]).toFixed(1)}`).join(" ");
     above = Math.max(y(logs.at(-1)[i]) + 4, above + 13);
-    const color = `var(--${["content", "style", "tv"].includes(name) ? name : name == "total" ? "ink" : "other"})`;
-    return `<polyline points="${points}" fill="none" stroke="${color}" stroke-width="2"/><text x="456" y="${above}" fill="${color}">${name}</text>`;
+    const color = `var(--${names[i]}, var(--other))`;
+    return `<polyline points="${points}" fill="none" stroke="${color}" stroke-width="2"/>`
+      + `<text x="456" y="${above}" fill="${color}">${names[i]}</text>`;
   });
-  $("plot").innerHTML = `${lines.join("")}<text x="0" y="16">${(10 ** top).toPrecision(2)}</text><text x="0" y="196">${(10 ** low).toPrecision(2)}</text>`
+  $("plot").innerHTML = `${lines.join("")}<text x="0" y="16">${(10 ** top).toPrecision(2)}</text>`
+    + `<text x="0" y="196">${(10 ** low).toPrecision(2)}</text>`
     + `<text x="450" y="214" text-anchor="end">${end} iterations</text>`;
 }
 const sized = (element, [wide, high]) => {
   element.style.setProperty("--ratio", wide / high);
   element.style.setProperty("--wide", `${wide}px`);
 };
-let shown = "";
+let shown = 0;
 function showRun(run) {
-  const isBusy = ["starting", "painting"].includes(run.status), began = isBusy && $("run").hidden;
+  const isBusy = run.key != "" && ["starting", "painting"].includes(run.status);
+  if (isBusy && $("run").hidden) scrollTo({top: 0});
   $("run").hidden = !isBusy;
   if (!isBusy) return;
-  if (began) scrollTo({top: 0});
-  const percent = Math.floor(100 * (run.share ?? 0));
-  document.title = `${percent} % · neural-style`;
+  const percent = `${Math.floor(100 * (run.share ?? 0))} %`;
+  document.title = `${percent} · neural-style`;
   says("status", run.status == "painting" ? "Painting" : "Looking at the images");
-  $("facts").textContent = run.share == null ? "" : `${percent} %` + (run.left == null ? "" : `, about ${seconds(run.left)} left`);
+  $("facts").textContent = run.share == null ? "" : percent + (run.left == null ? "" : `, about ${seconds(run.left)} left`);
   run.share == null ? $("bar").removeAttribute("value") : $("bar").value = run.share;
   $("losses").hidden = !run.history?.length;
   if (run.history?.length) drawLosses(run.names, run.history);
-  const key = `${run.run}.${run.picture}`;
   if (!run.picture) $("seen").hidden = true;
-  else if (key != shown) {  // decoded before it takes the other's place, so that nothing flickers
-    shown = key;
+  else if (run.picture != shown) {  // decoded before it takes the other's place, so that nothing flickers
     const next = new Image();
     next.onload = () => { sized($("seen"), run.size); $("seen").src = next.src; $("seen").hidden = false; };
-    next.src = `seen.jpg?${key}`;
+    next.src = `seen.jpg?${shown = run.picture}`;
   }
 }
 const heard = {
-  run: event => showRun(JSON.parse(event.data)),
+  run: showRun,
   error: () => { says("status", "The run has ended"); $("facts").textContent = ""; },
 };
 document.addEventListener("DOMContentLoaded", () => {  // when all scripts are here, so that no event is missed
   const events = new EventSource("events");
-  for (const [name, hear] of Object.entries(heard)) events.addEventListener(name, hear);
+  for (const [name, hear] of Object.entries(heard)) events.addEventListener(name, event => hear(event.data && JSON.parse(event.data)));
 });

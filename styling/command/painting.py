@@ -165,7 +165,7 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
         if job.live is not None:
             from styling.live.live import watched
 
-            view, place = stack.enter_context(watched(job.live, settings))
+            view, place = stack.enter_context(watched(job.live))
             observers.append(view)
             line += f"; to be seen at {place}"
         state = checkpoints = None

@@ -20,12 +20,8 @@ def bind(flag: str, host: str, port: int) -> socket.socket:
     if not 0 <= port < 2**16:
         raise SettingsError(flag, f"{port} is not a number from 0 to {2**16 - 1}")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()
-        return listening
+        family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SettingsError(flag, f"{port} is taken by another program; give another port") from None

@@ -9,38 +9,28 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from styling.live.address import LOOPBACK, machine_names
-from styling.live.view import Seen
-from styling.system.errors import StyleError
+from styling.live.view import View
+from styling.system.errors import SettingsError, StyleError
 from styling.system.files import data_folder
 from styling.system.process import explain
 
-SECONDS_BETWEEN_EVENTS, SECONDS_BETWEEN_SIGNS = 0.25, 5
-MOST_CONNECTIONS, SECONDS_AFTER_WRONG_PASSWORD = 300, 1
-COOKIE = "neural-style"
+SECONDS_BETWEEN_EVENTS = 0.25
+COOKIE = f"neural-style-{secrets.token_urlsafe()}"  # a new one each time that the program starts
 FOLDER = data_folder() / "web"
-TEMPLATES = Jinja2Templates(
-    env=Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-)
+TEMPLATES = Jinja2Templates(FOLDER)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -64,51 +54,33 @@ class Guard:
     def __init__(
         self, app: ASGIApp, host: str, password: str | None = None, public_name: str | None = None
     ) -> None:
-        self._app, self._password, self._public_name = app, password, public_name
-        self._is_open = host not in LOOPBACK
-        self._token = secrets.token_urlsafe()
-        self._names = {*LOOPBACK, *((host.lower(), *machine_names()) if self._is_open else ()), public_name}
+        self._app, self._password, self._is_open = app, password, host not in LOOPBACK
+        self._names = {*LOOPBACK, *([public_name] if public_name else [])}
+        self._names |= {host.lower(), *machine_names()} if self._is_open else set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""
         refusal = self._refusal(Request(scope)) if scope["type"] == "http" else None
-        if refusal and refusal.status_code == 401:
-            await asyncio.sleep(SECONDS_AFTER_WRONG_PASSWORD)
-        is_page = scope["type"] == "http" and scope["path"] == "/"
-        await (refusal or self._app)(scope, receive, self._with_cookie(send) if is_page else send)
-
-    def _with_cookie(self, send: Send) -> Send:
-        cookie = f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict".encode()
-
-        async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                message["headers"] = [*message["headers"], (b"set-cookie", cookie)]
-            await send(message)
-
-        return send_with_cookie
+        await (refusal or self._app)(scope, receive, send)
 
     def _refusal(self, request: Request) -> Response | None:
-        host, site = request.headers.get("host", ""), request.headers.get("sec-fetch-site", "none")
-        if not self._is_here(host):
+        headers = request.headers
+        if not self._is_here(request):
             return error("this is not a name of this machine; see --host and --public-name", 403)
-        if self._password and not knows(self._password, request.headers.get("authorization", "")):
+        if self._password and not knows(self._password, headers.get("authorization", "")):
             refusal = error("the password is needed", 401)
             refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
             return refusal
-        origin, changes = request.headers.get("origin", ""), request.method not in ("GET", "HEAD")
-        is_own = origin == f"http://{host}" or (self._public_name and name_of(origin) == self._public_name)
-        cookie = request.cookies.get(COOKIE, "")
-        is_own = is_own or secrets.compare_digest(cookie.encode(), self._token.encode())
-        if (changes and not is_own) or (site not in ("none", "same-origin") and request.url.path != "/"):
+        is_own = COOKIE in request.cookies or headers.get("origin") == f"http://{headers.get('host')}"
+        is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if (request.method not in ("GET", "HEAD") and not is_own) or (is_foreign and request.url.path != "/"):
             return error("only the program's own page may ask for this", 403)
         return None
 
-    def _is_here(self, host: str) -> bool:
-        name = name_of(f"//{host}")
-        if name in self._names:
-            return True
+    def _is_here(self, request: Request) -> bool:
         try:  # others can make a name point here, but not an address
-            return self._is_open and bool(ipaddress.ip_address(name))
+            name = request.url.hostname or ""
+            return name in self._names or (self._is_open and bool(ipaddress.ip_address(name)))
         except ValueError:
             return False
 
@@ -123,29 +95,12 @@ def knows(password: str, authorization: str) -> bool:
     return kind.lower() == "basic" and secrets.compare_digest(told, password.encode())
 
 
-def name_of(url: str) -> str:
-    """The name or the address in a URL; nothing if it has none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
-
-
 def server(app: ASGIApp) -> uvicorn.Server:
-    """A server, to be run with sockets."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            headers=list(HEADERS.items()),
-            ws="none",
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_graceful_shutdown=1,
-        )
-    )
+    """A server, to be run with sockets. It ends without waiting for its streams of events."""
+    config = uvicorn.Config(app, log_config=None, log_level="error", access_log=False, ws="none")
+    config.headers, config.server_header = list(HEADERS.items()), False
+    config.timeout_graceful_shutdown = 1
+    return uvicorn.Server(config)
 
 
 @contextlib.contextmanager
@@ -161,17 +116,19 @@ def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
         thread.join()
 
 
-def application(routes: list[Route]) -> Starlette:
-    """An application whose errors are one line of text, as JSON."""
+def application(routes: list[Route], for_people: Callable[[str], str] = str) -> Starlette:
+    """An application with the files of the page. Its errors are one line for people, as JSON."""
 
     async def refused(request: Request, problem: Exception) -> Response:
         if isinstance(problem, HTTPException):
             return error(problem.detail, problem.status_code)
-        return error(explain(problem), 400, getattr(problem, "field", None))
+        if isinstance(problem, SettingsError):
+            return error(for_people(problem.problem), 400, problem.name)
+        return error(for_people(explain(problem)), 400)
 
-    handlers = dict.fromkeys((StyleError, OSError, HTTPException, ClientDisconnect), refused)
+    kinds = (StyleError, OSError, HTTPException, ClientDisconnect, msgspec.MsgspecError)
     files = Mount("/page", StaticFiles(directory=FOLDER))
-    return Starlette(routes=[*routes, files], exception_handlers=handlers)
+    return Starlette(routes=[*routes, files], exception_handlers=dict.fromkeys(kinds, refused))
 
 
 def error(line: str, status: int, field: str | None = None) -> JSONResponse:
@@ -179,25 +136,30 @@ def error(line: str, status: int, field: str | None = None) -> JSONResponse:
     return JSONResponse({"error": line, "field": field}, status)
 
 
-def jpeg(seen: Seen | None) -> Response:
+def page(request: Request, name: str, **context: object) -> Response:
+    """The page of a template, with the cookie that lets it ask for changes."""
+    answer = TEMPLATES.TemplateResponse(request, name, context)
+    answer.set_cookie(COOKIE, "own", httponly=True, samesite="strict")
+    return answer
+
+
+def picture(view: View | None) -> Response:
     """The picture of a run so far."""
-    if seen is None or not seen.jpeg:
+    if view is None or not view.jpeg:
         raise HTTPException(404, "there is no picture yet")
-    return Response(seen.jpeg, media_type="image/jpeg")
+    return Response(view.jpeg, media_type="image/jpeg")
 
 
-async def changes(facts: Callable[[], dict[str, object]]) -> AsyncIterator[str]:
-    """Events, each sent when it differs from the last one of its name, and a keep-alive now and then."""
-    sent: dict[str, str] = {}
-    clock = asyncio.get_running_loop().time
-    next_sign = clock() + SECONDS_BETWEEN_SIGNS
-    while True:
-        for name, value in facts().items():
-            text = json.dumps(value)
-            if sent.get(name) != text:
-                sent[name] = text
-                yield f"event: {name}\ndata: {text}\n\n"
-        if clock() >= next_sign:
-            next_sign = clock() + SECONDS_BETWEEN_SIGNS
-            yield ": here\n\n"
-        await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
+def events(facts: Callable[[], dict[str, object]]) -> Response:
+    """A stream of facts by name, each sent when it has changed; comments between keep the connection."""
+
+    async def changes() -> AsyncIterator[str]:
+        sent: dict[str, str] = {}
+        while True:
+            now = {name: json.dumps(value) for name, value in facts().items()}
+            news = [f"event: {name}\ndata: {now[name]}\n\n" for name in now if now[name] != sent.get(name)]
+            yield "".join(news) or ":\n\n"
+            sent = now
+            await asyncio.sleep(SECONDS_BETWEEN_EVENTS)
+
+    return StreamingResponse(changes(), media_type="text/event-stream")

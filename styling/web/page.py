@@ -1,238 +1,182 @@
 """The page to paint in: its HTTP requests.
 
-No request names a path: images and results are found by their keys in the studio.
+No request names a path: pictures are found by their keys in the studio.
 """
 
-import contextlib
-import json
 import tempfile
-from concurrent.futures import CancelledError
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
+import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from styling.command.jobs import Job
 from styling.live import http
+from styling.live.view import jpeg
 from styling.network import networks
-from styling.system.errors import ImageError, StyleError
+from styling.pictures import images
+from styling.settings import FIELDS
+from styling.settings.checks import choices
+from styling.system.errors import StyleError
 from styling.web import form as forms
-from styling.web.painter import Painter, Task
-from styling.web.studio import SENT, Studio
+from styling.web.painter import EXAMPLE, SHORT, Painter
+from styling.web.studio import SENT, Form, Picture, Studio
 
-MOST_BYTES, MOST_FORM_BYTES = 2**30, 2**16  # of a file, of a form
-STARTING = 2  # seconds before the first update
-EXAMPLE = {"content": "harbour", "style": "watercolour", "size": (640, 426)}
+# Settings that have a control of their own on the page; the others are listed as the expert's.
+CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
+# The first look at a picture, before Paint is pressed: one pass, or for other networks a short run.
+ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
 
 
 class Page:
-    """The page to paint in."""
+    """The page to paint in. Plain functions answer in a thread of their own each."""
 
     def __init__(self, studio: Studio, painter: Painter) -> None:
         self._studio, self._painter = studio, painter
 
     def app(self) -> Starlette:
         """The routes."""
+        posted = {"methods": ["POST"]}
         routes = [
             Route("/", self.index),
-            Route("/events", self.events),
+            Route("/events", lambda request: http.events(self.facts)),
             Route("/seen.jpg", self.seen),
             Route("/images/{key}", self.image),
-            Route("/results/{file}", self.result),
-            Route("/images", self.upload, methods=["POST"]),
-            Route("/remove/{key}", self.remove, methods=["POST"]),
-            Route("/estimate", self.estimate, methods=["POST"]),
-            Route("/preview", self.preview, methods=["POST"]),
-            Route("/paint", self.paint, methods=["POST"]),
-            Route("/stop", self.stop, methods=["POST"]),
-            Route("/go-on", self.go_on, methods=["POST"]),
+            Route("/results/{key}", self.result),
+            Route("/images", self.upload, **posted),
+            Route("/remove/{key}", self.remove, **posted),
+            Route("/estimate", of_form(self.estimate), **posted),
+            Route("/preview", of_form(self.preview), **posted),
+            Route("/paint", of_form(self.paint), **posted),
+            Route("/stop", self.stop, **posted),
+            Route("/go-on", self.go_on, **posted),
         ]
-        return http.application(routes)
+        return http.application(routes, self._studio.without_folders)
 
-    def measure(self) -> None:
-        """Paint a small example, so that the pace of this machine is known and its functions are compiled."""
-        form = {"content": EXAMPLE["content"], "styles": [EXAMPLE["style"]], **forms.SHORT}
-        words = [*forms.words(form, self._studio), *self._painter.words()]
-        # It is only an estimate, and the program may end meanwhile.
-        with contextlib.suppress(StyleError, RuntimeError, CancelledError):
-            output = f"--output={self._studio.folder / 'look.png'}"
-            self._painter.first_look(forms.job([*words, output], self._studio))
-
-    async def index(self, request: Request) -> Response:
+    def index(self, request: Request) -> Response:
         """The page itself."""
+        studio, painter = self._studio, self._painter
+        first_look = ONE_PASS if networks.is_small(painter.path) else SHORT
         data = {
-            "images": [
-                self._told(key) for key in list(self._studio.pictures) if key not in self._studio.results
-            ],
-            "recipes": forms.offered(self._painter.network),
-            "example": EXAMPLE,
-            "preview": forms.ONE_PASS if networks.is_small(self._painter.path) else forms.SHORT,
+            "images": [told(key, picture) for key, picture in studio.pictures.copy().items()],
+            "recipes": forms.offered(painter.network),
+            "example": msgspec.to_builtins(EXAMPLE),
+            "preview": msgspec.to_builtins(first_look),
         }
-        context = {"data": data, "fields": forms.fields(), "network": networks.describe(self._painter.path)}
-        return http.TEMPLATES.TemplateResponse(request, "index.html", context)
+        others = [FIELDS[name] for name in forms.NAMES if name not in CONTROLS]
+        network = networks.describe(painter.path)
+        return http.page(request, "index.html", data=data, settings=others, values=values, network=network)
 
-    async def events(self, request: Request) -> Response:
-        """The run and the results, sent whenever they change."""
+    def facts(self) -> dict[str, object]:
+        """The results and the run; in this order, so that the run's own result is there when it ends."""
+        results = [told(key, picture) for key, picture in self._studio.results.items()]
+        run = self._painter.task.told() if self._painter.task else {"status": "none"}
+        return {"results": {"all": results, "resumable": self._studio.resumable}, "run": run}
 
-        def facts() -> dict[str, object]:
-            task, studio = self._painter.task, self._studio
-            results = [asdict(result) for result in list(studio.results.values())]
-            run = (
-                task.told() if task else {"status": "none"}
-            )  # taken after the results, so that its own is there
-            return {"results": {"all": results, "resumable": studio.resumable}, "run": run}
+    def seen(self, request: Request) -> Response:
+        """The picture of the latest task so far."""
+        return http.picture(self._painter.task.view if self._painter.task else None)
 
-        return StreamingResponse(http.changes(facts), media_type="text/event-stream")
-
-    async def seen(self, request: Request) -> Response:
-        """The picture of the run so far, or the latest first look."""
-        task = self._painter.task
-        if "look" in request.query_params:
-            return http.jpeg(self._painter.look)
-        return http.jpeg(task.seen if task else None)
-
-    async def image(self, request: Request) -> Response:
-        """A small version of an image; of a film, the frame that is named."""
-        key, frame = request.path_params["key"], request.query_params.get("frame", "")
-        if key not in self._studio.pictures:
+    def image(self, request: Request) -> Response:
+        """A small version of a picture; of a film, the frame that is named."""
+        key, studio = request.path_params["key"], self._studio
+        if key not in studio.pictures:
             raise HTTPException(404, "there is no such image")
-        if frame.isascii() and frame.isdigit() and 1 <= int(frame) <= self._studio.pictures[key].frames > 1:
-            key = await run_in_threadpool(self._studio.frame, key, int(frame))
-        return FileResponse(self._studio.pictures[key].preview)
+        number = request.query_params.get("frame", "")
+        return FileResponse(studio.small(studio.frame(key, int(number)) if number.isdecimal() else key))
 
-    async def result(self, request: Request) -> Response:
-        """A file of a result: NAME.png, .jpg, .mp4, .zip; of a film, NAME.png?frame=N."""
-        (name, _, ending), studio = request.path_params["file"].rpartition("."), self._studio
-        frame, result = request.query_params.get("frame", ""), studio.results.get(name)
-        path = studio.file(name, "png" if ending == "jpg" else ending) if result else None
-        if result and ending == "zip":
-            return Response(await run_in_threadpool(studio.packed, name), media_type="application/zip")
-        if result and frame.isascii() and frame.isdigit():
-            path = studio.film(name).path(int(frame))
-        if path is None or ending not in ("png", "jpg", "mp4") or not path.is_file():
+    def result(self, request: Request) -> Response:
+        """A result: the file itself, a JPEG or a ZIP with what makes it again; of a film, the frame that is
+        named."""
+        key, studio, asked = request.path_params["key"], self._studio, request.query_params
+        number, path = asked.get("frame", ""), Path()
+        if key in studio.results:
+            path = studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key)
+        if key in studio.results and asked.get("as") == "zip":
+            return Response(forms.packed(key, studio), media_type="application/zip")
+        if not path.is_file():
             raise HTTPException(404, "there is no such result")
-        if ending == "jpg":
-            jpeg = iio.imwrite("<bytes>", iio.imread(path), plugin="pillow", extension=".jpg", quality=95)
-            return Response(jpeg, media_type="image/jpeg")
+        if asked.get("as") == "jpg":
+            pixels = images.read(path)
+            return Response(jpeg(pixels, max(pixels.shape), quality=95), media_type="image/jpeg")
         return FileResponse(path)
 
     async def upload(self, request: Request) -> Response:
         """Receive an image or a film; its name and kind are in the query."""
-        kind = request.query_params.get("kind", SENT[0])
+        kind, name = request.query_params.get("kind", SENT[0]), request.query_params.get("name", "")
         if kind not in SENT:
-            raise StyleError(forms.NO_FORM)
+            raise HTTPException(404, "there is no such kind of image")
         with tempfile.TemporaryDirectory(dir=self._studio.folder, ignore_cleanup_errors=True) as folder:
-            sent, size = Path(folder, "sent"), 0
+            sent = Path(folder, "sent")
             with open(sent, "wb") as file:
                 async for part in request.stream():
-                    size += file.write(part)
-                    if size > MOST_BYTES:
-                        raise ImageError(
-                            f"the file has more than {MOST_BYTES >> 20} MiB; make it smaller first"
-                        )
-            key = await run_in_threadpool(
-                self._studio.upload, sent, request.query_params.get("name", ""), kind
-            )
-        return JSONResponse(self._told(key))
+                    file.write(part)
+            key = await run_in_threadpool(self._studio.upload, sent, name, kind)
+        return JSONResponse(told(key, self._studio.pictures[key]))
 
-    async def remove(self, request: Request) -> Response:
-        """Remove an image or a result."""
+    def remove(self, request: Request) -> Response:
+        """Remove a picture."""
         self._studio.remove(request.path_params["key"])
         return JSONResponse({})
 
-    async def estimate(self, request: Request) -> Response:
+    def estimate(self, form: Form) -> dict[str, object]:
         """The seconds that a form's picture will take here, those of its film, and its size; nothing for a
         form that can't be painted yet."""
-        form = await self._form(request)
-        content = self._studio.pictures.get(str(form.get("content")))
-        if content is None:
-            return JSONResponse({})
         try:
-            job = await self._job(await run_in_threadpool(forms.words, form, self._studio), "estimate.png")
+            job = self._painter.job(forms.words(form, self._studio))
+            content = self._studio.pictures[form.content or ""]
             (one, size), (film, _) = (forms.updates(job, content.size, n) for n in (1, content.frames))
-        except StyleError:
-            return JSONResponse({})
-        pace = self._painter.pace
-        return JSONResponse({"seconds": STARTING + one * pace, "film": STARTING + film * pace, "size": size})
+        except (StyleError, KeyError):
+            return {}
+        return {"seconds": self._painter.seconds(one), "film": self._painter.seconds(film), "size": size}
 
-    async def preview(self, request: Request) -> Response:
-        """Paint a first look; `picture` is its number, none if something newer was asked for."""
-        words = await run_in_threadpool(forms.words, await self._form(request), self._studio)
-        job = await self._job(words, "preview.png")
-        return JSONResponse({"picture": await run_in_threadpool(self._painter.first_look, job)})
+    def preview(self, form: Form) -> dict[str, object]:
+        """Paint a first look; returns its number."""
+        return {"number": self._painter.put(form, forms.words(form, self._studio))}
 
-    async def paint(self, request: Request) -> Response:
+    def paint(self, form: Form) -> dict[str, object]:
         """Paint a picture, or a film, from a form."""
-        form, studio = await self._form(request), self._studio
-        words = await run_in_threadpool(forms.words, form, studio)
-        stems = [
-            Path(studio.pictures[key].name).stem for key in [form.get("content"), *form["styles"]] if key
-        ]
-        await self._put(form, words, studio.free_name("-".join(stems[:3])))
-        return JSONResponse({})
+        words, ending = forms.words(form, self._studio), "mp4" if form.film else "png"
+        stems = [Path(key).stem for key in (form.content, *form.styles) if key]
+        self._painter.put(form, words, self._studio.free_key(f"{'-'.join(stems[:3])}.{ending}"))
+        return {}
 
-    async def stop(self, request: Request) -> Response:
+    def stop(self, request: Request) -> Response:
         """Stop the run, and keep the picture so far."""
-        if self._painter.task:
-            self._painter.task.stop.set()
+        self._painter.stop()
         return JSONResponse({})
 
-    async def go_on(self, request: Request) -> Response:
+    def go_on(self, request: Request) -> Response:
         """Continue the run that was stopped last."""
-        name = self._studio.resumable
-        if name is None:
+        key = self._studio.resumable
+        if key is None:
             raise StyleError("There is nothing to go on with; paint again.")
-        result = self._studio.results[name]
-        words = (
-            forms.words(result.form, self._studio) if result.frames else [f"--resume={self._studio.state}"]
-        )
-        await self._put(result.form, words, name)
+        form = self._studio.pictures[key].form
+        words = forms.words(form, self._studio) if form.film else [f"--resume={self._studio.state}"]
+        self._painter.put(form, words, key)
         return JSONResponse({})
 
-    async def _put(self, form: dict[str, object], words: list[str], name: str) -> None:
-        """Have a run with these flags painted."""
-        is_film = form.get("film") is True
-        ending = "mp4" if is_film else "png"
-        job = await self._job(words, f"{name}.{ending}")
-        if job.settings.iterations and not (is_film or job.saved):  # one pass has no state to save
-            job = await self._job([*words, f"--save-state={self._studio.state}"], f"{name}.{ending}")
-        words = [*words, *self._painter.words(), f"--output={self._studio.file(name, ending)}"]
-        self._painter.put(Task(job, form, name, words))
 
-    async def _job(self, words: list[str], output: str) -> Job:
-        """The job of these flags with the painter's."""
-        words = [*words, *self._painter.words(), f"--output={self._studio.folder / output}"]
-        return await run_in_threadpool(forms.job, words, self._studio)
+def told(key: str, picture: Picture) -> dict[str, Any]:
+    """The facts about a picture that the page gets."""
+    return {"key": key, **msgspec.to_builtins(picture)}
 
-    async def _form(self, request: Request) -> dict[str, Any]:
-        """The form in a request. Raises StyleError if there is none."""
-        data = bytearray()
-        async for part in request.stream():
-            data += part
-            if len(data) > MOST_FORM_BYTES:
-                raise StyleError(forms.NO_FORM)
-        try:
-            form = json.loads(data)
-        except (ValueError, RecursionError):
-            form = None
-        if not isinstance(form, dict):
-            raise StyleError(forms.NO_FORM)
-        return form
 
-    def _told(self, key: str) -> dict[str, object]:
-        """The facts about an image that the page gets."""
-        picture = self._studio.pictures[key]
-        return {
-            "key": key,
-            "name": picture.name,
-            "kind": picture.kind,
-            "own": picture.own,
-            "frames": picture.frames,
-        }
+def values(kind: Any) -> tuple[str, ...]:
+    """The values that a type of settings allows, as typed, if there are only a few."""
+    return ("yes", "no") if kind is bool else choices(kind)
+
+
+def of_form(answer: Callable[[Form], dict[str, object]]) -> Callable:
+    """What answers a request that holds a form. Raises msgspec.MsgspecError for anything else."""
+
+    async def answered(request: Request) -> Response:
+        form = msgspec.json.decode(await request.body(), type=Form)
+        return JSONResponse(await run_in_threadpool(answer, form))
+
+    return answered

@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from styling.command import painting, report
-from styling.command.jobs import Job
-from styling.live.view import POINTS, Seen, View, jpeg
+from styling.command.jobs import Film, Job
+from styling.live.view import POINTS, View
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
@@ -25,186 +26,166 @@ from styling.settings import Running, Settings, recipes
 from styling.system.errors import StyleError
 from styling.system.process import explain
 from styling.web import form as forms
-from styling.web.studio import PREVIEW_SIDE, Result, Studio
+from styling.web.studio import Form, Picture, Studio
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from styling.films.clips import Clip
-    from styling.films.store import Store
     from styling.run.progress import Progress
     from vgg import Network
 
+EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
+SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
+STARTING = 2  # seconds before the first update
 USUAL_PACE = 2.5e-6  # seconds for an update of a pixel, until it has been measured
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
 
 @dataclass(eq=False)
 class Task:
-    """A picture or a film that is asked for, and its number.
+    """A picture or a film that is asked for, with the key of its result, or a first look, without a key.
 
-    words: the flags of a film. status: starting, painting, done. line: the error, if `failed`.
+    status: starting, painting, done. error: why it failed.
     """
 
+    form: Form
+    key: str
     job: Job
-    form: dict[str, object]
-    name: str
-    words: list[str]
     stop: threading.Event = field(default_factory=threading.Event)
+    view: View = field(default_factory=View)
     status: str = "starting"
-    line: str = ""
-    failed: bool = False
-    seen: Seen = field(default_factory=Seen)
+    error: str = ""
     number: int = field(default_factory=itertools.count(1).__next__)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a result is on its way."""
+        return bool(self.key) and self.status != "done"
 
     def told(self) -> dict[str, object]:
         """The facts that the page gets."""
-        facts = {"run": self.number, "status": self.status, "line": self.line, "failed": self.failed}
-        return facts | self.seen.told()
+        facts = {"number": self.number, "key": self.key, "status": self.status, "error": self.error}
+        return facts | self.view.facts
 
 
 class Painter:
     """Paints with one network in one thread. running: with the device and the network's file.
 
-    task: the latest. look: the latest first look. pace: seconds for an update of a pixel.
+    task: the latest.
     """
 
     def __init__(self, running: Running, path: Path, network: "Network", studio: Studio) -> None:
         self.path, self.network = path, network
         self.task: Task | None = None
-        self.look, self.pace = Seen(), USUAL_PACE
         self._running = replace(running, network=networks.name(path), network_sha256=network.sha256)
-        self._studio, self._thread = studio, ThreadPoolExecutor(1)
-        self._stop_look = threading.Event()
+        self.studio, self._thread, self._pace = studio, ThreadPoolExecutor(1), USUAL_PACE
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a picture is being painted."""
-        return self.task is not None and self.task.status != "done"
+    def seconds(self, pixels: int) -> float:
+        """The time that a job takes here, of so many pixels in all its updates."""
+        return STARTING + pixels * self._pace
 
-    def words(self) -> list[str]:
-        """The flags that are the same for every run."""
-        return [f"--network={self.path}", f"--threads={self._running.threads}"]
+    def words(self, words: Sequence[str], output: str) -> list[str]:
+        """These flags with those that are the same for every run. output: the name of the file to write."""
+        own = [f"--network={self.path}", f"--threads={self._running.threads}"]
+        return [*words, *own, f"--output={self.studio.folder / output}"]
 
-    def put(self, task: Task) -> None:
-        """Begin a task. Raises StyleError if another is being painted."""
-        if self.is_busy:
+    def job(self, words: Sequence[str], output: str = "look.png") -> Job:
+        """The job of these flags with the painter's. Raises StyleError."""
+        return forms.job(self.words(words, output))
+
+    def put(self, form: Form, words: Sequence[str], key: str = "") -> int:
+        """Begin a task of these flags, which ends a first look that is being made; returns its number.
+
+        Raises StyleError, also if a result is on its way.
+        """
+        if key and not form.film:  # so that the seed is chosen
+            words = [*words, f"--save-recipe={self.studio.recipe(key)}"]
+        task = Task(form, key, self.job(words, key or "look.png"))
+        if self.task and self.task.is_busy:
             raise StyleError("A picture is being painted; stop it first.")
-        self._stop_look.set()
+        self.stop()
         self.task = task
         self._thread.submit(self._work, task)
+        return task.number
 
-    def close(self) -> None:
-        """End after the current iteration."""
-        self._stop_look.set()
+    def stop(self) -> None:
+        """End the task after the current iteration."""
         if self.task:
             self.task.stop.set()
+
+    def close(self) -> None:
+        """End the task, and the thread."""
+        self.stop()
         self._thread.shutdown(cancel_futures=True)
 
-    def first_look(self, job: Job) -> int | None:
-        """Paint a first look, and return its number; None if something newer was asked for."""
-        self._stop_look.set()
-        self._stop_look = stop = threading.Event()
-        return None if self.is_busy else self._thread.submit(self._look, job, stop).result()
-
-    def _look(self, job: Job, stop: threading.Event) -> int | None:
-        try:
-            with gradients_forgotten():
-                outcome = self._follow(self._prepared(job), stop, [])
-        except KeyboardInterrupt:
-            return None
-        if outcome.early or outcome.picture is None:
-            return None
-        self.look = Seen(self.look.number + 1, {}, jpeg(outcome.picture, PREVIEW_SIDE))
-        return self.look.number
-
-    def _prepared(self, job: Job) -> painting.Prepared:
-        return painting.prepare(job, painting.read_images(job), self._running, self.network)
-
-    def _follow(
-        self, prepared: painting.Prepared, stop: threading.Event, observers: list[painting.Observer]
-    ) -> painting.Outcome:
-        """Make a run until it ends or is stopped, and measure the pace."""
-        pace = Pace()
-
-        def watch(progress: "Progress", recorder: Recorder) -> None:
-            left = pace(progress)
-            if left:
-                self.pace = left / progress.pixels_left
-            # Not at the start of a scale, since a run that ends there does not reach that scale.
-            if stop.is_set() and progress.iteration > progress.state.began:
-                raise KeyboardInterrupt
-
-        losses_every = max(prepared.run.settings.iterations // POINTS, 1)
-        return painting.follow(prepared, [*observers, watch], losses_every)
+    def measure(self) -> None:
+        """Paint a small example, so that the pace of this machine is known and its functions are compiled."""
+        form = Form(EXAMPLE.content, EXAMPLE.styles, SHORT.recipe, SHORT.values)
+        self.put(form, forms.words(form, self.studio))
 
     def _work(self, task: Task) -> None:
         try:
-            with gradients_forgotten():
-                film = task.job.film
-                self._film(task, film.clip, film.store) if film else self._picture(task)
+            if task.job.film:
+                self._film(task, task.job.film)
+            elif task.key:
+                self._picture(task)
+            else:
+                outcome = self._follow(task)
+                if outcome.picture is not None and not outcome.early:
+                    task.view.show(outcome.picture)
         except (StyleError, OSError) as error:
-            task.line, task.failed = forms.in_words(explain(error), self._studio), True
+            task.error = self.studio.without_folders(explain(error))
         except Exception as error:  # a bug in the program must not stop the other runs
-            task.line, task.failed = f"The program failed: {error!r}", True
+            task.error = f"The program failed: {error!r}"
         finally:
             task.status = "done"
 
+    def _follow(self, task: Task) -> painting.Outcome:
+        """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
+        job, pace = task.job, Pace()
+        if task.key:
+            job = replace(job, files=replace(job.files, state=self.studio.state))
+
+        def watch(progress: "Progress", recorder: Recorder) -> None:
+            task.status = "painting"
+            task.view(progress, recorder)
+            left = pace(progress)
+            if left:
+                self._pace = left / progress.pixels_left
+            # Not at the start of a scale, since a run that ends there does not reach that scale.
+            if task.stop.is_set() and progress.iteration > progress.state.began:
+                raise KeyboardInterrupt
+
+        with gradients_forgotten():
+            prepared = painting.prepare(job, painting.read_images(job), self._running, self.network)
+            return painting.follow(prepared, [watch], max(job.settings.iterations // POINTS, 1))
+
     def _picture(self, task: Task) -> None:
-        """Paint a picture, and add it to the results."""
-        prepared = self._prepared(task.job)
-        view = View(prepared.run.settings)
-
-        def show(progress: "Progress", recorder: Recorder) -> None:
-            view(progress, recorder)
-            task.status, task.seen = "painting", view.seen
-
-        outcome = self._follow(prepared, task.stop, [show])
-        if outcome.picture is not None:
-            self._add_picture(task, prepared.run.settings, outcome, outcome.picture)
-        if isinstance(outcome.early, StyleError):
-            raise outcome.early
-
-    def _add_picture(
-        self, task: Task, settings: Settings, outcome: painting.Outcome, picture: "np.ndarray"
-    ) -> None:
-        """Write a picture, its recipe and, if it was stopped, its saved run."""
-        studio, saved, made = (
-            self._studio,
-            outcome.recorder.saved(outcome.progress),
-            outcome.progress.iteration,
-        )
+        """Paint a picture, and write it, its recipe and, if it was stopped, its saved run."""
+        studio, settings = self.studio, task.job.settings
+        outcome = self._follow(task)
+        saved, made = outcome.recorder.saved(outcome.progress), outcome.progress.iteration
         table, note = saved.settings, f"painted in {report.seconds(saved.seconds)}"
         is_stopped = isinstance(outcome.early, KeyboardInterrupt) and made < settings.iterations
         if is_stopped:
             states.write(studio.state, saved)
             table = table | shortened(settings, made)
             note = f"stopped after {made} of {settings.iterations} iterations, {note}"
-        elif isinstance(outcome.early, StyleError):
-            note = f"{forms.in_words(str(outcome.early), studio)}, {note}"
-        name = studio.free_name(task.name)
-        images.write(studio.file(name, "png"), picture)
-        recipes.write(studio.file(name, "toml"), table)
-        self._add(task, name, picture.shape[1::-1], note, is_stopped)
+        if outcome.picture is not None:
+            key = studio.free_key(task.key)
+            images.write(studio.folder / key, outcome.picture)
+            recipes.write(studio.recipe(key), table)
+            self._add(task.form, key, outcome.picture, note, not is_stopped)
+        if isinstance(outcome.early, StyleError):
+            raise outcome.early
 
-    def _add(
-        self, task: Task, name: str, size: tuple[int, int], note: str, is_stopped: bool, frames: int = 0
-    ) -> None:
-        """Add a result whose files are written."""
-        contents = task.job.film.clip.files if task.job.film else ()
-        named = [*(("content", path) for path in contents), *task.job.files.images]
-        files = [(flag, self._studio.key(path)) for flag, path in named]
-        command = forms.command(files, self._studio, name, "mp4" if frames else "png")
-        keys = [key for _, key in files]
-        result = Result(name, size, task.form, note, command, keys, frames, not is_stopped)
-        self._studio.add(result)
-
-    def _film(self, task: Task, clip: "Clip", store: "Store") -> None:
+    def _film(self, task: Task, film: Film) -> None:
         """Paint a film by the command line, looking at the frames that it has made."""
-        count, began, first = len(clip.numbers()) or 1, time.monotonic(), len(store.files())
-        done = first
+        store, count, began = film.store, len(film.clip.numbers()) or 1, time.monotonic()
+        first = done = len(store.files())
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        command = [sys.executable, "-m", "neural_style", *task.words, "--quiet"]
+        words = self.words(forms.words(task.form, self.studio), task.key)
+        command = [sys.executable, "-m", "neural_style", *words, "--quiet"]
         program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         while program.poll() is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -214,17 +195,22 @@ class Painter:
             if len(store.files()) > done:
                 done, spent = len(store.files()), time.monotonic() - began
                 picture, left = images.read(store.path(done)), spent / (done - first) * (count - done)
-                facts = {"share": done / count, "size": picture.shape[1::-1], "left": left}
-                task.seen = Seen(task.seen.number + 1, facts, jpeg(picture, PREVIEW_SIDE))
+                task.view.show(picture, share=done / count, size=picture.shape[1::-1], left=left)
                 task.status = "painting"
-        problem, is_stopped = program.communicate()[1], program.returncode != 0
-        if is_stopped and not (task.stop.is_set() and done):
+        problem, is_whole = program.communicate()[1], program.returncode == 0
+        if not (is_whole or (task.stop.is_set() and done)):
             raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
         note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
-        recipes.write(
-            self._studio.file(task.name, "toml"), recipes.to_table(task.job.settings, self._running)
-        )
-        self._add(task, task.name, images.read(store.path(1)).shape[1::-1], note, is_stopped, done)
+        recipes.write(self.studio.recipe(task.key), recipes.to_table(task.job.settings, self._running))
+        self._add(task.form, task.key, images.read(store.path(1)), note, is_whole, done)
+
+    def _add(
+        self, form: Form, key: str, pixels: "np.ndarray", note: str, is_whole: bool, frames: int = 1
+    ) -> None:
+        """Add a result whose files are written. pixels: of the picture, or of the first frame."""
+        command, size = forms.command(form, self.studio, key), pixels.shape[1::-1]
+        result = Picture("result", size, frames, form=form, note=note, command=command, whole=is_whole)
+        self.studio.add(key, result, pixels)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:

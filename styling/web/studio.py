@@ -5,239 +5,202 @@ its folder page/.
 """
 
 import contextlib
-import hashlib
+import filecmp
 import importlib.util
-import io
-import json
+import itertools
+import os
 import re
 import shutil
-import zipfile
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
+import numpy as np
 
 from styling.films import clips, store
-from styling.live.view import jpeg
+from styling.live.view import SIDE, jpeg
 from styling.pictures import images
 from styling.system.errors import ImageError, StyleError
 from styling.system.files import data_folder, write_whole
 from styling.system.process import explain
 
-MOST_PIXELS = 100 * 10**6  # of an image
-PREVIEW_SIDE, THUMBNAIL_SIDE = 1024, 256
 PHOTOGRAPHS = ("harbour", "still_life")  # of the images that ship; the others are paintings
 SENT = ("content", "styles", "mask")
 
 
-@dataclass(frozen=True)
-class Picture:
-    """An image or a film that the page can name.
+class Form(msgspec.Struct, frozen=True):
+    """What the page asks for. Pictures are named by their keys.
 
-    name: on the command line. kind: one of SENT, or `result`, or `frame` of a film. size: (width, height).
-    frames: more than 1 for a film. own: not shipped.
+    start: the picture to paint on from. values: settings as typed, by their names. film: whether a whole film
+    is asked for, else `frame` of it. weights, controls, areas: the page's own, to fill its form in again.
     """
 
-    path: Path
-    name: str
-    preview: Path
+    content: str | None = None
+    styles: list[str] = []
+    recipe: str = "best"
+    values: dict[str, str] = {}
+    start: str | None = None
+    content_mask: str | None = None
+    style_masks: list[str] = []
+    film: bool = False
+    frame: int = 1
+    weights: list[float] = []
+    controls: dict[str, str] = {}
+    areas: dict[str, str] = {}
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """An image or a film, sent, shipped or painted.
+
+    kind: one of SENT, `frame` of a film, or `result`. size: (width, height). frames: more than 1 for a film;
+    of a result, those painted so far. own: not shipped. Of a result, form is what asked for it, note says
+    what time it took and why it is not whole, if it is not, and command makes it again.
+    """
+
     kind: str
     size: tuple[int, int]
     frames: int = 1
     own: bool = True
-
-
-@dataclass(frozen=True)
-class Result:
-    """A painted picture, or a film with its number of painted frames, which is written if `whole`.
-
-    size: (width, height). form: what asked for it. note: the time that it took, and why it is not finished,
-    if it is not. command: makes it again from the images with these keys.
-    """
-
-    name: str
-    size: tuple[int, int]
-    form: dict[str, object]
-    note: str
-    command: str
-    keys: list[str]
-    frames: int = 0
+    form: Form = Form()
+    note: str = ""
+    command: str = ""
     whole: bool = True
 
 
 class Studio:
-    """The images to choose from and the results, by their keys. folder: is made if it is not there."""
+    """The pictures by their keys, the names of their files. folder: is made if it is not there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._page = folder, folder / "page"
         self._page.mkdir(parents=True, exist_ok=True)
         self.pictures: dict[str, Picture] = {}
-        self.results: dict[str, Result] = {}
         for path in sorted(data_folder().glob("*.jpg")):
             kind, size = "content" if path.stem in PHOTOGRAPHS else "styles", images.read(path).shape[1::-1]
-            self.pictures[path.stem] = Picture(path, path.name, path, kind, size, own=False)
+            self.pictures[path.name] = Picture(kind, size, own=False)
         for path in sorted(self._page.glob("*.json"), key=lambda path: path.stat().st_mtime):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # a damaged file
-                self._load(path.stem, json.loads(path.read_text()))
+            with contextlib.suppress(OSError, msgspec.MsgspecError):  # a damaged file
+                self.pictures[path.stem] = msgspec.json.decode(path.read_bytes(), type=Picture)
+
+    @property
+    def results(self) -> dict[str, Picture]:
+        """What was painted, by its keys."""
+        return {key: picture for key, picture in self.pictures.copy().items() if picture.kind == "result"}
 
     @property
     def state(self) -> Path:
         """The file of the run that was stopped last."""
-        return self._page / "state"
+        return self._page / ".state"
 
     @property
     def resumable(self) -> str | None:
-        """The result that goes on from a saved run, or from the painted frames: the last one, if stopped."""
-        *_, last = [None, *list(self.results.values())]
-        return last.name if last and not last.whole and (last.frames or self.state.exists()) else None
+        """The result that goes on from a saved run, or from its painted frames: the last one, if stopped."""
+        key, last = next(reversed(self.results.items()), ("", None))
+        return key if last and not last.whole and (last.form.film or self.state.exists()) else None
 
-    def file(self, name: str, ending: str) -> Path:
-        """A result's file: png, mp4, toml for its recipe; small.jpg for the small picture."""
-        return (self._page if ending == "small.jpg" else self.folder) / f"{name}.{ending}"
+    def path(self, key: str) -> Path:
+        """The file of a picture."""
+        if not self.pictures[key].own:
+            return data_folder() / key
+        return (self.folder if self.pictures[key].kind == "result" else self._page) / key
 
-    def film(self, name: str) -> store.Store:
+    def small(self, key: str) -> Path:
+        """The file that shows a picture; of a film, its first frame."""
+        is_small = not self.pictures[key].own or self.pictures[key].kind == "mask"
+        return self.path(key) if is_small else self._page / f"{key}.jpg"
+
+    def recipe(self, key: str) -> Path:
+        """The recipe of a result."""
+        return (self.folder / key).with_suffix(".toml")
+
+    def film(self, key: str) -> store.Store:
         """The painted frames of a film."""
-        return store.painted(self.file(name, "mp4"), is_file=True, apart=False)
+        return store.painted(self.folder / key, is_file=True, apart=False)
 
-    def free_name(self, stem: str) -> str:
-        """A name that no result and no file in the folder has."""
-        return free(stem, {*self.results, *(path.stem for path in self.folder.iterdir())})
+    def free_key(self, name: str) -> str:
+        """The name, or a similar one that no picture and no file in the folder has."""
+        taken = {Path(key).stem for key in self.pictures} | {path.stem for path in self.folder.iterdir()}
+        stem, ending = Path(name).stem, Path(name).suffix
+        names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+        return next(name for name in names if name not in taken) + ending
 
-    def in_words(self, line: str) -> str:
-        """A line with the files' names for people in place of their paths."""
-        for picture in list(self.pictures.values()):
-            line = line.replace(str(picture.path), picture.name)
+    def without_folders(self, line: str) -> str:
+        """A line for people, with the names of files in place of their paths."""
+        for folder in (self._page, self.folder, data_folder()):
+            line = line.replace(f"{folder}{os.sep}", "")
         return line
-
-    def key(self, path: Path) -> str:
-        """The key of the image with this path."""
-        return next(key for key, picture in list(self.pictures.items()) if picture.path == path)
 
     def upload(self, sent: Path, name: str, kind: str) -> str:
         """Move a file that was sent into the folder, unless it is there already; returns its key. Raises
         ImageError."""
-        with open(sent, "rb") as file:
-            key = f"{kind}-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
-        if key in self.pictures:
-            return key
-        name = free(cleaned(name), [picture.name for picture in self.pictures.values()])
-        path = self._page / f"{key}{Path(name).suffix}"
+        for key, picture in self.pictures.copy().items():
+            if picture.kind == kind and filecmp.cmp(self.path(key), sent, shallow=False):
+                return key
+        key = self.free_key(cleaned(name))
+        path = self._page / key
         shutil.move(sent, path)
         try:
-            size, frames = self._look(path, kind)
+            pixels, size, frames = look(path, kind)
         except (StyleError, OSError) as error:
             path.unlink()
-            raise ImageError(explain(error).replace(str(path), name)) from None
-        self._add(key, {"file": path.name, "name": name, "kind": kind, "size": size, "frames": frames})
+            raise ImageError(explain(error)) from None
+        self.add(key, Picture(kind, size, frames), pixels)
         return key
 
     def frame(self, key: str, number: int) -> str:
-        """The key of a frame of a film, as an image; counted from 1. Raises ImageError."""
-        film, frame_key = self.pictures[key], f"{key}-{number}"
-        if frame_key not in self.pictures:
-            path, span = self._page / f"{frame_key}.png", clips.Span(number, number)
-            images.write(path, next(clips.find("content", film.path, span).frames()).pixels())
-            name = f"{Path(film.name).stem}-{number}.png"
-            self.pictures[frame_key] = Picture(path, name, path, "frame", film.size)
-        return frame_key
+        """The key of a frame of a film, counted from 1; a still image is its own. Raises ImageError."""
+        film, frame = self.pictures[key], f"{key}-{number}.png"
+        if film.frames == 1:
+            return key
+        if frame not in self.pictures:
+            if not 1 <= number <= film.frames:
+                raise ImageError(f"{key}: has no frame {number}")
+            pixels = next(clips.find("content", self.path(key), clips.Span(number, number)).frames()).pixels()
+            images.write(self._page / frame, pixels)
+            self.add(frame, Picture("frame", film.size), pixels)
+        return frame
 
-    def add(self, result: Result) -> None:
-        """Add a result whose files are written, or replace it."""
-        painted = (
-            self.film(result.name).path(result.frames) if result.frames else self.file(result.name, "png")
-        )
-        small = jpeg(images.read(painted), THUMBNAIL_SIDE)
-        self.file(result.name, "small.jpg").write_bytes(small)
-        self.results.pop(result.name, None)
-        self._add(result.name, asdict(result))
+    def add(self, key: str, picture: Picture, pixels: np.ndarray) -> None:
+        """Add a picture whose file is written, or replace it. pixels: float32 [H, W, 3], to show it."""
+        facts, small = msgspec.json.encode(picture), jpeg(pixels, SIDE)
+        write_whole(self._page / f"{key}.jpg", lambda file: file.write(small))
+        write_whole(self._page / f"{key}.json", lambda file: file.write(facts))
+        self.pictures.pop(key, None)
+        self.pictures[key] = picture
 
     def remove(self, key: str) -> None:
-        """Remove an image that was sent, or a result, with its files. Raises StyleError."""
-        if key not in self.results and not (key in self.pictures and self.pictures[key].own):
+        """Remove a picture that is not shipped, with its files. Raises StyleError."""
+        if key not in self.pictures or not self.pictures[key].own:
             raise StyleError("It is gone already.")
         if key == self.resumable:
             self.state.unlink(missing_ok=True)
-        if self.results.pop(key, None):
-            for ending in ("png", "mp4", "toml"):
-                self.file(key, ending).unlink(missing_ok=True)
+        for path in (self.path(key), self._page / f"{key}.jpg", self._page / f"{key}.json"):
+            path.unlink(missing_ok=True)
+        if self.pictures.pop(key).kind == "result":
+            self.recipe(key).unlink(missing_ok=True)
             shutil.rmtree(self.film(key).folder, ignore_errors=True)
-        for name in [name for name in self.pictures if name == key or name.startswith(f"{key}-")]:
-            if name == key or self.pictures[name].kind == "frame":
-                del self.pictures[name]
-        for path in [*self._page.glob(f"{key}.*"), *self._page.glob(f"{key}-*.png")]:
-            path.unlink()
-
-    def packed(self, name: str) -> bytes:
-        """All that the command line needs to paint a result again, and the result, as ZIP."""
-        result, packed = self.results[name], io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            for path in (self.file(name, ending) for ending in ("png", "mp4", "toml")):
-                if path.exists():
-                    archive.write(path, path.name)
-            for picture in (self.pictures[key] for key in dict.fromkeys(result.keys) if key in self.pictures):
-                archive.write(picture.path, picture.name)
-            archive.writestr("command.txt", result.command + "\n")
-        return packed.getvalue()
-
-    def _add(self, key: str, facts: dict[str, Any]) -> None:
-        write_whole(self._page / f"{key}.json", lambda file: file.write(json.dumps(facts).encode()))
-        self._load(key, facts)
-
-    def _load(self, key: str, facts: dict[str, Any]) -> None:
-        """Take an image or a result up from its facts."""
-        facts["size"], preview = tuple(facts["size"]), self.file(key, "small.jpg")
-        if "form" in facts:
-            self.results[key] = Result(**facts)
-            path, name, kind, frames = self.file(key, "png"), f"{key}.png", "result", 1
-        else:
-            path, name, kind, frames = (
-                self._page / facts["file"],
-                facts["name"],
-                facts["kind"],
-                facts["frames"],
-            )
-        preview = path if kind == "mask" else preview
-        self.pictures[key] = Picture(path, name, preview, kind, facts["size"], frames)
-
-    def _look(self, path: Path, kind: str) -> tuple[tuple[int, int], int]:
-        """The (width, height) and the frames of a file that was sent; makes its small version. Raises
-        ImageError."""
-        size, frames = None, 1
-
-        def wanted(height: int, width: int) -> list[tuple[int, int]]:
-            nonlocal size
-            size = size or (width, height)
-            if height * width > MOST_PIXELS:
-                problem = (
-                    f"has {width} x {height} pixels; make it smaller first, {MOST_PIXELS // 10**6} million"
-                )
-                raise ImageError(f"{problem} are the most here")
-            return [(PREVIEW_SIDE, PREVIEW_SIDE)]
-
-        if not clips.moves(path):
-            pixels = images.read(path, wanted)
-        elif kind != "content":
-            raise ImageError(f"{path}: moves; only the photograph may be a film")
-        elif not all(map(importlib.util.find_spec, ("cv2", "av"))):
-            raise ImageError(f"{path}: is a film, which needs: pip install av opencv-python-headless")
-        else:
-            clip = clips.find("content", path, clips.Span())
-            pixels, frames = next(clip.frames()).pixels(), len(clip.numbers())
-        if kind != "mask":
-            path.with_name(f"{path.stem}.small.jpg").write_bytes(jpeg(pixels, PREVIEW_SIDE))
-        return size or pixels.shape[1::-1], frames
 
 
-def free(name: str, taken: Collection[str]) -> str:
-    """The name, or a similar one that is not taken."""
-    path, found, number = Path(name), name, 1
-    while found in taken:
-        number += 1
-        found = f"{path.stem}-{number}{path.suffix}"
-    return found
+def look(path: Path, kind: str) -> tuple[np.ndarray, tuple[int, int], int]:
+    """The pixels of a file that was sent, reduced if it is large, its (width, height) and its frames. Raises
+    ImageError."""
+    sizes: list[tuple[int, int]] = []
+
+    def in_use(height: int, width: int) -> list[tuple[int, int]]:
+        sizes.append((width, height))
+        return [(SIDE, SIDE)]
+
+    if not clips.moves(path):
+        pixels = images.read(path, in_use)
+        return pixels, (*sizes, pixels.shape[1::-1])[0], 1
+    if kind != "content":
+        raise ImageError(f"{path}: moves; only the photograph may be a film")
+    if not all(map(importlib.util.find_spec, ("cv2", "av"))):
+        raise ImageError(f"{path}: is a film, which needs: pip install av opencv-python-headless")
+    clip = clips.find("content", path, clips.Span())
+    pixels = next(clip.frames()).pixels()
+    return pixels, pixels.shape[1::-1], len(clip.numbers())
 
 
 def cleaned(name: str) -> str:
-    """The name of a file that was sent, without folders and without characters that do not print."""
-    name = re.split(r"[/\\]", name)[-1].lstrip("-.")
-    return "".join(letter for letter in name if letter.isprintable())[-80:] or "image"
+    """The name of a file that was sent, of letters, digits, hyphens and its ending."""
+    stem, ending = os.path.splitext(re.split(r"[/\\]", name)[-1])
+    return (re.sub(r"\W+", "-", stem).strip("-")[-80:] or "image") + re.sub(r"[^.\w]", "", ending)
