@@ -239,7 +239,6 @@ function showLook() {
   $("look").hidden = !chosen.content;
   if (!chosen.content) return;
   $("look-picture").src = isExample() ? "page/example.jpg" : `images/${chosen.content}`;
-  if (isExample()) sized($("look-picture"), images.get(chosen.content).size);
   $("look-photo").src = `images/${chosen.content}`;
   $("look-style").src = style ? `images/${style}` : "";
   $("look-style").hidden = !style;
@@ -259,6 +258,7 @@ async function paint(extra) {
   else if (!chosen.styles.size) complain({error: "choose one first", field: "styles"});
   else if (masks) complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
 }
+$("look-picture").onload = event => isExample() && sized(event.target, [event.target.naturalWidth, event.target.naturalHeight]);
 $("form").oninput = event => event.target.type != "file" && changed();
 $("form").onsubmit = event => { event.preventDefault(); paint(); };
 $("paint-film").onclick = () => paint({film: true});

@@ -20,9 +20,8 @@ function areas() {  // the layers that are drawn, as urls
   const urls = sheets.get(chosen.content)?.urls ?? {};
   return Object.fromEntries(targets().filter(name => urls[name]).map(name => [name, urls[name]]));
 }
-function noteUrls({layers, urls}) {
-  for (const [name, canvas] of Object.entries(layers)) urls[name] = isEmpty(canvas) ? "" : canvas.toDataURL();
-}
+const urlsOf = layers =>
+  Object.fromEntries(Object.entries(layers).filter(([, canvas]) => !isEmpty(canvas)).map(([name, canvas]) => [name, canvas.toDataURL()]));
 function showAreas() {
   $("draw").disabled = !chosen.content;
   const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : name);
@@ -44,12 +43,12 @@ function read(canvas, image) {
 async function readAreas(urls = {}) {
   if (!chosen.content) return;
   const onto = await sheet();
-  [onto.layers, onto.urls] = [{}, {}];
+  onto.layers = {};
   for (const [name, url] of Object.entries(urls)) {
     const image = await loaded(url).catch(() => null);
     if (image) read(layer(onto, name), image);
   }
-  noteUrls(onto);
+  onto.urls = urlsOf(onto.layers);
   refresh();
 }
 
@@ -95,11 +94,10 @@ function turn(from, to) {  // undo, or redo
   if (!from.length) return;
   to.push(onto.layers);
   onto.layers = from.pop();
-  onto.urls = {};
   finish();
 }
 function finish() {
-  noteUrls(onto);
+  onto.urls = urlsOf(onto.layers);
   showSheet();
   [$("undo").ariaDisabled, $("redo").ariaDisabled] = [onto.done, onto.undone].map(steps => String(!steps.length));
   refresh();
@@ -186,7 +184,7 @@ $("invert").onclick = () => once(() => {
   context.fillStyle = "#fff";
   context.fillRect(0, 0, onto.photo.width, onto.photo.height);
 });
-$("undraw").onclick = () => once(() => { [onto.layers, onto.urls] = [{}, {}]; });
+$("undraw").onclick = () => once(() => { onto.layers = {}; });
 $("mask-file").onchange = async event => {
   const [file] = event.target.files;
   event.target.value = "";

@@ -20,6 +20,7 @@ from PIL import Image
 
 from styling.films import numbered
 from styling.pictures import decoding, folders, images, kinds
+from styling.pictures.decoding import lifted_limits
 from styling.system import filenames
 from styling.system.errors import ImageError, SettingsError
 from styling.system.terminal import remark
@@ -301,7 +302,7 @@ def picture_count(path: Path) -> int:
     if not path.is_file():
         return 0
     try:
-        with Image.open(path) as image:
+        with lifted_limits(), Image.open(path) as image:
             return getattr(image, "n_frames", 1) if image.format in ANIMATIONS else 1
     except Exception:  # Pillow's decoders raise nearly anything for a damaged file
         return 0

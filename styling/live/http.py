@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
@@ -65,7 +66,7 @@ class Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         headers = request.headers
-        if not self._is_here(request):
+        if not self._is_here(headers.get("host", "")):
             return error("this is not a name of this machine; see --host and --public-name", 403)
         if self._password and not knows(self._password, headers.get("authorization", "")):
             refusal = error("the password is needed", 401)
@@ -77,9 +78,9 @@ class Guard:
             return error("only the program's own page may ask for this", 403)
         return None
 
-    def _is_here(self, request: Request) -> bool:
+    def _is_here(self, host: str) -> bool:
         try:  # others can make a name point here, but not an address
-            name = request.url.hostname or ""
+            name = urlsplit(f"//{host}").hostname or ""
             return name in self._names or (self._is_open and bool(ipaddress.ip_address(name)))
         except ValueError:
             return False

@@ -45,7 +45,7 @@ def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
     kinds.check(head)
     is_tiff = kinds.TIFF.match(head)
     # libtiff writes warnings to stderr.
-    with _lifted_limits(), silent_stderr() if is_tiff else contextlib.nullcontext():
+    with lifted_limits(), silent_stderr() if is_tiff else contextlib.nullcontext():
         try:
             return _decoded(file, head, sizes)
         except (ImageError, MemoryError):
@@ -58,7 +58,7 @@ def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
 
 
 @contextlib.contextmanager
-def _lifted_limits() -> Iterator[None]:
+def lifted_limits() -> Iterator[None]:
     """Pillow's limits keep healthy images out: 179 megapixels, and 1 MiB for a compressed text or profile.
 
     They are for all its users in a process, so they are lifted only while one image is read.

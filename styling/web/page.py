@@ -41,20 +41,19 @@ class Page:
 
     def app(self) -> Starlette:
         """The routes."""
-        posted = {"methods": ["POST"]}
         routes = [
             Route("/", self.index),
             Route("/events", lambda request: http.events(self.facts)),
             Route("/seen.jpg", self.seen),
             Route("/images/{key}", self.image),
             Route("/results/{key}", self.result),
-            Route("/images", self.upload, **posted),
-            Route("/remove/{key}", self.remove, **posted),
-            Route("/estimate", of_form(self.estimate), **posted),
-            Route("/preview", of_form(self.preview), **posted),
-            Route("/paint", of_form(self.paint), **posted),
-            Route("/stop", self.stop, **posted),
-            Route("/go-on", self.go_on, **posted),
+            Route("/images", self.upload, methods=["POST"]),
+            Route("/remove/{key}", self.remove, methods=["POST"]),
+            Route("/estimate", of_form(self.estimate), methods=["POST"]),
+            Route("/preview", of_form(self.preview), methods=["POST"]),
+            Route("/paint", of_form(self.paint), methods=["POST"]),
+            Route("/stop", self.stop, methods=["POST"]),
+            Route("/go-on", self.go_on, methods=["POST"]),
         ]
         return http.application(routes, self._studio.without_folders)
 

@@ -38,6 +38,7 @@ EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
 SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
 STARTING = 2  # seconds before the first update
 USUAL_PACE = 2.5e-6  # seconds for an update of a pixel, until it has been measured
+FIRST = 4  # updates, which compile functions and tell no pace
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
 
@@ -150,7 +151,7 @@ class Painter:
             task.status = "painting"
             task.view(progress, recorder)
             left = pace(progress)
-            if left:
+            if left and progress.iteration > FIRST:
                 self._pace = left / progress.pixels_left
             # Not at the start of a scale, since a run that ends there does not reach that scale.
             if task.stop.is_set() and progress.iteration > progress.state.began:
