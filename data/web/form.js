@@ -3,14 +3,14 @@
 const data = JSON.parse($("data").textContent);
 const images = new Map(data.images.map(image => [image.key, image]));
 const chosen = {content: data.example.content, styles: new Map([[data.example.styles[0], 50]])};
-const LOOKS = {  // presets in words, by the controls that they set
+const LOOKS = {  // presets in words, by the controls that they set; the recipe says the rest
   "Like the painting": {},
   "A touch": {style_weight: -.75},
   "Bold strokes": {style_weight: .25, style_scales: 1.75},
   "Keep my colours": {colors: "content"},
   "Portrait": {style_weight: -.5, style_scales: .75},
 };
-const PLAIN = {style_weight: 0, tv_weight: 0, style_scales: 1, colors: "style"};
+const PLAIN = {style_weight: 0, style_scales: 1, colors: ""};
 const LARGER = [...$("max_size").options].map(option => +option.value).filter(Boolean);
 const more = () => [...document.querySelectorAll(".more")];
 const stem = key => key.replace(/\.[^.]*$/, "");
@@ -41,11 +41,10 @@ heard.error = () => complain({error: "The program does not answer; is it still r
 heard.open = () => { if ($("error").textContent.startsWith("The program does not")) complain(); };
 
 function values(recipe) {  // of the settings, by their names, as on the command line
-  const values = {colors: $("colors").value}, weights = [...chosen.styles.values()], strokes = $("style_scales").value;
+  const values = {}, weights = [...chosen.styles.values()], strokes = $("style_scales").value;
   if ($("max_size").value && !$("width").value) values.max_size = $("max_size").value;
-  for (const name of ["style_weight", "tv_weight"]) {
-    if (+$(name).value) values[name] = round(+data.recipes[recipe].values[name] * 10 ** +$(name).value);
-  }
+  const times = 10 ** +$("style_weight").value;
+  if (times != 1) values.style_weight = round(+data.recipes[recipe].values.style_weight * times);
   if (+strokes != 1 && weights.length) values.style_scales = weights.map(() => strokes).join(" ");
   if (weights.length > 1) values.style_blend_weights = weights.join(" ");
   return values;
@@ -60,8 +59,8 @@ function refresh() {
   const typed = data.recipes[$("recipe").value], now = form().values;
   $("description").textContent = typed.description;
   $("flag-recipe").textContent = `--recipe ${$("recipe").value}`;
-  for (const name of Object.keys(PLAIN)) $(`flag-${name}`).textContent = `--${name.replaceAll("_", "-")} ${now[name] ?? typed.values[name]}`;
-  for (const name of ["style_weight", "tv_weight"]) $(name).disabled = !+typed.values[name];
+  for (const name of ["style_weight", "style_scales"]) $(`flag-${name}`).textContent = `--${name.replaceAll("_", "-")} ${now[name] ?? typed.values[name]}`;
+  $("style_weight").disabled = !+typed.values.style_weight;
   for (const input of more()) {
     if (input.tagName == "SELECT") input.options[0].textContent = `as the recipe: ${typed.values[input.id]}`;
     else input.placeholder = typed.values[input.id];
@@ -217,8 +216,9 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
   $("time").textContent = $("paint-time").textContent = here;
   if (!size || isExample() || !$("run").hidden || (!isUsers && !$("result").hidden)) return;
   says("look-caption", "A first look is on its way");
-  const {recipe, values: few} = data.preview, {tv_weight: _, ...look} = values(recipe);  // one pass has no losses
-  const {number, error} = await ask("preview", JSON.stringify({...form(), recipe, values: {...look, ...few}}));
+  const {recipe, values: few} = data.preview, look = {...values(recipe), ...few};
+  if ($("colors").value) look.colors = $("colors").value;
+  const {number, error} = await ask("preview", JSON.stringify({...form(), recipe, values: look}));
   if (mine != asked) return;
   if (error) says("look-caption", "");
   looking = number;

@@ -14,14 +14,11 @@ function drawLosses(names, rows) {  // by iteration, on a log scale of five deca
   if (!all.length) return;
   const top = Math.max(...all), low = Math.max(Math.min(...all), top - 5), end = Math.max(rows.at(-1)[0], 1);
   const x = at => 50 + 400 * at / end, y = log => 12 + 180 * Math.min((top - log) / (top - low || 1), 1);
-  const order = names.map((name, i) => i).sort((a, b) => logs.at(-1)[b] - logs.at(-1)[a]);
-  let above = 0;
-  const lines = order.map(i => {
+  const lines = names.map((name, i) => {
     const points = rows.map((row, k) => `${x(row[0]).toFixed(1)},${y(logs[k][i]).toFixed(1)}`).join(" ");
-    above = Math.max(y(logs.at(-1)[i]) + 4, above + 13);
-    const color = `var(--${names[i]}, var(--other))`;
+    const color = `var(--${name}, var(--other))`;
     return `<polyline points="${points}" fill="none" stroke="${color}" stroke-width="2"/>`
-      + `<text x="456" y="${above}" fill="${color}">${names[i]}</text>`;
+      + `<text x="456" y="${16 + 16 * i}" fill="${color}">${name}</text>`;
   });
   $("plot").innerHTML = `${lines.join("")}<text x="0" y="16">${(10 ** top).toPrecision(2)}</text>`
     + `<text x="0" y="196">${(10 ** low).toPrecision(2)}</text>`

@@ -79,7 +79,7 @@ def serve(options: argparse.Namespace) -> int:
     say = partial(terminal.print_line, quiet=options.quiet)
     say(f"loading {path}")
     app, painter = load(path, running, options.folder.absolute())
-    painter.measure()
+    painter.warm_up()
     host = address.reachable(options.host)
     url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
     say(f"the page is at {url} until Ctrl-C; its pictures are in {options.folder.absolute()}")

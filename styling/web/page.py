@@ -24,13 +24,11 @@ from styling.settings import FIELDS
 from styling.settings.checks import choices
 from styling.system.errors import StyleError
 from styling.web import form as forms
-from styling.web.painter import EXAMPLE, SHORT, Painter
+from styling.web.painter import EXAMPLE, Painter
 from styling.web.studio import SENT, Form, Picture, Studio
 
 # Settings that have a control of their own on the page; the others are listed as the expert's.
-CONTROLS = ("max_size", "style_weight", "tv_weight", "style_scales", "colors", "style_blend_weights")
-# The first look at a picture, before Paint is pressed: one pass, or for other networks a short run.
-ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
+CONTROLS = ("max_size", "style_weight", "style_scales", "style_blend_weights")
 
 
 class Page:
@@ -60,12 +58,11 @@ class Page:
     def index(self, request: Request) -> Response:
         """The page itself."""
         studio, painter = self._studio, self._painter
-        first_look = ONE_PASS if networks.is_small(painter.path) else SHORT
         data = {
             "images": [told(key, picture) for key, picture in studio.pictures.copy().items()],
             "recipes": forms.offered(painter.network),
             "example": msgspec.to_builtins(EXAMPLE),
-            "preview": msgspec.to_builtins(first_look),
+            "preview": msgspec.to_builtins(painter.look),
         }
         others = [FIELDS[name] for name in forms.NAMES if name not in CONTROLS]
         network = networks.describe(painter.path)

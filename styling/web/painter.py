@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vgg import Network
 
 EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
+ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
 SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
 STARTING = 2  # seconds before the first update
 USUAL_PACE = 2.5e-6  # seconds for an update of a pixel, until it has been measured
@@ -72,12 +73,14 @@ class Task:
 class Painter:
     """Paints with one network in one thread. running: with the device and the network's file.
 
-    task: the latest.
+    task: the latest. look: how a first look is made, in one pass or, by other networks than the small one,
+    in a short run.
     """
 
     def __init__(self, running: Running, path: Path, network: "Network", studio: Studio) -> None:
         self.path, self.network = path, network
         self.task: Task | None = None
+        self.look = ONE_PASS if networks.is_small(path) else SHORT
         self._running = replace(running, network=networks.name(path), network_sha256=network.sha256)
         self.studio, self._thread, self._pace = studio, ThreadPoolExecutor(1), USUAL_PACE
 
@@ -119,10 +122,11 @@ class Painter:
         self.stop()
         self._thread.shutdown(cancel_futures=True)
 
-    def measure(self) -> None:
-        """Paint a small example, so that the pace of this machine is known and its functions are compiled."""
-        form = Form(EXAMPLE.content, EXAMPLE.styles, SHORT.recipe, SHORT.values)
-        self.put(form, forms.words(form, self.studio))
+    def warm_up(self) -> None:
+        """Paint an example, so that functions are compiled and the pace of this machine is known."""
+        for look in (self.look, SHORT):
+            form = Form(EXAMPLE.content, EXAMPLE.styles, look.recipe, look.values)
+            self.put(form, forms.words(form, self.studio))
 
     def _work(self, task: Task) -> None:
         try:
