@@ -149,7 +149,7 @@ class Painter:
         """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
         job, pace = task.job, Pace()
         if task.key:
-            job = replace(job, files=replace(job.files, state=self.studio.state))
+            job = replace(job, files=replace(job.files, save_state=self.studio.state))
 
         def watch(progress: "Progress", recorder: Recorder) -> None:
             task.status = "painting"
