@@ -78,7 +78,7 @@ def drop(page, selector, files, event="drop"):
 
 
 def drag(page, selector, *points):
-    """Press the mouse at the first of these points, in parts of an element's sides, and drag to the others."""
+    """Press the mouse at the first of these points, in parts of an element's sides, and drag on."""
     box = page.locator(selector).bounding_box()
     (x, y), *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(x, y)
