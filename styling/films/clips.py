@@ -208,18 +208,11 @@ class Clip:
         """The frames; packets that cannot be decoded, as the first of a cut recording, are skipped."""
         import av
 
-        packets = container.demux(stream)  # the last one is empty, and makes the decoder give its last frames
-        while True:
+        for packet in container.demux(stream):
             try:
-                decoded = next(packets).decode()
-            except StopIteration:
-                return
-            except av.error.FFmpegError as error:
-                self.remark(f"is damaged ({error.strerror}); painted as far as it can be read")
-                if isinstance(error, av.error.InvalidDataError):
-                    continue
-                return
-            yield from decoded
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                self.remark("is damaged; painted as far as it can be read")
 
     def _shown(self, frame: "av.VideoFrame", aspect: Fraction | int) -> np.ndarray:
         """A decoded frame as a player shows it, upright, with square pixels; as Frame.decode gives it."""

@@ -2,9 +2,9 @@
 
 Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016): earlier frames are warped along the
 optical flow. Where the flow can be trusted, they are the start and the target of the temporal loss. New areas
-start from the content. The paper's long-term loss over several earlier frames is the loss to a single frame
-here: each pixel of it comes from the first frame of the scene where nothing has changed, else from the
-nearest earlier frame that shows the pixel.
+start from parts of the painting that fit. The paper's long-term loss over several earlier frames is the loss
+to a single frame here: each pixel of it comes from the first frame of the scene where nothing has changed,
+else from the nearest earlier frame that shows the pixel.
 """
 
 import itertools
@@ -162,7 +162,7 @@ def predict(
 
     masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
     first: of the scene. Trust fades out within what is known, so that no pixel is held to one carried
-    across an edge. The rest only starts from earlier frames as far as they show it, else from blocks of the
+    across an edge. The rest only starts from earlier frames as far as they show it, else from parts of the
     last frame.
     """
     layers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -175,8 +175,8 @@ def predict(
 
     frames = [before[-back] for back in sorted(frames_back) if back <= len(before)]
     with flow.one_thread(), ThreadPoolExecutor() as threads:
-        known = list(threads.map(lambda frame: _known(content, frame.content), frames))
-    for frame, (motion, share) in zip(frames, known, strict=True):
+        motions = list(threads.map(lambda frame: _known(content, frame.content), frames))
+    for frame, (motion, share) in zip(frames, motions, strict=True):
         if flow.faded(share).mean() < LEAST_TRUST:
             continue  # a cut
         if first is not None and not layers:

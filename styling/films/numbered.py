@@ -28,15 +28,8 @@ def files(pattern: Path) -> dict[int, Path]:
 
 def by_number(paths: list[Path]) -> dict[int, Path]:
     """Files by the numbers in their names, if nothing else differs; otherwise they are counted from 1."""
-    paths = sorted(paths, key=_natural)
     parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", path.name) for path in paths]
     numbers = [int(part[2]) for part in parts if part]
     alike = len({(part[1], part[3]) for part in parts if part}) == 1
     is_numbered = alike and len(set(numbers)) == len(paths)
-    return dict(zip(numbers if is_numbered else range(1, len(paths) + 1), paths, strict=True))
-
-
-def _natural(path: Path) -> list[tuple[bool, int, str]]:
-    """A sort key that puts 9.png before 10.png."""
-    parts = re.split(r"([0-9]+)", path.name)
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return dict(sorted(zip(numbers if is_numbered else range(1, len(paths) + 1), paths, strict=True)))
