@@ -429,6 +429,7 @@ def weights_between(at, side):
 def match(search, painting, coherence, rounds=8):
     """Codes [h, w, D] and [rows, columns, D] -> the (row, column) of the painting for each position."""
     a, b = (each - each.mean((0, 1)) for each in (search, painting))
+    a = a * np.clip(b.std((0, 1)) / a.std((0, 1)), 1 / 3, 3)
     a, b = (each / np.linalg.norm(each, axis=-1, keepdims=True) for each in (a, b))
     height, width = a.shape[:2]
     alike = np.einsum("hwd,rcd->hwrc", a, b)

@@ -30,6 +30,7 @@ MARGIN = (
 # Of a painting's positions, for the search; coherence reaches the others. All of them paint no better.
 MOST_CANDIDATES = 4096
 EVERY = 2  # along each axis, one in so many positions searches; the others go on from it
+MOST_SPREAD = 3  # by which a photograph's codes are spread to be as varied as the painting's
 CHUNK = 2**21  # similarities, or values of codes, at a time
 ROUNDS, COHERENCE = 8, 0.1  # what a neighbour's agreement is worth, as a cosine
 STEPS = (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)  # from a neighbour: itself, above, below, left and right
@@ -81,10 +82,18 @@ def _at_a_quarter(x: tf.Tensor, level: int, kernel: np.ndarray) -> tf.Tensor:
 def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Codes [..., D] as rows of length 1, minus their mean over all positions, weighted by [...]."""
     rows = codes.reshape(-1, codes.shape[-1])
-    shares = np.ones(len(rows), np.float32) if weights is None else weights.ravel().astype(np.float32)
-    rows = rows - np.einsum("n,nd->d", shares, rows) / shares.sum()
+    rows = rows - _moments(codes, weights)[0]
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return rows
+
+
+def _moments(codes: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation, [D] each, of codes [..., D] with weights [...]."""
+    rows = codes.reshape(-1, codes.shape[-1])
+    shares = np.ones(len(rows), np.float32) if weights is None else weights.ravel().astype(np.float32)
+    shares /= shares.sum()
+    mean = np.einsum("n,nd->d", shares, rows)
+    return mean, np.sqrt(np.maximum(np.einsum("n,nd,nd->d", shares, rows, rows) - mean**2, 1e-12))
 
 
 def nearest(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -110,7 +119,10 @@ def match(
     """
     within = np.ones(painting.shape[:2], bool) if within is None else within
     candidates = np.flatnonzero(within)
-    a, b = directions(search, weights), directions(painting, within)
+    # With its own spread, a dull photograph would find only the dull parts of a painting.
+    spread = _moments(painting, within)[1] / _moments(search, weights)[1]
+    a = directions(search * np.clip(spread, 1 / MOST_SPREAD, MOST_SPREAD), weights)
+    b = directions(painting, within)
     if len(candidates) > MOST_CANDIDATES:
         rng = np.random.default_rng(0)
         candidates = np.sort(rng.choice(candidates, MOST_CANDIDATES, replace=False))

@@ -41,7 +41,7 @@ class Strength:
     """How much style: mixture, the share of the last picture in the next search; keep, how much the forms of
     the photograph count; painted, the share of the picture in the result. All 0..1."""
 
-    mixture: float = 0.42
+    mixture: float = 0.34
     keep: float = 0.9
     painted: float = 1.0
 
@@ -49,7 +49,7 @@ class Strength:
     def of_weight(cls, style_weight: float) -> "Strength":
         """From 0.1, which gives the photograph back, over 1, the middle, to 10."""
         level = math.log10(min(max(style_weight, 0.1), 10.0))
-        return cls(cls.mixture + 0.35 * level, min(cls.keep - 0.6 * level, 1.0), min(2 * (1 + level), 1.0))
+        return cls(cls.mixture * (1 + level), min(cls.keep - 0.6 * level, 1.0), min(2 * (1 + level), 1.0))
 
 
 def start(
