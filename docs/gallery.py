@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-BEST = ("--recipe", "best", "--seed", "1", "--network")
 PAIRS = {  # name: content, style
     "cat-glass": ("chelsea.png", "glass.jpg"),
     "astronaut-facets": ("astronaut.png", "facets.jpg"),
@@ -25,6 +24,7 @@ PAIRS = {  # name: content, style
     "still-life-mosaic": ("still_life.jpg", "mosaic.jpg"),
     "harbour-woodcut": ("harbour.jpg", "woodcut.jpg"),
 }
+INSTANT = ("woodcut.jpg", "mosaic.jpg", "watercolour.jpg", "glass.jpg")
 STRENGTHS = ("0.1", "0.3", "1", "3", "10")
 GAP = 4
 
@@ -41,12 +41,18 @@ def find(name: str) -> Path:
 
 
 def paint(
-    content: str, *styles: str, strength: str = "1", network: str = "small", width: int = 448
+    content: str,
+    *styles: str,
+    recipe: str = "best",
+    strength: str = "1",
+    network: str = "small",
+    width: int = 448,
 ) -> Image.Image:
     """The picture that the command line makes of these images."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "picture.png")
-        command = [sys.executable, ROOT / "neural_style.py", *BEST, network, "--width", str(width)]
+        settings = ["--recipe", recipe, "--seed", "1", "--network", network, "--width", str(width)]
+        command = [sys.executable, ROOT / "neural_style.py", *settings]
         images = ["--content", find(content), "--styles", *map(find, styles), "--output", output]
         subprocess.run([*command, *images, "--style-weight", strength], check=True)
         return Image.open(output).convert("RGB")
@@ -64,6 +70,9 @@ def main(names: Sequence[str]) -> None:
     makers = {name: lambda pair=pair: paint(*pair) for name, pair in PAIRS.items()}
     makers["strengths"] = lambda: side_by_side(
         [paint("chelsea.png", "strokes.jpg", strength=strength, width=256) for strength in STRENGTHS]
+    )
+    makers["instant"] = lambda: side_by_side(
+        [paint("still_life.jpg", style, recipe="instant", width=256) for style in INSTANT]
     )
     makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg")
     makers["astronaut-facets-vgg16"] = lambda: paint(*PAIRS["astronaut-facets"], network="vgg16")

@@ -140,7 +140,7 @@ def test_how_much_style(small):
         for weight in (0.1, 0.2, 1, 10)
     ]
     distances = [np.abs(picture - photo).mean() for picture in pictures]
-    assert distances[0] < 0.01 and distances == sorted(distances)
+    assert distances[0] == 0 and distances == sorted(distances)
 
 
 def test_a_run_goes_on_from_it(small):
