@@ -20,9 +20,11 @@ HEAD_BYTES = 2**16
 # Images of more pixels than LARGE are reduced by one of the FACTORS, but not below SPARE times the size used,
 # and must fit into memory.
 LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
+# Images of more pixels than SUSPECT have at least one byte for each PIXELS_PER_BYTE: deflate's best is 1032.
+SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
 MOST_TEXT = 2**26  # bytes of a compressed text or profile in a PNG
 NO_END = "its end is missing, but every pixel is there"
-ENDS = {"PNG": b"IEND", "GIF": b"\0;"}
+ENDS = {"PNG": b"IEND", "GIF": b"\0;"}  # of the kinds that Pillow reads without an end mark
 LOCK = threading.Lock()
 
 Sizes = Callable[[int, int], Sequence[tuple[int, int]]]
@@ -88,7 +90,12 @@ def _decoded_without_end(file: BinaryIO, head: bytes, sizes: Sizes | None) -> De
 def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
     """The image in a file; the limits are lifted."""
     remarks = []
+    # Looked at first, since some of Pillow's readers go on from where the file was left.
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(length - HEAD_BYTES, 0))
+    end = file.read()
     with _open(file, head) as image:
+        _check_claim(image, length)
         _check_tiff(image)
         factor = _factor(*_upright(image), sizes)
         if factor > 1:  # a JPEG can be decoded at this size directly
@@ -96,7 +103,7 @@ def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
             factor = _factor(*_upright(image), sizes)
         _check_memory(image, factor)
         source = colorspaces.described(image, head)
-        if not _has_end(file, image.format):
+        if ENDS.get(image.format or "", b"") not in end:
             remarks.append(NO_END)
         image.load()
         pixels, alpha, more = converted(image, source, factor)
@@ -143,12 +150,6 @@ def _open(file: BinaryIO, head: bytes) -> Image.Image:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def _has_end(file: BinaryIO, kind: str | None) -> bool:
-    """Whether the end mark of a kind that is read without one is in the file's last bytes."""
-    file.seek(max(file.seek(0, os.SEEK_END) - HEAD_BYTES, 0))
-    return ENDS.get(kind or "", b"") in file.read()
-
-
 def _upright(image: Image.Image) -> tuple[int, int]:
     """The height and width of an image after its EXIF orientation is applied, before it is loaded."""
     turned = False
@@ -170,6 +171,13 @@ def _factor(height: int, width: int, sizes: Sizes | None) -> int:
     return 1
 
 
+def _check_claim(image: Image.Image, length: int) -> None:
+    """Raise ImageError if a file of this many bytes cannot hold as many pixels as it says."""
+    if image.width * image.height > max(SUSPECT, PIXELS_PER_BYTE * length):
+        claim = f"it claims {image.width} x {image.height} pixels and has {length} bytes"
+        raise ImageError(f"is too large to be believed: {claim}; save it anew, or smaller")
+
+
 def _check_memory(image: Image.Image, factor: int) -> None:
     """Raise ImageError if decoding a large image needs more than the free memory."""
     # Bytes a pixel: Pillow needs 4, and 4 to convert colours; in full size, float32 adds 12, and uint8 3.
@@ -180,7 +188,7 @@ def _check_memory(image: Image.Image, factor: int) -> None:
 
 
 def _check_tiff(image: Image.Image) -> None:
-    """Raise ImageError for a TIFF that Pillow would read wrongly."""
+    """Raise ImageError or ValueError for a TIFF that Pillow would read wrongly."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return
     tags = image.tag_v2
@@ -194,6 +202,9 @@ def _check_tiff(image: Image.Image) -> None:
     swapped = tags.prefix == b"MM" and image.mode in ("F", "I") and image.info["compression"] != "raw"
     if swapped or (by_planes and bits > 8) or (signed and bits <= 16):
         raise ImageError("is a TIFF of a kind that cannot be read rightly; save it as PNG")
+    boxes = (tile.extents or (0, 0, 0, 0) for tile in image.tile)
+    if sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) < image.width * image.height:
+        raise ValueError("it has fewer pixels than it says")  # Pillow would fill the rest with black
 
 
 def _in_8_bits(image: Image.Image) -> Image.Image:

@@ -76,6 +76,7 @@ COLOURS = {
     "GIF, one transparent": (
         palette_image("GIF", transparency=1), everything, [[10, 20, 30], white, [70, 80, 90]], 0,
     ),
+    "DDS": (encoded([[[1, 2, 3], [250, 0, 9]]], "DDS"), everything, [[1, 2, 3], [250, 0, 9]], 0),
     "RGB, tRNS": (png(8, 2, [bytes(range(6))], (b"tRNS", words(0, 1, 2))), everything, [white, [3, 4, 5]], 0),
     **{
         f"RGBA, {kind}": (
