@@ -32,8 +32,8 @@ OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
 TILE = 512  # pixels a side of windows, where the settings name no smaller ones
 MOST_REMEMBERED = 3 * 2**20  # numbers of a painting whose codes are remembered
 FADE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a patch of 8 pixels
-# Of a full-size pass, measured: for each pixel of a window, of the picture and of a painting.
-WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, FIXED_BYTES = 2000, 240, 240, 400 * 2**20
+# Of a full-size pass, measured: for a pixel of a window, of the picture, of the largest painting, and of all.
+WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, CODES_BYTES, FIXED_BYTES = 1500, 240, 180, 80, 150 * 2**20
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,10 @@ def memory_needed(size: tuple[int, int], styles: Sequence[tuple[int, int]], tile
     """An estimate of the bytes of memory that a pass needs for images of these sizes, (height, width)."""
     pixels, *paintings = (math.prod(each) for each in (size, *styles))
     window = min(pixels, (tile or TILE) ** 2)
-    largest = max(paintings, default=0)  # one painting is searched after the other
-    return FIXED_BYTES + WINDOW_BYTES * window + PICTURE_BYTES * pixels + PAINTING_BYTES * largest
+    searched = PAINTING_BYTES * max(paintings, default=0) + CODES_BYTES * sum(
+        paintings
+    )  # one after the other
+    return FIXED_BYTES + WINDOW_BYTES * window + PICTURE_BYTES * pixels + searched
 
 
 def enlarged(image: np.ndarray, height: int, width: int) -> np.ndarray:
