@@ -4,7 +4,6 @@ import contextlib
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -134,22 +133,6 @@ def neural_style(tmp_path):
         import neural_style
 
         result = run_in_process(neural_style.main, tmp_path, arguments)
-        if check is not None:
-            assert result.returncode == check, result.stderr
-        return result
-
-    return run
-
-
-@pytest.fixture
-def neural_style_process(tmp_path):
-    """The same as neural_style, in a separate process."""
-
-    def run(*arguments, check=None, **keywords):
-        command = [sys.executable, PROGRAM, *map(str, arguments)]
-        result = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, **keywords
-        )
         if check is not None:
             assert result.returncode == check, result.stderr
         return result

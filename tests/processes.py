@@ -22,17 +22,19 @@ class Command:
     """
 
     def __init__(self, main, folder, arguments, environment=None, stderr=None, most_bytes=None):
-        here, there = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)), strict=True)
-        outputs = there if stderr is None else (there[0], Connection(os.dup(stderr), readable=False))
+        read, write = zip(*(FORKS.Pipe(duplex=False) for _ in range(2)), strict=True)
+        outputs = write if stderr is None else (write[0], Connection(os.dup(stderr), readable=False))
         variables = os.environ | (environment or {})
-        given = {name: value for name, value in variables.items() if value is not None}
-        of = main, str(folder), [*map(str, arguments)], given, outputs, most_bytes
-        self.process = FORKS.Process(target=_run, args=of)
+        variables = {name: value for name, value in variables.items() if value is not None}
+        words = [*map(str, arguments)]
+        self.process = FORKS.Process(
+            target=_run, args=(main, str(folder), words, variables, outputs, most_bytes)
+        )
         self.process.start()
         atexit.register(self.kill)  # after a test that failed
-        for connection in {*there, *outputs}:
+        for connection in {*write, *outputs}:
             connection.close()
-        self.stdout, self.stderr = (os.fdopen(os.dup(one.fileno()), encoding="utf-8") for one in here)
+        self.stdout, self.stderr = (os.fdopen(os.dup(end.fileno()), encoding="utf-8") for end in read)
         self.pid = self.process.pid
 
     @property

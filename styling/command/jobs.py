@@ -201,11 +201,9 @@ def plan_film(options: argparse.Namespace, content: Path, job: Job) -> Job:
         raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
     moving = [(flag, path) for flag, path in files.images if flag in MOVING_MASKS and clips.moves(path)]
     masks = {path: clips.find(flag, path, span) for flag, path in moving}
-    form = None
-    if writing.is_file(output):
-        form = writing.format_of(output, options.video_codec, options.crf)
-    else:
-        check_unset(options, ("video_codec", "crf"), "films in one file")
+    is_file = writing.is_file(output)
+    form = writing.format_of(output, options.video_codec, options.crf) if is_file else None
+    check_unset(options, () if is_file else ("video_codec", "crf"), "films in one file")
     painted = store.painted(output, form is not None, job.settings.colors == "content")
     files = replace(files, images=tuple(pair for pair in files.images if pair[0] != "content"))
     job = replace(job, files=files, film=Film(clip, painted, masks, form))
@@ -244,7 +242,8 @@ def check_no_film(options: argparse.Namespace, flags: Collection[str]) -> None:
 def check_unset(options: argparse.Namespace, flags: Iterable[str], what: str) -> None:
     """Raise SettingsError for the first of these flags that the command line has. what: it goes with."""
     for flag in flags:
-        if getattr(options, flag, None) not in (None, False):
+        value = getattr(options, flag, None)
+        if value is not None and value is not False:  # but 0 is a value
             raise SettingsError(flag, f"goes with {what}")
 
 
@@ -280,7 +279,7 @@ def check_effect(job: Job, flags: dict[str, Any], recipe: recipes.Recipe) -> Non
     """Raise SettingsError for flags that have no effect beside the others."""
     settings, files = job.settings, job.files
     if settings.iterations and recipe.values.get("iterations") == 0:
-        problem = f"has no effect with {files.source}, which minimises nothing; take --recipe best"
+        problem = f"does not go with {files.source}, which minimises nothing; take --recipe best"
         raise SettingsError("iterations", problem)
     settings.check_effect(flags)
     has_initial = bool(files.named("initial"))

@@ -505,26 +505,26 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
     )
     there = {"relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2"}
     assert run.for_network({}, run.layers(), ()) == (run, []), "nothing is missing, nothing changes"
-    kept, gone = run.for_network({}, there, ())
+    fitting, gone = run.for_network({}, there, ())
     assert gone == ["relu5_2", "relu5_1"]
     for term, lost in (("content", "relu5_2"), ("style", "relu5_1"), ("shift", "relu5_1")):
         before = run.layer_weights(term)
         assert before.pop(lost) > 0
-        assert kept.layer_weights(term) == before
-    assert kept.layer_weights("histogram") == {"relu1_1": 3}
-    assert kept.layers() <= there
+        assert fitting.layer_weights(term) == before
+    assert fitting.layer_weights("histogram") == {"relu1_1": 3}
+    assert fitting.layers() <= there
 
 
 def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
     run = Settings(content_layers=("conv1_1a",), style_layers=("relu1_1", "conv1_1b"))
-    kept, gone = run.for_network({}, {"relu1_1"}, ("content_layers", "style_layers"))
-    assert (kept, gone) == (run, [])
+    fitting, gone = run.for_network({}, {"relu1_1"}, ("content_layers", "style_layers"))
+    assert (fitting, gone) == (run, [])
     with pytest.raises(NetworkError, match="conv1_1a, conv1_1b"):
-        vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), kept.layers())
+        vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), fitting.layers())
 
 
 def test_a_term_that_would_lose_every_layer_is_refused():
     with pytest.raises(NetworkError, match="content layers, relu4_2"):
         Settings().for_network({}, {"relu1_1"}, ())
-    kept, _ = Settings(content_weight=0).for_network({}, {"relu1_1"}, ())
-    assert kept.layer_weights("style") == {"relu1_1": 0.2}
+    fitting, _ = Settings(content_weight=0).for_network({}, {"relu1_1"}, ())
+    assert fitting.layer_weights("style") == {"relu1_1": 0.2}

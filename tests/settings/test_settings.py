@@ -193,9 +193,9 @@ def test_the_layers_of_further_losses_by_the_rules():
     assert Settings().layer_weights("shift") == Settings().layer_weights("histogram") == {}
     shifted = Settings(shift_weight=1, style_layers=(A, B), style_layer_weight_exp=3, style_weight=0)
     assert shifted.layer_weights("shift") == {A: 0.25, B: 0.75} and shifted.layers() >= {A, B}
-    own = Settings(shift_weight=1, shift_layers=(C, D), style_layer_weight_exp=3)
-    assert own.layer_weights("shift") == {C: 0.5, D: 0.5}
-    assert own.layers() == {C, D, *STYLE_LAYERS, "relu4_2"}
+    named = Settings(shift_weight=1, shift_layers=(C, D), style_layer_weight_exp=3)
+    assert named.layer_weights("shift") == {C: 0.5, D: 0.5}
+    assert named.layers() == {C, D, *STYLE_LAYERS, "relu4_2"}
     histogram = Settings(histogram_weight=1, style_layers=(A, B))
     assert histogram.layer_weights("histogram") == {"relu1_1": 0.5, "relu4_1": 0.5}
     named = Settings(histogram_weight=1, histogram_layers={A: 3, B: 0})
