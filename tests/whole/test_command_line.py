@@ -446,7 +446,6 @@ def test_large_images_are_read_no_larger_than_the_picture_needs(folder):
     for content, settings, sides in (
         (large, Settings(width=100), [600, 600, 600]),
         (large, Settings(max_size=200, style_scales=(2,)), [1200, 2400, 1200]),
-        (large, Settings(), [4800, 4800, 4800]),  # the picture has the size of the content
         (small, Settings(), [Image.open(small).width, 600, 600]),
         (None, Settings(width=100), [600, 600]),
     ):
