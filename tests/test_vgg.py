@@ -366,11 +366,6 @@ def refused(tmp_path, cache_folder):
     return check
 
 
-def test_no_file_is_no_network_error(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        vgg.load(tmp_path / "missing.mat")
-
-
 # The cache.
 
 

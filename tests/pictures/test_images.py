@@ -232,16 +232,6 @@ def test_a_picture_comes_back_as_it_was_written(tmp_path, ending):
     assert len(list(tmp_path.glob("[!c]*"))) == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1)])
-def test_a_tiny_picture_is_no_batch_of_them(tmp_path, shape):
-    image = NOISE[: shape[0], : shape[1]].astype(np.float32)
-    for ending in (".png", ".tif"):
-        images.write(tmp_path / f"tiny{ending}", image)
-        with Image.open(tmp_path / f"tiny{ending}") as found:
-            assert getattr(found, "n_frames", 1) == 1
-            np.testing.assert_array_equal(np.asarray(found), image)
-
-
 def test_a_jpeg_keeps_colour_at_every_pixel(tmp_path):
     stripes = np.zeros((16, 16, 3), np.float32)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 200  # with halved colours, all purple
