@@ -27,7 +27,10 @@ import numpy as np
 from styling import optimizers
 from styling.objective import targets, terms
 from styling.objective.evaluation import Objective, evaluation
-from styling.optimizers.base import Step, clip
+from styling.objective.matching import Matcher, Scene
+from styling.objective.neighbor_term import Neighbors
+from styling.objective.patch_term import Patches
+from styling.optimizers.base import Bounds, Optimizer, Step, clip
 from styling.pictures import colors, images, masks
 from styling.pictures.images import Images
 from styling.run import one_pass, runs
@@ -41,6 +44,7 @@ from styling.system.errors import DivergedError
 from styling.system.quiet import tf
 from vgg import Network
 
+MATCHERS: dict[str, Callable[[Scene], Matcher]] = {"neighbors": Neighbors, "patches": Patches}
 LOOK_EVERY = 10  # updates, from one look at whether the loss is finite to the next
 
 
@@ -121,18 +125,15 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             objective = build_objective(
                 pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped
             )
-            evaluate = evaluation(objective, reuse=not settings.normalize)
             # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
             if state is None or begins:
                 x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size, layout)
                 x = _with_known(x, pictures, run.network, layout)
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
-            with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
-                begun = state.iteration
-                for iteration, step in enumerate(itertools.islice(steps, end - begun + 1), begun):
-                    state = _after(step, replace(state, iteration=iteration), settings)
-                    progress = Progress(state, run.scales, step.losses, to_image)
+            with contextlib.closing(_updates(objective, optimizer, state, bounds, end, settings)) as updates:
+                for state, losses in updates:
+                    progress = Progress(state, run.scales, losses, to_image)
                     # A scale's last Progress is the start of the next scale, which reports it.
                     is_new = reported is None or progress.iteration > reported.iteration
                     if is_new and (last or progress.iteration < end):
@@ -140,6 +141,26 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
                         reported = progress
     if progress is not None and progress is not reported:  # no lower loss was found after the last report
         yield progress
+
+
+def _updates(
+    objective: Objective, optimizer: Optimizer, state: State, bounds: Bounds, end: int, settings: Settings
+) -> Generator[tuple[State, dict[str, tf.Tensor]], None, None]:
+    """The states from this one to the update `end`, and their losses; matches are renewed between updates."""
+    at, seen = state.matched
+    while True:
+        if objective.matchers and (seen is None or state.iteration == objective.until(at, end) < end):
+            at, seen = state.iteration, state.x
+        until, begun = objective.until(at, end), state.iteration
+        evaluate = evaluation(objective.matched(seen, at), reuse=not settings.normalize)
+        with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
+            for iteration, step in enumerate(itertools.islice(steps, until - begun + 1), begun):
+                state = _after(step, replace(state, iteration=iteration, matched=(at, seen)), settings)
+                if iteration < until or until == end:
+                    yield state, step.losses
+        if until == end or state.iteration == begun:
+            return
+        seen = None
 
 
 def _start_alone(run: Run) -> Generator[Progress, None, None]:
@@ -191,6 +212,9 @@ def build_objective(
     network = targets.in_precision(network, settings)
     tiling = targets.cut(network, settings.layers(), settings, size)
     compared, names = terms.styles(styles, network, size, settings, layout), settings.losses[:-1]
+    matchers: tuple[Matcher, ...] = ()
+    if settings.style_weight and settings.style_loss != "gram":
+        matchers = (MATCHERS[settings.style_loss](Scene(network, settings, tiling, content, styles, layout)),)
     if settings.content_weight and content is not None:
         compared.append(terms.content(content, network, tiling, settings, layout.content))
     if settings.tv_weight:
@@ -199,15 +223,18 @@ def build_objective(
         compared.append(terms.steadiness(warped, network, settings))
         names = (*names, "temporal")
     painted = None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
-    return Objective(network, settings.pooling, tiling, names, tuple(compared), painted)
+    return Objective(network, settings.pooling, tiling, names, tuple(compared), matchers, painted)
 
 
 def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layout) -> tf.Tensor:
     """The first x, [1, height, width, 3] minus the mean pixel: an image, noise, a blend of the two, or the
     picture of one pass."""
     settings, network = run.settings, run.network
-    if settings.start == "one-pass":
+    if settings.start == "one-pass" and not (settings.iterations and pictures.warped):
         return network.preprocess(one_pass.start(pictures, size, layout, network, settings))
+    if settings.start == "blurred":  # without its three finest bands (Kolkin et al. 2022)
+        small = images.resize(pictures.photo, *(-(-side // 8) for side in size))
+        return network.preprocess(images.resize(small, *size))
     share = settings.noiseblend(pictures.initial is not None)
     x = tf.zeros([1, *size, 3])
     if share < 1:

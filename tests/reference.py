@@ -495,3 +495,53 @@ def decode(weights, found, pixels, search, keep):
         x = relu(convolve(f"{name}_a", x.repeat(2, 0).repeat(2, 1), cells(n)))
         x = relu(convolve(f"{name}_b", x))
     return np.clip(pixels + convolve("last", x), 0, 1)
+
+
+# Nearest neighbours and patches, by the definition
+
+
+def unit(rows):
+    """Rows [n, C] of length 1."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def neighbors_loss(F, S):
+    """Kolkin et al. 2022: the mean over positions of the least 1 - cos(f - mean f, s - mean s)."""
+    f, s = (unit((x - x.mean((0, 1))).reshape(-1, x.shape[-1])) for x in (F, S))
+    return float(np.mean([1 - max(row @ other for other in s) for row in f]))
+
+
+def hypercolumns(maps, height, width):
+    """Maps [h, w, C], each over its C, at a quarter of an image's side, one after the other."""
+    columns = []
+    for F in maps:
+        F = F / F.shape[-1]
+        while F.shape[0] > height:
+            F = pool(F, "avg")
+        if F.shape[0] < height:
+            F = np.stack([[between(F, i, j) for j in range(width)] for i in range(height)])
+        columns.append(F)
+    return np.concatenate(columns, -1)
+
+
+def hypercolumn_loss(F, searching, S):
+    """The mean of 1 - cos(f, s), hypercolumns, s the nearest to those that search, by the centred cosine."""
+    a, b = (unit((x - x.mean((0, 1))).reshape(-1, x.shape[-1])) for x in (searching, S))
+    f, s = (unit(x.reshape(-1, x.shape[-1])) for x in (F, S))
+    return float(np.mean([1 - f[i] @ s[np.argmax(b @ a[i])] for i in range(len(f))]))
+
+
+def patch_target(F, S):
+    """Li & Wand 2016: for F [h, w, C], the mean of what the patches about each position are matched with."""
+    total, counts = np.zeros_like(F), np.zeros((*F.shape[:2], 1))
+    middles = [(i, j) for i in range(0, S.shape[0] - 2, 2) for j in range(0, S.shape[1] - 2, 2)]
+    for i in range(F.shape[0] - 2):
+        for j in range(F.shape[1] - 2):
+            likeness = []
+            for a, b in middles:
+                patch = S[a : a + 3, b : b + 3]
+                likeness.append(np.sum(F[i : i + 3, j : j + 3] * patch) / np.linalg.norm(patch))
+            a, b = middles[int(np.argmax(likeness))]
+            total[i : i + 3, j : j + 3] += S[a : a + 3, b : b + 3]
+            counts[i : i + 3, j : j + 3] += 1
+    return total / counts

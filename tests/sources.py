@@ -7,6 +7,7 @@ content, style, tv (0 if the source has none), shift and histogram if the source
 """
 
 import numpy as np
+import reference
 
 # content / style; the sources have no scale.
 GATYS2015_RATIOS = {
@@ -148,3 +149,32 @@ def tseng2017(Fx, Fc, Fs, x, weights):
     terms = tseng2017_plain(Fx, Fc, Fs, x, weights)
     del terms["total"]
     return summed(**terms, shift=weights["shift"] * shift, histogram=weights["histogram"] * histogram)
+
+
+def neighbors(Fx, Fc, Fs, x, weights):
+    """Kolkin et al. 2022's loss by layers, with the content's difference relative to its target."""
+    (layer,) = weights["content"]
+    difference = np.sum((Fx[layer] - Fc[layer]) ** 2) / np.sum(Fc[layer] ** 2)
+    style = sum(w * reference.neighbors_loss(Fx[name], Fs[name]) for name, w in weights["style"].items())
+    return summed(content=weights["content"][layer] * difference, style=style, tv=0.0)
+
+
+def kolkin2022(Fx, Fc, Fs, x, weights):
+    """At the coarsest size, where the photograph alone searches: hypercolumns of ten layers."""
+    height, width, _ = Fx["relu3_1"].shape
+    columns = []
+    for F in (Fx, Fc):
+        columns.append(reference.hypercolumns([F[name] for name in weights["style"]], height, width))
+    height, width, _ = Fs["relu3_1"].shape
+    columns.append(reference.hypercolumns([Fs[name] for name in weights["style"]], height, width))
+    style = sum(weights["style"].values()) * reference.hypercolumn_loss(*columns)
+    return summed(content=0.0, style=style, tv=0.0)
+
+
+def li2016(Fx, Fc, Fs, x, weights):
+    """Sums over patches at two layers; content as a mean, as in the authors' program."""
+    content = np.mean((Fx["relu4_2"] - Fc["relu4_2"]) ** 2)
+    style = 0.0
+    for name in ("relu3_1", "relu4_1"):
+        style += np.sum((Fx[name] - reference.patch_target(Fx[name], Fs[name])) ** 2)
+    return summed(content=20 * content, style=1e-4 * style, tv=1e-3 * variation(x, np.sum))

@@ -78,7 +78,8 @@ def resolve(
         return runs.resolve(given, network, settings)
     settings = replace(settings, iterations=iterations_between(settings), scales=(1.0,), scale_shares=None)
     settings = replace(settings, initial_noiseblend=0.0)
-    initial = None if settings.start == "one-pass" else warped.pixels
+    one_pass = settings.start == "one-pass" and not settings.iterations
+    initial = None if one_pass else warped.pixels
     return runs.resolve(replace(given, initial=initial, warped=warped), network, settings)
 
 

@@ -61,7 +61,7 @@ def describe(path: Path, instead_of: str | None = None, lacking: Sequence[str] =
         line = f"the recipe is for {instead_of}, which is not here: {line}"
     if lacking:
         line += f" without {', '.join(lacking)}, which it lacks"
-    if is_small(path):
+    if instead_of and is_small(path):
         line += "; it is small, and neural-style --download fetches the published VGG-19"
     return line
 

@@ -9,6 +9,7 @@ from functools import lru_cache, reduce
 from typing import Any
 
 from styling.objective import losses
+from styling.objective.matching import Matcher
 from styling.objective.targets import added
 from styling.objective.terms import Target, Term
 from styling.objective.tiles import Features, Tiling, View
@@ -26,7 +27,8 @@ ZERO = tf.UnconnectedGradients.ZERO
 class Objective:
     """What is minimised: the sum of the terms.
 
-    tiling: how a picture is cut. names: of the terms, in the order of printing. painted: boolean
+    tiling: how a picture is cut. names: of the terms, in the order of printing. matchers: of the terms that
+    follow the picture. painted: boolean
     [1, H, W, 1], false where the picture stays the photograph; None if it is painted everywhere.
     """
 
@@ -35,7 +37,17 @@ class Objective:
     tiling: Tiling
     names: tuple[str, ...]
     terms: tuple[Term, ...]
+    matchers: tuple[Matcher, ...] = ()
     painted: tf.Tensor | None = field(default=None, compare=False)
+
+    def matched(self, x: tf.Tensor, at: int) -> "Objective":
+        """This objective with the terms that its matchers make for x after `at` updates."""
+        made = (matcher.term(x, at) for matcher in self.matchers)
+        return replace(self, terms=(*self.terms, *made), matchers=())
+
+    def until(self, at: int, end: int) -> int:
+        """The update before which matches of update `at` stand, at most `end`."""
+        return min([end, *(matcher.until(at) for matcher in self.matchers)])
 
     def __call__(self, x: tf.Tensor) -> Losses:
         """x [1, H, W, 3], minus the mean pixel -> the weighted losses, scalars by name, and their total;

@@ -25,6 +25,8 @@ Masks = dict[
 def cut(network: Network, names: Iterable[str], settings: Settings, size: tuple[int, int]) -> tiles.Tiling:
     """The tiling of images of a size, (height, width), if these layers are used."""
     reaches = dict.fromkeys(settings.layer_weights("shift"), max(settings.shifts))
+    if settings.hypercolumn_iterations:  # their coarse maps are enlarged
+        reaches = dict.fromkeys(settings.layer_weights("style"), 1) | reaches
     return tiles.tiling(network.built(names), size, settings.tile or 0, reaches)
 
 

@@ -11,11 +11,8 @@ A new term is a function here that returns a Term, a line in stylize.build_objec
 frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
 have there, is in `maps`, one entry for each window; what it knows of the whole picture is in `target`.
 
-A term whose target follows the picture (patches, nearest neighbours) is one of these: its `maps` are what
-each position was matched with, and constants while they stand. Where they are renewed, between two updates,
-the loop of stylize.py replaces the term by one with other maps, and lets the optimiser go on from x and its
-memory; that costs one evaluation and no compilation. A saved run needs the maps that stand, as arrays of its
-State.
+A term that follows the picture is made by a Matcher (matching.py) again and again: its `maps` are what each
+position was matched with, and constants while they stand.
 """
 
 import math
@@ -73,7 +70,7 @@ class Term:
 
 def weighted_sum(statistic: dict[Any, tf.Tensor], target: Target) -> tf.Tensor:
     """The loss of scalars that are differences already: their weighted sum."""
-    return losses.total([weight * statistic[key] for key, weight in target.weights.items()])
+    return target.rest + losses.total([weight * statistic[key] for key, weight in target.weights.items()])
 
 
 def distance(statistic: dict[Any, tf.Tensor], target: Target) -> tf.Tensor:
@@ -178,6 +175,8 @@ def comparisons(settings: Settings, shapes: Shapes) -> list[Comparison]:
         }
         for name in ("style", "shift", "histogram")
     )
+    if settings.style_loss != "gram":  # which a Matcher compares
+        style = {}
     for layer in style:
         style[layer] *= losses.gram_factor(shapes[layer], settings.gram_divisor, settings.style_reduction)
     shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
@@ -231,9 +230,7 @@ def styles(
     terms = []
     for region in layout.regions:
         mask, shares = at(region.mask), {i: share for i, share in region.shares.items() if share}
-        shares_at = [
-            {layer: _share_at(layer, i, shares, layers_of) for layer in layers_of[i]} for i in shares
-        ]
+        shares_at = [{layer: share_at(layer, i, shares, layers_of) for layer in layers_of[i]} for i in shares]
         for comparison in compared if shares else ():
             masks = comparison.masks(mask, shapes)
             keys = [key for layer, (_, sizes) in masks.items() for key in keyed(layer, sizes)]
@@ -266,7 +263,7 @@ def _mean_square(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.square(x))
 
 
-def _share_at(layer: str, style: int, shares: Mapping[int, float], layers_of: Sequence[set[str]]) -> float:
+def share_at(layer: str, style: int, shares: Mapping[int, float], layers_of: Sequence[set[str]]) -> float:
     """A style's share at a layer; the shares of styles that do not use the layer go to the others."""
     if all(layer in layers_of[i] for i in shares):
         return shares[style]

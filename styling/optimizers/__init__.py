@@ -7,13 +7,14 @@ settings.Settings.optimizer.
 from dataclasses import fields
 
 from styling.optimizers.base import Optimizer
-from styling.optimizers.first_order import Adam, GradientDescent, NormalizedGradientDescent
+from styling.optimizers.first_order import Adam, GradientDescent, NormalizedGradientDescent, PyramidAdam
 from styling.optimizers.lbfgs import Lbfgs
 from styling.optimizers.lbfgs_b import LbfgsB
 from styling.settings import Settings
 
 KINDS: dict[str, type[Optimizer]] = {
     "adam": Adam,
+    "pyramid-adam": PyramidAdam,
     "gradient-descent": GradientDescent,
     "normalized-gradient-descent": NormalizedGradientDescent,
     "lbfgs": Lbfgs,

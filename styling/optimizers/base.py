@@ -10,7 +10,7 @@ x, two tensors that broadcast with x. An optimiser that begins with the x and th
 repeats exactly the steps that followed it.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -34,7 +34,8 @@ class Step(NamedTuple):
 class Optimizer:
     """An optimiser; its fields are settings, by their names.
 
-    memory: the parts of its state besides x: "image"s as large as x, and "scalar"s; all are 0 at the start.
+    memory: the parts of its state besides x: "image"s as large as x, "image/2"s of half its sides and so on,
+    and "scalar"s; all are 0 at the start.
     bytes_per_pixel: of its own memory at the peak, for 3 values a pixel.
     """
 
@@ -52,11 +53,25 @@ class Optimizer:
 
     def init(self, x: tf.Tensor) -> Memory:
         """The state at the start."""
-        return tuple(tf.zeros_like(x) if part == "image" else tf.zeros([]) for part in self.memory)
+        return tuple(tf.zeros(shape) for shape in self.shapes(x.shape))
+
+    @classmethod
+    def shapes(cls, image: Sequence[int]) -> list[tuple[int, ...]]:
+        """The shapes of its memory for an x of this shape."""
+        return [() if part == "scalar" else _divided(tuple(image), part) for part in cls.memory]
 
     def update(self, evaluate: Evaluate, step: Step, bounds: Bounds) -> Step | None:
         """The next iterate; None if no lower loss is found."""
         raise NotImplementedError
+
+
+def _divided(image: tuple[int, ...], part: str) -> tuple[int, ...]:
+    """The shape of a part of the memory, "image" or "image/N", for an image [1, height, width, 3]."""
+    if part == "image":
+        return image
+    times = int(part.removeprefix("image/"))
+    one, height, width, channels = image
+    return one, -(-height // times), -(-width // times), channels
 
 
 def clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:

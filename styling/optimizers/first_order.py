@@ -1,11 +1,14 @@
-"""Adam and gradient descent: each update is one evaluation."""
+"""Adam, of pixels or of a pyramid, and gradient descent: each update is one evaluation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, ClassVar
 
 from styling.optimizers.base import Bounds, Evaluate, Optimizer, Step, clip
 from styling.system.quiet import tf
+
+BANDS = 6  # of a pyramid, with the coarsest, which is no difference
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Adam(Optimizer):
     learning_rate is in the units of x, gray levels.
     """
 
-    memory = ("scalar", "image", "image")
+    memory: ClassVar[tuple[str, ...]] = ("scalar", "image", "image")
     learning_rate: float
     beta1: float = 0.9
     beta2: float = 0.999
@@ -29,7 +32,7 @@ class Adam(Optimizer):
 
 
 @lru_cache(maxsize=4)
-def _update(adam: Adam) -> Callable:
+def _update(adam: Adam) -> Any:
     """(x, gradient, memory) -> the next x and memory; compiled once for all sizes."""
     image, scalar = tf.TensorSpec(None), tf.TensorSpec([])
 
@@ -44,6 +47,56 @@ def _update(adam: Adam) -> Callable:
         return x - rate * first / (tf.sqrt(second) + adam.eps), count, first, second
 
     return update
+
+
+@dataclass(frozen=True)
+class PyramidAdam(Adam):
+    """Adam on the coefficients of the picture's Laplacian pyramid (Kolkin et al. 2022, section 3.4).
+
+    The picture is the sum of the bands, each of half the last one's sides, enlarged. So coarse and fine
+    detail move at the same rate.
+    """
+
+    memory: ClassVar[tuple[str, ...]] = (
+        "scalar",
+        *(f"image/{2**band}" for band in range(BANDS) for _ in range(2)),
+    )
+    bytes_per_pixel = 8 * 3 * 4
+
+    def update(self, evaluate: Evaluate, step: Step, bounds: Bounds) -> Step:
+        """Adam's step in each band, and the picture's that follows from them."""
+        x, *memory = _pyramid_update(self)(step.x, step.gradient, *step.memory)
+        x = clip(x, bounds)
+        return Step(x, *evaluate(x), tuple(memory))
+
+
+@lru_cache(maxsize=4)
+def _pyramid_update(adam: Adam) -> Callable:
+    """(x, gradient, memory) -> the next x and memory."""
+    in_band = _update(adam).python_function
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def update(x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, *moments: tf.Tensor) -> list[tf.Tensor]:
+        steps: list[tf.Tensor] = []
+        memory = [count + 1]
+        for first, second in zip(moments[::2], moments[1::2], strict=True):
+            if steps:  # the gradient for a band that is enlarged to the one before
+                gradient = _enlarging_gradient(gradient, first)
+            step, _, first, second = in_band(tf.zeros_like(first), gradient, count, first, second)
+            steps.append(step)
+            memory += [first, second]
+        moved = steps.pop()
+        while steps:
+            finer = steps.pop()
+            moved = finer + tf.image.resize(moved, tf.shape(finer)[1:3])
+        return [x + moved, *memory]
+
+    return update
+
+
+def _enlarging_gradient(gradient: tf.Tensor, small: tf.Tensor) -> tf.Tensor:
+    """The gradient for a small image from that for the same, enlarged."""
+    return tf.raw_ops.ResizeBilinearGrad(grads=gradient, original_image=small, half_pixel_centers=True)
 
 
 @dataclass(frozen=True)

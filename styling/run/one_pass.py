@@ -12,7 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
+import vgg
 from styling.network import decoder as decoders
+from styling.network import networks
 from styling.network.decoder import CELL, Decoder
 from styling.objective import neighbors
 from styling.pictures import images, masks
@@ -58,12 +60,15 @@ def start(
     """The picture from which a run starts, [H, W, 3], RGB 0..255, of this size; pictures have theirs for it.
 
     A frame of a film goes on from the frame before, and others from the initial image, if there is one. Where
-    updates follow, the style's weight is theirs, and the strength is the middle.
+    updates follow, any network may make them; the small one always makes the pass.
     """
     before = None if pictures.initial is None else images.resize(pictures.initial, *size)
     if pictures.warped is not None:
         before = pictures.warped.pixels
-    strength = Strength() if settings.iterations else Strength.of_weight(settings.style_weight)
+    # The weight of other losses has another measure.
+    measured = not settings.iterations or settings.style_loss == "neighbors"
+    strength = Strength.of_weight(settings.style_weight) if measured else Strength()
+    network = network if is_known(network) else small_network()
     decoder = decoders.load()
     return paint(
         *(pictures.photo, pictures.styles, layout, network, decoder, strength), settings.tile or 0, before
@@ -100,10 +105,21 @@ def paint(
 
 def check_network(network: Network) -> None:
     """Raise NetworkError unless this is the network that the decoder was trained for."""
-    shapes = network.shapes(GRID, GRID, neighbors.LAYERS).values()
-    if sum(channels for *_, channels in shapes) != len(decoders.load().centre):
+    if not is_known(network):
         problem = "has other features than the decoder of --start one-pass was trained with"
-        raise NetworkError(f"{problem}; use --network small")
+        raise NetworkError(f"{problem}; use --network small, or --iterations 1 or more")
+
+
+def is_known(network: Network) -> bool:
+    """Whether the decoder was trained for this network."""
+    shapes = network.shapes(GRID, GRID, neighbors.LAYERS).values()
+    return sum(channels for *_, channels in shapes) == len(decoders.load().centre)
+
+
+@lru_cache(maxsize=1)
+def small_network() -> Network:
+    """The network that the decoder was trained for, which ships."""
+    return vgg.load(networks.find("small"))
 
 
 def check_memory(size: tuple[int, int], styles: Sequence[tuple[int, int]], tile: int) -> None:

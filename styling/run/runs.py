@@ -62,7 +62,7 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
         raise NetworkError(f"pass a network, as vgg.load() returns it, not {type(network).__name__}")
     if not isinstance(settings, Settings):
         raise SettingsError("settings", f"must be Settings(...), not {type(settings).__name__}")
-    if settings.start == "one-pass":
+    if settings.start == "one-pass" and not settings.iterations:
         one_pass.check_network(network)
     scales = scales_of(images, settings)
     if settings.precision == "fastest":
@@ -111,16 +111,15 @@ def checked_state(state: State, run: Run) -> State:
     """The state, on the device. Raises StateError unless it fits the run."""
     if not isinstance(state, State):
         raise StateError(f"must be the state of a Progress, not {type(state).__name__}")
-    scales, kinds = run.scales, optimizers.KINDS[run.settings.optimizer].memory
+    scales, optimizer = run.scales, optimizers.KINDS[run.settings.optimizer]
     if not (0 <= state.scale < len(scales) and 0 <= state.began <= state.iteration <= run.ends[state.scale]):
         raise StateError("is of a run with other iterations")
     image = (1, *scales[state.scale].size, 3)
-    shapes = {"image": image, "scalar": ()}
-    best = [x for x in state.best[1:] if x is not None]
+    others = [x for x in (state.best[1], state.matched[1]) if x is not None]
     if (
-        [tuple(part.shape) for part in state.memory] != [shapes[kind] for kind in kinds]
+        [tuple(part.shape) for part in state.memory] != optimizer.shapes(image)
         or any(part.dtype not in ("float32", "int32") for part in state.memory)
-        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *best))
+        or any(x.dtype != "float32" or len(x.shape) != 4 for x in (state.x, *others))
         or tuple(state.x.shape) != image
     ):
         raise StateError("is of a run with other sizes, or another optimizer")

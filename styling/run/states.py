@@ -29,7 +29,8 @@ class State:
 
     iteration: the updates made. scale: the index of the current scale. began: the updates before this scale.
     x: the image, [1, h, w, 3] minus the mean pixel, of the scale's size. memory: the optimiser state. best:
-    the lowest total loss among those compared at this scale, and its x.
+    the lowest total loss among those compared at this scale, and its x. matched: the updates before the
+    picture was last matched with the paintings, and its x then.
     """
 
     iteration: int
@@ -38,6 +39,7 @@ class State:
     x: np.ndarray
     memory: tuple[np.ndarray, ...] = ()
     best: tuple[float, np.ndarray | None] = (math.inf, None)
+    matched: tuple[int, np.ndarray | None] = (0, None)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The whole state as arrays by name, to be saved."""
@@ -48,15 +50,26 @@ class State:
         arrays["best/total"] = np.array(total)
         if x is not None:
             arrays["best/x"] = np.asarray(x)
+        at, x = self.matched
+        if x is not None:
+            arrays |= {"matched/at": np.array(at), "matched/x": np.asarray(x)}
         return arrays
 
     def on_device(self) -> "State":
         """The same state with tensors in place of arrays."""
         from styling.system.quiet import tf  # not at the top, since a saved run is read before that is loaded
 
-        total, x = self.best
-        best = total, None if x is None else tf.constant(x)
-        return replace(self, x=tf.constant(self.x), memory=tuple(map(tf.constant, self.memory)), best=best)
+        def tensor(x: np.ndarray | None) -> np.ndarray | None:
+            return None if x is None else tf.constant(x)
+
+        (total, best), (at, matched) = self.best, self.matched
+        return replace(
+            self,
+            x=tf.constant(self.x),
+            memory=tuple(map(tf.constant, self.memory)),
+            best=(total, tensor(best)),
+            matched=(at, tensor(matched)),
+        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
@@ -65,7 +78,8 @@ class State:
             counts = {name: int(arrays[name]) for name in ("iteration", "scale", "began")}
             best = float(arrays["best/total"]), arrays.get("best/x")
             memory = tuple(arrays[name] for name in sorted(arrays) if name.startswith("memory/"))
-            return cls(**counts, x=arrays["x"], memory=memory, best=best)
+            matched = int(arrays.get("matched/at", 0)), arrays.get("matched/x")
+            return cls(**counts, x=arrays["x"], memory=memory, best=best, matched=matched)
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"holds no state of a run ({error!r})") from None
 

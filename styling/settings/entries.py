@@ -33,6 +33,16 @@ from styling.settings.checks import (
 from styling.system.errors import SettingsError, flag_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+# What is compared with the styles, and the layers that are usual for it.
+STYLE_LOSSES = {
+    "gram": STYLE_LAYERS,
+    "neighbors": (
+        *("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1"),
+        *("relu3_2", "relu3_3", "relu4_1", "relu4_2", "relu4_3"),
+    ),
+    "patches": ("relu3_1", "relu4_1"),
+}
+QUARTER_LAYER = "relu3_1"  # whose map has the size of hypercolumns
 # The terms that compare layers, in the order of printing, and the layers that each usually compares.
 USUAL_LAYERS = {
     "content": ("relu4_2", "relu5_2"),
@@ -47,7 +57,8 @@ WITHOUT_UPDATES = (
     *("style_weight", "style_blend_weights", "colors", "mask_feather"),
     *("iterations", "start", "checkpoint_iterations", "seed", "precision"),
 )
-DESCENTS = ("adam", "gradient-descent", "normalized-gradient-descent")
+ADAMS = ("adam", "pyramid-adam")
+DESCENTS = (*ADAMS, "gradient-descent", "normalized-gradient-descent")
 
 Reduction = Literal["mean", "sum", "relative"]
 Colors = Literal["style", "content", "matched", "matched-histogram", "luminance"]
@@ -132,6 +143,12 @@ class Entries:
 
     content_weight: Weight = minimised(5.0, "weight of the content")
     style_weight: Weight = minimised(500.0, "weight of the style")
+    style_loss: Literal["gram", "neighbors", "patches"] = minimised(
+        "gram",
+        "what is compared with the styles: Gram matrices, which are statistics of a whole painting; each "
+        "position's features with the most similar ones of the painting (neighbors); or patches of 3 x 3 "
+        "positions with the most similar ones (patches)",
+    )
     shift_weight: Weight = minimised(0.0, "weight of shifted Gram matrices, which hold long-range structure")
     histogram_weight: Weight = minimised(
         0.0, "weight of the histogram loss, which steadies contrast and colours"
@@ -154,7 +171,26 @@ class Entries:
         needs="content_weight",
     )
     style_layers: Layers | None = minimised(
-        None, "style layers; without weights, by the exponent", unset=" ".join(STYLE_LAYERS)
+        None,
+        "style layers; without weights, by the exponent",
+        unset=f"{' '.join(STYLE_LAYERS)}; of neighbors relu1_1 .. relu4_3; of patches relu3_1 relu4_1",
+    )
+    hypercolumn_iterations: Whole = minimised(
+        0,
+        "the first N updates compare hypercolumns, all style layers at a position together, with those that "
+        "the photograph finds in the painting",
+        only_with=("style_loss", ("neighbors",)),
+    )
+    match_positions: Count = minimised(
+        2048,
+        "positions of each layer that are matched at a time, with four times as many of the painting",
+        only_with=("style_loss", ("neighbors",)),
+    )
+    match_iterations: Count = minimised(
+        10, "updates until the picture is matched anew", only_with=("style_loss", ("neighbors", "patches"))
+    )
+    style_turns: bool = minimised(
+        False, "match also with the painting turned by quarters", only_with=("style_loss", ("neighbors",))
     )
     shift_layers: Layers | None = minimised(
         None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
@@ -216,24 +252,26 @@ class Entries:
     )
 
     iterations: Whole = search(1000, "updates to make; 0 for the picture of --start one-pass itself")
-    start: Literal["blend", "one-pass"] = search(
+    start: Literal["blend", "blurred", "one-pass"] = search(
         "blend",
         "where the picture starts: from a blend of an image and noise, by --initial and "
-        "--initial-noiseblend, or from the picture that a decoder makes in one pass of the content's nearest "
-        "neighbours in the style; that needs the small network",
+        "--initial-noiseblend; from the photograph, blurred; or from the picture that a decoder makes in one "
+        "pass of the content's nearest neighbours in the style",
     )
-    optimizer: Literal["adam", "gradient-descent", "normalized-gradient-descent", "lbfgs", "lbfgs-b"] = (
-        search("adam", "optimiser; lbfgs-b is scipy's, on the host")
+    optimizer: Literal[
+        "adam", "pyramid-adam", "gradient-descent", "normalized-gradient-descent", "lbfgs", "lbfgs-b"
+    ] = search(
+        "adam", "optimiser; pyramid-adam moves coarse detail as much as fine; lbfgs-b is scipy's, on the host"
     )
     learning_rate: Positive = search(
         10.0, "size of a step, in gray levels", only_with=("optimizer", DESCENTS)
     )
-    beta1: Decay = search(0.9, "Adam's decay of the first moment", only_with=("optimizer", ("adam",)))
-    beta2: Decay = search(0.999, "Adam's decay of the second moment", only_with=("optimizer", ("adam",)))
+    beta1: Decay = search(0.9, "Adam's decay of the first moment", only_with=("optimizer", ADAMS))
+    beta2: Decay = search(0.999, "Adam's decay of the second moment", only_with=("optimizer", ADAMS))
     eps: Positive = search(
         1e-8,
         "epsilon of Adam and of normalized gradient descent",
-        only_with=("optimizer", ("adam", "normalized-gradient-descent")),
+        only_with=("optimizer", (*ADAMS, "normalized-gradient-descent")),
     )
     evaluations: Evaluations | None = search(
         None,
@@ -308,6 +346,9 @@ class Entries:
         if self.tile and self.histogram_weight:
             problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
             raise SettingsError("tile", problem)
+        if self.style_loss != "gram" and self.optimizer == "lbfgs-b":
+            problem = f"lbfgs-b cannot go on with other matches, as --style-loss {self.style_loss} asks"
+            raise SettingsError("optimizer", f"{problem}; use lbfgs")
         if self.evaluations:
             self.check_effect(["evaluations"])
 

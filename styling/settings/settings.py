@@ -10,7 +10,15 @@ from dataclasses import fields, replace
 from typing import Any
 
 from styling.settings import recipes
-from styling.settings.entries import LAYER_TERMS, USUAL_LAYERS, Entries, Running, check_count
+from styling.settings.entries import (
+    LAYER_TERMS,
+    QUARTER_LAYER,
+    STYLE_LOSSES,
+    USUAL_LAYERS,
+    Entries,
+    Running,
+    check_count,
+)
 from styling.settings.recipes import Recipe
 from styling.system.errors import NetworkError, SettingsError, flag_of
 
@@ -87,7 +95,7 @@ class Settings(Entries):
         if self.start == "one-pass" and not (content and styles):
             missing = "styles" if content else "content"
             raise SettingsError(missing, "is needed with --start one-pass, which searches one for the other")
-        from_content = self.noiseblend(bool(initial)) < 1 and not initial
+        from_content = self.start == "blurred" or (self.noiseblend(bool(initial)) < 1 and not initial)
         if not content and (self.content_weight or from_content):
             raise SettingsError("content", "is needed, unless --content-weight is 0 and the start is noise")
         if not content and self.colors != "style":
@@ -96,6 +104,8 @@ class Settings(Entries):
             raise SettingsError("height", "is needed, with --width, where there is neither content nor style")
         if content and self.height:
             raise SettingsError("height", "contradicts --content, whose shape the picture has")
+        if self.hypercolumn_iterations and not content:
+            raise SettingsError("content", "is needed with --hypercolumn-iterations, which it searches for")
         self.scales_of_styles(styles)
         self.layers_of_styles(styles, ())
         self.style_shares(styles)
@@ -133,7 +143,7 @@ class Settings(Entries):
         if layers is None and term == "content":
             blend = 1.0 if self.content_weight_blend is None else self.content_weight_blend
             layers = dict(zip(USUAL_LAYERS["content"], (blend, 1 - blend), strict=True))
-        layers = layers or USUAL_LAYERS[term]
+        layers = layers or (STYLE_LOSSES[self.style_loss] if term == "style" else USUAL_LAYERS[term])
         if not isinstance(layers, dict):
             ratio = self.style_layer_weight_exp if term == "style" else None
             layers = dict(zip(layers, _geometric(1.0 if ratio is None else ratio, len(layers)), strict=True))
@@ -141,7 +151,8 @@ class Settings(Entries):
 
     def layers(self) -> set[str]:
         """Every layer that the losses use."""
-        return {name for term in LAYER_TERMS for name in self.layer_weights(term)}
+        layers = {name for term in LAYER_TERMS for name in self.layer_weights(term)}
+        return layers | ({QUARTER_LAYER} if self.hypercolumn_iterations else set())
 
     def style_shares(self, count: int) -> tuple[float, ...]:
         """Blend weights b_i of so many styles, sum 1. Raises SettingsError if another number was given."""

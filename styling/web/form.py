@@ -36,7 +36,7 @@ def offered(network: "Network") -> dict[str, dict[str, object]]:
     for name in recipes.shipped():
         with contextlib.suppress(NetworkError):
             settings = Settings.from_recipe(name, network)
-            if settings.start == "one-pass":
+            if settings.start == "one-pass" and not settings.iterations:
                 check_network(network)
             values = {key: typed(key, getattr(settings, key)) for key in NAMES}
             offers[name] = {"description": recipes.read(name).description, "values": values}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from by_tiles import assert_same_by_tiles
 from conftest import random_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,19 +50,6 @@ CASES = {
     ),
     "smoothness alone": ({"content_weight": 0, "style_weight": 0}, SIZES[0]),
 }
-
-
-def assert_same_by_tiles(network, x, settings, *images, tile, **more):
-    """Hold the losses and the gradient by tiles to those of the whole; returns the losses."""
-    (whole, gradient), (tiled, tiled_gradient) = (
-        evaluation(build_objective(*images, network, dataclasses.replace(settings, tile=cut), **more))(x)
-        for cut in (0, tile)
-    )
-    assert list(tiled) == list(whole)
-    for name, loss in whole.items():
-        assert float(tiled[name]) == pytest.approx(float(loss), rel=1e-4, abs=1e-9), name
-    assert np.abs(tiled_gradient - gradient).max() <= 1e-4 * np.abs(gradient).max()
-    return whole
 
 
 @pytest.mark.parametrize(

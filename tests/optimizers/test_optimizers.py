@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from styling.optimizers import Adam, GradientDescent, Lbfgs, LbfgsB, NormalizedGradientDescent
+from styling.optimizers import Adam, GradientDescent, Lbfgs, LbfgsB, NormalizedGradientDescent, PyramidAdam
 
 few = settings(deadline=None, max_examples=8)
 CURVATURE = np.array([[1, 10, 100.0], [2, 20, 0.5]])
@@ -61,6 +61,38 @@ def test_adam_takes_the_reference_models_steps():
     values = {"learning_rate": 0.7, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}
     expected = reference.adam(START, lambda x: CURVATURE * x, 25, **values)
     assert_path(steps_of(Adam(**values), quadratic(), START, 26), expected)
+
+
+def test_adam_of_a_pyramid_is_adam_of_its_bands():
+    values = {"learning_rate": 0.7, "beta1": 0.8, "beta2": 0.99, "eps": 1e-3}
+    sides = [(-(-21 // 2**band), -(-14 // 2**band)) for band in range(6)]
+    start = np.random.default_rng(1).standard_normal((1, 21, 14, 3))
+    curvature = np.random.default_rng(2).uniform(0.5, 2, start.shape)
+    ends = np.cumsum([0, *(3 * high * wide for high, wide in sides)])
+
+    def picture(coefficients):  # a band is as large as the finest one, bilinearly, once it is enlarged
+        bands = [
+            tf.reshape(coefficients[a:b], [1, *side, 3])
+            for a, b, side in zip(ends[:-1], ends[1:], sides, strict=True)
+        ]
+        total = bands.pop()
+        while bands:
+            finer = bands.pop()
+            total = finer + tf.image.resize(total, finer.shape[1:3])
+        return total
+
+    def gradient_at(coefficients):
+        coefficients = tf.constant(coefficients, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(coefficients)
+            x = start + picture(coefficients)
+            loss = tf.reduce_sum(tf.constant(curvature, tf.float32) * x**2) / 2
+        return tape.gradient(loss, coefficients).numpy()
+
+    path = reference.adam(np.zeros(ends[-1]), gradient_at, 6, **values)
+    expected = [start + picture(tf.constant(each, tf.float32)).numpy() for each in path]
+    found = Function(lambda x: (curvature * x**2).sum() / 2, lambda x: curvature * x)
+    assert_path(steps_of(PyramidAdam(**values), found, start, 7), expected)
 
 
 def test_adam_goes_on_inside_its_bounds():

@@ -57,7 +57,10 @@ def by_layer(run):
 
 STATEMENTS = {
     "athalye2015": (sources.athalye2015, plain),
-    "best": (sources.relative, by_layer),
+    "best": (sources.neighbors, by_layer),
+    "gram": (sources.relative, by_layer),
+    "kolkin2022": (sources.kolkin2022, by_layer),
+    "li2016": (sources.li2016, by_layer),
     "gatys2015": (sources.gatys2015, by_ratio),
     "gatys2016": (sources.gatys2015, by_ratio),
     "yuan2018": (sources.yuan2018, plain),
@@ -75,7 +78,16 @@ STATED = {
         "eps": 1e-8, "iterations": 1000, "clip": False, "content_weight": 5, "style_weight": 500,
         "tv_weight": 100,
     },
-    "best": {"network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "initial_noiseblend": 0,
+    "best": {"network": "small", "optimizer": "lbfgs", "start": "one-pass", "precision": "fastest"},
+    "kolkin2022": {
+        "network": "vgg16", "optimizer": "pyramid-adam", "scales": (0.125, 0.25, 0.5, 1), "iterations": 1000,
+        "hypercolumn_iterations": 800, "match_iterations": 1, "style_turns": True, "start": "blurred",
+    },
+    "li2016": {
+        "network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "iterations": 300,
+        "match_iterations": 1, "max_size": 384,
+    },
+    "gram": {"network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "initial_noiseblend": 0,
              "precision": "fastest"},
     "gatys2015": {"network": "vgg19", "pooling": "avg", "tv_weight": 0},
     "gatys2016": {
@@ -101,7 +113,16 @@ STATED = {
     "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
 PAINTED = ("best", "cs231n-inversion", "cs231n-texture", "gatys2016", "prisma2017", "tseng2017", "yuan2018")
-FROM_NOISE = ("athalye2015", "gatys2015", "gatys2016", "prisma2017", "cs231n-inversion", "cs231n-texture")
+FROM_NOISE = (
+    "best",
+    "kolkin2022",
+    "athalye2015",
+    "gatys2015",
+    "gatys2016",
+    "prisma2017",
+    "cs231n-inversion",
+    "cs231n-texture",
+)
 
 
 def test_every_recipe_that_ships_is_looked_at_here():
@@ -112,11 +133,13 @@ def test_every_recipe_that_ships_is_looked_at_here():
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_the_objective_is_the_one_that_the_source_states(name):
     run, running = combined(name)
-    layers = tiny_layers(CONVOLUTIONS[running.network])
+    layers = tiny_layers(CONVOLUTIONS.get(running.network, VGG16))
     network = network_of(layers)
     rng = np.random.default_rng(5)
     x, content, style = rng.uniform(0, 255, (3, 36, 44, 3)).astype(np.float32)
-    found = build_objective(content, [style], network, run)(network.preprocess(x))
+    run = dataclasses.replace(run, style_turns=False)  # no painting's turns are among the maps
+    seen = network.preprocess(x)
+    found = build_objective(content, [style], network, run).matched(seen, 0)(seen)
 
     x, content, style = (image.astype(np.float64) - MEAN_PIXEL for image in (x, content, style))
     if run.normalize:
@@ -356,7 +379,8 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
         return job.network.name, job.instead_of
 
     assert network_for("--recipe prisma2017") == (FILES["vgg16"], None)
-    assert network_for("--recipe best") == (FILES["vgg19"], None)
+    assert network_for("--recipe gram") == (FILES["vgg19"], None)
+    assert network_for("--recipe best") == (FILES["small"], None)
     (folder / FILES["vgg16"]).unlink()
     assert network_for("--recipe prisma2017") == (FILES["vgg19"], "vgg16")
     (folder / FILES["vgg19"]).unlink()

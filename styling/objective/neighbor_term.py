@@ -1,0 +1,252 @@
+"""The term of nearest neighbours (Kolkin et al. 2022, arXiv 2203.13215, section 3).
+
+A field is what is compared at each position: a layer's map, or, with the names of several layers, the
+hypercolumns that these layers' maps make at a quarter of the image's side.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from styling.objective.matching import Scene
+from styling.objective.neighbors import nearest
+from styling.objective.terms import Target, Term, constants, weighted_sum
+from styling.objective.tiles import Tiling, View
+from styling.settings.entries import QUARTER_LAYER
+from styling.system.quiet import tf
+
+Field = tuple[str, ...]  # the names of its layers
+QUARTER = 2  # poolings to the size of hypercolumns, which is that of QUARTER_LAYER
+CANDIDATES = 4  # a painting's positions for each of the picture's that are compared
+MIXTURE = 0.25  # of the picture in the image that searches, beside the photograph (Kolkin et al. 2022)
+
+
+class Candidates(NamedTuple):
+    """A painting's positions in a field, rows [n, C] of length 1: how they are found, and what is wanted."""
+
+    directions: np.ndarray
+    wanted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """Features are to point the way the painting's most similar ones do; a Matcher.
+
+    By layers, the loss is the mean over sampled positions of 1 - cos(f - mean f, s - mean s), s the
+    painting's nearest by this cosine. In the first hypercolumn_iterations it is the mean over all
+    hypercolumns of 1 - cos(f, s), s found by the photograph mixed with the picture that a scale starts from.
+    """
+
+    scene: Scene
+
+    def until(self, at: int) -> int:
+        """See Matcher."""
+        settings = self.scene.settings
+        columns = settings.hypercolumn_iterations
+        return columns if at < columns else at + settings.match_iterations
+
+    def term(self, x: tf.Tensor, at: int) -> Term:
+        """See Matcher; the sampled positions follow from `at`."""
+        scene, settings = self.scene, self.scene.settings
+        layers = settings.layer_weights("style")
+        fields: dict[Field, float] = {(layer,): weight for layer, weight in layers.items()}
+        positions: int | None = settings.match_positions
+        if at < settings.hypercolumn_iterations:
+            fields, positions = {tuple(layers): 1.0}, None
+            x = searching(x, scene, MIXTURE if at else 0.0)
+        chosen = {field: sample(count(scene.tiling, field), positions, at) for field in fields}
+        rows, means = look(x, scene, chosen)
+        maps: list[dict[Any, Any]] = [{} for _ in scene.tiling.places]
+        weights, rest = {}, 0.0
+        for field, weight in fields.items():
+            wanted, mean, total = self._match(field, rows[field], means[field], chosen[field])
+            factor = settings.style_weight * weight / len(wanted)
+            weights[field], rest = -factor, rest + factor * float(total.sum())
+            if positions is None:
+                mean = np.zeros_like(mean)
+            for window, (inside, at_rows) in zip(
+                maps, windows(scene.tiling, field, chosen[field]), strict=True
+            ):
+                window[field] = at_rows, mean[inside], wanted[inside] * (at_rows >= 0)[:, None]
+        target = Target(constants(weights), rest=tf.constant(rest, tf.float32))
+        needed = {*layers, QUARTER_LAYER} if positions is None else layers
+        return Term("style", tuple(sorted(needed)), likeness, weighted_sum, target, maps)
+
+    def _match(
+        self, field: Field, rows: np.ndarray, means: list[np.ndarray], chosen: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For the chosen rows [n, C]: the nearest directions by the styles' shares, the mean of the picture
+        about each, both [n, C], and the sum of the shares, [n, 1]."""
+        wanted, mean_about, total = (
+            np.zeros_like(rows),
+            np.zeros_like(rows),
+            np.zeros((len(rows), 1), np.float32),
+        )
+        for mean, shares in zip(means, self.scene.shares(layer_of(field)), strict=True):
+            directions = unit(rows - mean)
+            for i, share in shares.items():
+                painting, of_each = self._candidates[i][field], share[chosen, None]
+                wanted += of_each * painting.wanted[nearest(directions, painting.directions).numpy()]
+                mean_about += of_each * mean
+                total += of_each
+        return wanted, mean_about / np.maximum(total, 1e-12), total
+
+    @cached_property
+    def _candidates(self) -> dict[int, dict[Field, Candidates]]:
+        return {i: self._of_painting(i) for i in self.scene.used}
+
+    def _of_painting(self, style: int) -> dict[Field, Candidates]:
+        """What a painting offers in each field, with its turns by quarters."""
+        settings = self.scene.settings
+        layers = settings.layer_weights("style")
+        fields: list[Field] = [(layer,) for layer in layers]
+        if settings.hypercolumn_iterations:
+            fields.append(tuple(layers))
+        found: dict[Field, list[Candidates]] = {field: [] for field in fields}
+        turns = 4 if settings.style_turns else 1
+        for turn in range(turns):
+            scene = self.scene.of_painting(style, turn)
+            most, chosen = CANDIDATES * settings.match_positions // turns, {}
+            for field in fields:
+                within = scene.shares(layer_of(field))[0][0]
+                within = np.flatnonzero(within >= min(0.5, within.max()))
+                chosen[field] = within[sample(len(within), most, turn)]
+            rows, means = look(scene.network.preprocess(scene.photo), scene, chosen)
+            for field in fields:
+                directions = unit(rows[field] - means[field][0])
+                wanted = unit(rows[field]) if len(field) > 1 else directions
+                found[field].append(Candidates(directions, wanted))
+        return {
+            field: Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+            for field, parts in found.items()
+        }
+
+
+def likeness(view: View, target: Target, maps: Mapping[Any, Any]) -> dict[Any, tf.Tensor]:
+    """The sum over a window's chosen positions of the cosine to what is wanted there, times its length."""
+    sums = {}
+    for field, (at, mean, wanted) in maps.items():
+        rows = tf.gather(values(view, field), tf.maximum(at, 0)) - mean
+        sums[field] = tf.reduce_sum(tf.math.l2_normalize(rows, -1) * wanted)
+    return sums
+
+
+def values(view: View, field: Field) -> tf.Tensor:
+    """A field's values at the positions that count, in rows [n, C]."""
+    if len(field) == 1:
+        x = view.features[field[0]]
+        part = view.parts.get(field[0])
+        columns = x if part is None else part.core(x)
+    else:
+        columns = tf.concat([at_a_quarter(view, layer) for layer in field], -1)
+    return tf.reshape(columns, [-1, columns.shape[-1]])
+
+
+def at_a_quarter(view: View, layer: str) -> tf.Tensor:
+    """A layer's map at a quarter of the image's side, over its number of channels (Kolkin et al. 2022)."""
+    x, part, level = view.features[layer], view.parts.get(layer), level_of(layer)
+    x /= x.shape[-1]
+    if level <= QUARTER:
+        x = x if part is None else part.core(x)
+        for _ in range(level, QUARTER):
+            x = tf.nn.avg_pool2d(x, 2, 2, "SAME")
+        return x
+    times = 1 << (level - QUARTER)
+    x = tf.image.resize(x, [times * side for side in x.shape[1:3]])
+    quarter = view.parts.get(QUARTER_LAYER)
+    if part is None or quarter is None:
+        height, width = view.features[QUARTER_LAYER].shape[1:3]
+        return x[:, :height, :width]
+    top, left = (at - times * start for at, start in ((quarter.row, part.row), (quarter.column, part.column)))
+    return x[:, top + quarter.top : top + quarter.bottom, left + quarter.left : left + quarter.right]
+
+
+def look(
+    x: tf.Tensor, scene: Scene, chosen: Mapping[Field, np.ndarray]
+) -> tuple[dict[Field, np.ndarray], dict[Field, list[np.ndarray]]]:
+    """Each field's values [n, C] at the chosen positions of an image, and for each region its mean [C]."""
+    shares = {field: [np.sum([*at.values()], 0) for at in scene.shares(layer_of(field))] for field in chosen}
+    places = {field: list(windows(scene.tiling, field, chosen[field])) for field in chosen}
+    parts: dict[Field, np.ndarray] = {}
+    means: dict[Field, list[np.ndarray]] = {}
+    layers = {layer for field in chosen for layer in (*field, layer_of(field))}
+    for window, view in enumerate(scene.views(x, layers)):
+        for field in chosen:
+            seen = values(view, field)
+            if not window:
+                parts[field] = np.empty((len(chosen[field]), seen.shape[-1]), np.float32)
+                means[field] = [np.zeros(seen.shape[-1], np.float32) for _ in shares[field]]
+            inside, at = places[field][window]
+            parts[field][inside[at >= 0]] = tf.gather(seen, at[at >= 0]).numpy()
+            core = core_of(scene.tiling, field, window)
+            for mean, share in zip(means[field], shares[field], strict=True):
+                weights = tf.constant(share[core] / max(share.sum(), 1e-12), tf.float32)
+                mean += tf.linalg.matvec(seen, weights, transpose_a=True).numpy()
+    return parts, means
+
+
+def windows(tiling: Tiling, field: Field, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For each window, which of the chosen positions are its own, and where they are among those that count.
+
+    Both int32 [n], with the same n for all, filled up with -1 for the second and 0 for the first.
+    """
+    cores = [core_of(tiling, field, window) for window in range(len(tiling.places))]
+    most = min(len(chosen), max(core.size for core in cores))
+    lookup = np.full(count(tiling, field), -1, np.int32)
+    for core in cores:
+        lookup[core] = np.arange(core.size, dtype=np.int32)
+        at = lookup[chosen]
+        inside = np.flatnonzero(at >= 0).astype(np.int32)
+        lookup[core] = -1
+        filling = most - len(inside)
+        yield np.pad(inside, (0, filling)), np.pad(at[inside], (0, filling), constant_values=-1)
+
+
+def core_of(tiling: Tiling, field: Field, window: int) -> np.ndarray:
+    """The positions that count in a window, as indices into the field of the whole image, in their order."""
+    level = tiling.levels[layer_of(field)]
+    part = tiling.part(tiling.places[window], level)
+    rows = np.arange(part.row + part.top, part.row + part.bottom)
+    columns = np.arange(part.column + part.left, part.column + part.right)
+    return (rows[:, None] * tiling.columns.sides[level] + columns).ravel()
+
+
+def count(tiling: Tiling, field: Field) -> int:
+    """The number of a field's positions."""
+    level = tiling.levels[layer_of(field)]
+    return tiling.rows.sides[level] * tiling.columns.sides[level]
+
+
+def layer_of(field: Field) -> str:
+    """A layer whose map has the field's size."""
+    return field[0] if len(field) == 1 else QUARTER_LAYER
+
+
+def level_of(layer: str) -> int:
+    """The number of poolings before a layer, by its name."""
+    return int(layer[4]) - 1
+
+
+def sample(positions: int, most: int | None, seed: int) -> np.ndarray:
+    """So many of the positions 0, 1 .. at most, in order; None for all."""
+    if most is None or positions <= most:
+        return np.arange(positions)
+    return np.sort(np.random.default_rng(seed).choice(positions, most, replace=False, shuffle=False))
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, C] of length 1."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def searching(x: tf.Tensor, scene: Scene, mixture: float) -> tf.Tensor:
+    """The image that searches: the photograph, with this share of the picture and of the photograph's finest
+    detail."""
+    photo = scene.network.preprocess(scene.photo)
+    height, width = photo.shape[1:3]
+    halved = tf.image.resize(photo, [-(-height // 2), -(-width // 2)], antialias=True)
+    finest = photo - tf.image.resize(halved, [height, width])
+    return photo + mixture * (x + finest - photo)
