@@ -4,9 +4,9 @@ training/decoder.py trained it for the small network; data/README.md tells how a
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -46,15 +46,20 @@ class Decoder:
         picture = np.empty_like(collage)
         for window, core, inner in windows(codes.shape[:2], tile // CELL, MARGIN):
             x = codes[window], search[window][..., :SEARCH_CHANNELS], collage[pixels(window)]
-            picture[pixels(core)] = self._decode(*x, keep)[pixels(inner)]
+            picture[pixels(core)] = self._compiled(*x, keep).numpy()[pixels(inner)]
         return picture
 
-    def _decode(self, codes: np.ndarray, search: np.ndarray, collage: np.ndarray, keep: float) -> np.ndarray:
-        collage = tf.constant(collage[None])
-        centred = collage - 0.5
-        strength = np.full((*codes.shape[:2], 1), keep, np.float32)
-        cells = tf.nn.space_to_depth(centred, CELL)
-        x = tf.concat([codes[None], cells, (keep * search)[None], strength[None]], -1)
+    @cached_property
+    def _compiled(self) -> Callable[..., tf.Tensor]:
+        """_decode, compiled once for all sizes."""
+        channels = self.directions.shape[1], SEARCH_CHANNELS, 3
+        signature = [tf.TensorSpec([None, None, count]) for count in channels]
+        return tf.function(self._decode, [*signature, tf.TensorSpec([])], autograph=False)
+
+    def _decode(self, codes: tf.Tensor, search: tf.Tensor, collage: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+        centred = collage[None] - 0.5
+        cells, strength = tf.nn.space_to_depth(centred, CELL), keep * tf.ones_like(search[None, ..., :1])
+        x = tf.concat([codes[None], cells, keep * search[None], strength], -1)
         x = tf.nn.relu(self._convolve("first", x))
         for i in BLOCKS:
             x += self._convolve(f"block{i}b", tf.nn.relu(self._convolve(f"block{i}a", x)))
@@ -62,7 +67,7 @@ class Decoder:
         x = tf.nn.relu(self._convolve("second_b", tf.nn.relu(self._convolve("second_a", x))))
         x = tf.concat([_doubled(x), centred], -1)
         x = tf.nn.relu(self._convolve("third_b", tf.nn.relu(self._convolve("third_a", x))))
-        return tf.clip_by_value(collage + self._convolve("last", x), 0, 1)[0].numpy()
+        return tf.clip_by_value(collage + self._convolve("last", x)[0], 0, 1)
 
     def _convolve(self, name: str, x: tf.Tensor) -> tf.Tensor:
         kernel, bias = self.convolutions[name]
@@ -110,6 +115,6 @@ def pixels(positions: Area) -> Area:
 
 def _doubled(x: tf.Tensor) -> tf.Tensor:
     """Each value repeated to 2 x 2."""
-    _, height, width, channels = x.shape
+    (_, height, width, _), channels = tf.unstack(tf.shape(x)), x.shape[-1]
     x = tf.broadcast_to(x[:, :, None, :, None], [1, height, 2, width, 2, channels])
     return tf.reshape(x, [1, 2 * height, 2 * width, channels])

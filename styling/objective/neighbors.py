@@ -79,14 +79,6 @@ def _at_a_quarter(x: tf.Tensor, level: int, kernel: np.ndarray) -> tf.Tensor:
     return tf.image.resize(tf.nn.conv2d(x, kernel[None, None], 1, "VALID"), 2 * tf.shape(x)[1:3])
 
 
-def directions(codes: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Codes [..., D] as rows of length 1, minus their mean over all positions, weighted by [...]."""
-    rows = codes.reshape(-1, codes.shape[-1])
-    rows = rows - _moments(codes, weights)[0]
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return rows
-
-
 def _moments(codes: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """The mean and the standard deviation, [D] each, of codes [..., D] with weights [...]."""
     rows = codes.reshape(-1, codes.shape[-1])
@@ -94,6 +86,14 @@ def _moments(codes: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray,
     shares /= shares.sum()
     mean = np.einsum("n,nd->d", shares, rows)
     return mean, np.sqrt(np.maximum(np.einsum("n,nd,nd->d", shares, rows, rows) - mean**2, 1e-12))
+
+
+def _directions(codes: np.ndarray, mean: np.ndarray, factor: np.ndarray | float = 1.0) -> np.ndarray:
+    """Codes [..., D] minus a mean, times a factor, as rows of length 1."""
+    rows = codes.reshape(-1, codes.shape[-1]) - mean
+    rows *= factor
+    rows /= np.maximum(np.sqrt(np.einsum("nd,nd->n", rows, rows)), 1e-12)[:, None]
+    return rows
 
 
 def nearest(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -119,10 +119,10 @@ def match(
     """
     within = np.ones(painting.shape[:2], bool) if within is None else within
     candidates = np.flatnonzero(within)
+    (mean, spread), (painted_mean, painted_spread) = _moments(search, weights), _moments(painting, within)
     # With its own spread, a dull photograph would find only the dull parts of a painting.
-    spread = _moments(painting, within)[1] / _moments(search, weights)[1]
-    a = directions(search * np.clip(spread, 1 / MOST_SPREAD, MOST_SPREAD), weights)
-    b = directions(painting, within)
+    a = _directions(search, mean, np.clip(painted_spread / spread, 1 / MOST_SPREAD, MOST_SPREAD))
+    b = _directions(painting, painted_mean)
     if len(candidates) > MOST_CANDIDATES:
         rng = np.random.default_rng(0)
         candidates = np.sort(rng.choice(candidates, MOST_CANDIDATES, replace=False))

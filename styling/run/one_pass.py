@@ -169,16 +169,18 @@ def _pass(
     search = neighbors.codes(np.pad(seen, [*around, (0, 0)], "reflect"), network, decoder, tile)
     around = [(CELL, CELL + -side % CELL) for side in size]  # which is enough for what follows
     cells = [(side + sum(more)) // CELL for side, more in zip(size, around, strict=True)]
-    search = search[tuple(slice(BORDER // CELL - 1, BORDER // CELL - 1 + side) for side in cells)]
+    rows, columns = (slice(BORDER // CELL - 1, BORDER // CELL - 1 + side) for side in cells)
+    search = np.ascontiguousarray(search[rows, columns])
     codes = np.zeros_like(search)
     collage = np.zeros((*(CELL * side for side in cells), 3), np.float32)
     shares = shares_at(layout, size, around, len(paintings))
     for painting, share, guide in zip(paintings, shares, layout.guides, strict=True):
         if not share.any():
             continue
-        looked = painting_codes(painting, network, decoder, tile)
         inner = slice(OUTERMOST // CELL, -OUTERMOST // CELL)
-        looked, pixels = looked[inner, inner], painting[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] / 255
+        looked = painting_codes(painting, network, decoder, tile)
+        looked = np.ascontiguousarray(looked[inner, inner])
+        pixels = painting[OUTERMOST:-OUTERMOST, OUTERMOST:-OUTERMOST] / 255
         within = None if guide is None else guided(guide, painting.shape[:2], inner)
         places = neighbors.match(search, looked, share, within)
         codes += share[..., None] * looked.reshape(-1, looked.shape[-1])[places]
