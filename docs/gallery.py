@@ -26,6 +26,7 @@ PAIRS = {  # name: content, style
 }
 INSTANT = ("woodcut.jpg", "mosaic.jpg", "watercolour.jpg", "glass.jpg")
 STRENGTHS = ("0.1", "0.3", "1", "3", "10")
+TEMPORAL_WEIGHTS = ("0", "1", "8", "100", "1000")
 GAP = 4
 
 
@@ -58,6 +59,39 @@ def paint(
         return Image.open(output).convert("RGB")
 
 
+def strip(frames: int, width: int, weights: Sequence[str] = ()) -> Image.Image:
+    """A film of benchmarks/film.py: every other frame of the clip, above the film's. With weights, the last
+    frame of each film, above its difference from the frame before along the true motion, three times."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from film import Scene, flow
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, ROOT / "benchmarks" / "film.py", "--output", f"{folder}/out"]
+        more = ["--temporal-weights", *weights] if weights else []
+        subprocess.run([*command, "--frames", str(frames), "--width", str(width), *more], check=True)
+        names = [f"film-{weight}" for weight in weights] or ["clip", "film"]
+        paths = [sorted(Path(folder, "out", name).glob("*.png")) for name in names]
+        films = [[np.asarray(Image.open(path), np.float32) for path in each] for each in paths]
+    if not weights:
+        return stacked([side_by_side([*map(picture, film[::2])]) for film in films])
+    motion, same = Scene(width, width * 9 // 16).motion(frames - 1)
+    apart = [255 - 3 * np.abs(film[-1] - flow.warp(film[-2], motion)) * same[..., None] for film in films]
+    return stacked(
+        [side_by_side([picture(film[-1]) for film in films]), side_by_side([*map(picture, apart)])]
+    )
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """Pixels [H, W, 3], of any range, as a picture."""
+    return Image.fromarray(np.rint(pixels).clip(0, 255).astype(np.uint8))
+
+
+def stacked(rows: Sequence[Image.Image]) -> Image.Image:
+    """Two pictures of one width over each other, with white between."""
+    gap = np.full((GAP, rows[0].width, 3), 255, np.uint8)
+    return Image.fromarray(np.concatenate([rows[0], gap, rows[1]]))
+
+
 def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures of one height in a row, with white between."""
     gap = np.full((pictures[0].height, GAP, 3), 255, np.uint8)
@@ -76,6 +110,8 @@ def main(names: Sequence[str]) -> None:
     )
     makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg")
     makers["astronaut-facets-vgg16"] = lambda: paint(*PAIRS["astronaut-facets"], network="vgg16")
+    makers["film"] = lambda: strip(9, 240)
+    makers["temporal-weight"] = lambda: strip(3, 192, TEMPORAL_WEIGHTS)
     for name in names or makers:
         makers[name]().save(ROOT / "docs" / f"{name}.jpg", quality=88, optimize=True)
 
