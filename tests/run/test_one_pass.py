@@ -108,7 +108,9 @@ def paint(network, photo, styles, layout=None, **options):
 
 def test_a_picture_is_the_same_twice_and_nearly_the_same_in_tiles(small):
     photo, style = image_of("harbour", 150, 190), image_of("mosaic", 160, 190)
+    before = one_pass._remembered.cache_info().hits
     once, again, tiled = (paint(small, photo, [style], tile=tile) for tile in (0, 0, 96))
+    assert one_pass._remembered.cache_info().hits == before + len(one_pass.SIZES)
     np.testing.assert_array_equal(once, again)
     assert once.shape == photo.shape and once.min() >= 0 and once.max() <= 255
     # A tie between neighbours may end the other way, by rounding.
