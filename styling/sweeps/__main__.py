@@ -10,29 +10,23 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import tomli_w
+from typing import Any
 
 from styling.command import flags, jobs
-from styling.settings import checks, recipes
+from styling.settings import checks
 from styling.sweeps import specs, workers
-from styling.sweeps.specs import Cell, Spec, Variation
+from styling.sweeps.results import Planned, different
+from styling.sweeps.specs import Cell, Spec
 from styling.system import filenames, limits, terminal
-from styling.system.errors import RecipeError, SettingsError
-from styling.system.files import write_whole
+from styling.system.errors import SettingsError
 from styling.system.process import run_command, uninterrupted
 
-if TYPE_CHECKING:
-    from styling.sweeps.driver import Worker
-    from styling.sweeps.planning import Plan
-
-RECORD = {"title": str, "threads": int, "count": int, "runs": list}  # the required keys of sweep.toml
 GROUPS = ("the sweep", *(title for title in flags.GROUPS if title not in ("stopping and going on", "video")))
-OUTPUTS = ("index.html", "results.csv", "runs", "sheet.png", "sheet-1.png", "sweep.toml")
+OUTPUTS = ("index.html", "results.csv", "sheet.png")
 
 
 def build_parser() -> flags.Parser:
@@ -40,50 +34,26 @@ def build_parser() -> flags.Parser:
     usage = "%(prog)s SPEC --output DIR [--images DIR ...] [--dry-run] [flags]"
     description = "Compute many runs, and show them in one picture."
     parser, groups = flags.new_parser("neural-style-sweep", usage, description, GROUPS)
-    spec_help = "a .toml file that lists the runs, or the name of a published figure"
-    parser.add_argument("spec", metavar="SPEC", help=spec_help)
-    add = groups["the sweep"].add_argument
-    add(*("-o", "--output"), type=Path, metavar="DIR", required=True, help="folder for all that is computed")
-    flags.add_files(
-        groups["the sweep"],
-        "--images",
-        "folders with the spec's images, searched before the spec's own folder",
-        "DIR",
-    )
-    add(
-        "--image",
-        metavar="NAME=FILE",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="files to use in place of images that the spec names",
-    )
-    flags.add_switch(groups["the sweep"], "--dry-run", "list the runs, and compute nothing")
-    flags.add_switch(groups["the sweep"], "--overwrite", "replace the sheet of another sweep")
-    add(
-        "--list-figures",
-        action=flags.ListShipped,
-        folder="figures",
-        describe=lambda name: specs.read(name).description,
-        help="list the specs of published figures, and exit",
-    )
+    text = "a .toml file that lists the runs, or the name of a published figure"
+    parser.add_argument("spec", metavar="SPEC", help=text)
+    add, text = groups["the sweep"].add_argument, "folder for all that is computed"
+    add("-o", "--output", type=Path, metavar="DIR", required=True, help=text)
+    text = "folders with the spec's images, searched before the spec's own folder"
+    add("--images", type=Path, metavar="DIR", help=text, **flags.SEVERAL)
+    text = "files to use in place of images that the spec names"
+    add("--image", metavar="NAME=FILE", help=text, **flags.SEVERAL)
+    add("--dry-run", help="list the runs, and compute nothing", **flags.SWITCH)
+    add("--overwrite", help="replace files that are not from a sweep", **flags.SWITCH)
+    figures: dict[str, Any] = {"folder": "figures", "describe": lambda name: specs.read(name).description}
+    text = "list the specs of published figures, and exit"
+    add("--list-figures", action=flags.ListShipped, help=text, **figures)
     flags.add_images(groups)
     flags.add_recipe(groups)
     flags.add_settings(groups, without=("checkpoint_iterations", "print_iterations", "progress_grid"))
-    add = groups["running"].add_argument
-    add(
-        "--workers",
-        type=flags.reader(checks.Count),
-        metavar="N",
-        default=None,
-        help="runs at a time (default: as many as cores and memory allow)",
-    )
-    add(
-        "--cluster",
-        metavar="ADDRESS",
-        default=None,
-        help="compute the runs on this Ray cluster: auto or HOST:6379",
-    )
+    add, text = groups["running"].add_argument, "runs at a time (default: as many as cores and memory allow)"
+    add("--workers", type=flags.reader(checks.Count), metavar="N", default=None, help=text)
+    text = "compute the runs on this Ray cluster: auto or HOST:6379"
+    add("--cluster", metavar="ADDRESS", default=None, help=text)
     flags.add_save_iterations(groups["running"])
     flags.add_common(groups)
     return parser
@@ -98,201 +68,109 @@ def sweep(options: argparse.Namespace) -> int:
     """Compute the sweep that the command line asks for, and return the exit status."""
     spec, cells = read_cells(options)
     filenames.check_folder("output", options.output)
+    outputs = [("output", options.output / name) for name in OUTPUTS]
+    is_sweep = (options.output / "runs").is_dir()
+    filenames.check_names((), outputs, {}, options.overwrite or is_sweep, makes_folders=True)
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
-    asked, before = cells[0].job.running, read_record(options.output)
+    asked = cells[0].job.running
     limits.check_tensorflow()
-    if not (options.cluster or options.dry_run or seems_done(options.output, before)):
+    if not (options.cluster or options.dry_run):
         workers.preload()
     from styling.sweeps import planning
     from styling.system.device import configure
 
     device: str | None = configure(asked.device)
-    plan = planning.make_plan(cells, options.output)
-    if not (is_same_sweep(before, plan) or options.overwrite):
-        check_unused(options.output, before)
-    if not options.quiet:
-        for remark in plan.remarks:
-            terminal.print_line(remark)
+    runs = planning.plan(cells, options.output)
+    waiting = [run for run in different(runs) if run.result.status == "waiting"]
+    for remark in dict.fromkeys(run.remark for run in waiting):
+        terminal.print_line(remark, options.quiet)
+    cores, most = [jobs.cores()], fitting(different(runs), device)
     if options.cluster:
         from styling.sweeps import cluster
 
-        cluster.join(options.cluster)
-        device = asked.device  # each node has its own device
-    used_before = None if options.workers else before.get("threads")
-    count, threads = choose_workers(options, asked.threads or used_before, plan, device)
+        # Each node has its own device, and Ray sees to its memory.
+        cores, most, device = cluster.join(options.cluster), len(different(runs)), asked.device
+    count, threads = workers.share_cores(cores, most, options.workers, asked.threads)
+    of_all = f"{len(waiting)} of {len(different(runs))} runs to compute"
+    line = f"{of_all}, {count} at a time, threads: {threads}"
     if options.dry_run:
-        for line in listing(plan, count, threads):
-            terminal.print_line(line)
+        terminal.print_line("\n".join([*(f"{run.label}: {state_of(run)}" for run in runs), line]))
         return 0
-    return compute(options, spec, with_machine(plan, device, threads, options), count, threads)
+    if waiting:
+        terminal.print_line(line, options.quiet)
+    for run in waiting:
+        running = replace(run.job.running, threads=threads, device=device)
+        files = replace(run.job.files, save_state_iterations=options.save_state_iterations)
+        run.job = replace(run.job, running=running, files=files)
+    return compute(options, spec, runs, count)
+
+
+def fitting(runs: Sequence[Planned], device: str | None) -> int:
+    """How many of these runs this machine can compute at a time, whatever its cores.
+
+    Counted with the runs that are done, so that a sweep that is continued has as many threads as before.
+    """
+    if device != "cpu":
+        return 1  # a GPU is busy with one run
+    need = max(run.memory for run in runs) + workers.PROCESS_BYTES
+    return min(len(runs), int(limits.free_memory() // need))
 
 
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     """The spec, and its cells with the flags applied. Raises SettingsError or SpecError."""
-    spec = specs.read(options.spec)
-    files: dict[str, Path] = dict(map(read_pair, options.image))
-    named: dict[str, tuple[str, ...]] = {}
-    for flag, path in jobs.named_images(options):
-        filenames.check_input(flag, path)
-        name = os.path.abspath(path)  # no spec uses such names
-        files[name], named[flag] = path, (*named.get(flag, ()), name)
-    if len(named.get("content", ())) > 1:
-        raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
+    spec, files = specs.read(options.spec), {}
+    for pair in options.image:
+        name, equals, file = pair.partition("=")
+        if not (name and equals and file):
+            raise SettingsError("image", f"{pair} is not NAME=FILE, as in photo.jpg=pictures/mine.jpg")
+        filenames.check_input("image", Path(file))
+        files[Path(name)] = Path(file)
     for folder in options.images:
         if not folder.is_dir():
             raise SettingsError("images", f"{folder} is not a folder")
-    variation = Variation("", options.recipe, flags.settings_of(options), {}, named)
-    names = specs.image_names(spec, variation)
-    for name in files:
-        if name not in names:
-            raise SettingsError(
-                "image", f"{name} is not an image of {spec.path}, which names {', '.join(names)}"
-            )
-    cells = specs.cells(spec, variation, specs.find_images(names, spec, files, options.images))
-    if "network" in variation.names:
+    values = flags.settings_of(options) | ({"recipe": options.recipe} if options.recipe else {})
+    for flag, path in jobs.named_images(options):
+        filenames.check_input(flag, path)
+        values.setdefault(flag, []).append(os.path.abspath(path))
+    if len(values.get("content", ())) > 1:
+        raise SettingsError("content", "names several photographs; name them in the spec, on an axis")
+    cells = specs.cells(spec, values)
+    specs.locate(cells, spec, files, options.images)
+    if "network" in values:
         filenames.check_input("network", cells[0].job.network)
     return spec, cells
 
 
-def read_pair(pair: str) -> tuple[str, Path]:
-    """Split NAME=FILE. Raises SettingsError."""
-    name, equals, file = pair.partition("=")
-    if not (name and equals and file):
-        raise SettingsError("image", f"{pair} is not NAME=FILE, as in photo.jpg=pictures/mine.jpg")
-    filenames.check_input("image", Path(file))
-    return name, Path(file)
+def state_of(run: Planned) -> str:
+    """What is to be done for a run, in words."""
+    if run.result.status != "waiting":
+        return f"{run.result.status}: {run.result.error}".removesuffix(": ")
+    done = f", {run.iteration} of them done" if run.iteration else ""
+    return f"{run.job.settings.iterations} iterations{done}"
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The folder's sweep.toml; empty if there is none, or if it is not one of a sweep."""
-    try:
-        record = recipes.load(folder / "sweep.toml")
-    except (OSError, RecipeError):
-        return {}
-    complete = all(type(record.get(key)) is kind for key, kind in RECORD.items())
-    return record if complete and record["threads"] > 0 else {}
-
-
-def seems_done(folder: Path, before: dict[str, Any]) -> bool:
-    """Whether there are as many finished runs as the folder's sweep has, so that no worker may be needed."""
-    return len(list((folder / "runs").glob("*.json"))) == before.get("count")
-
-
-def is_same_sweep(before: dict[str, Any], plan: "Plan") -> bool:
-    """Whether the folder has the same sweep as the plan."""
-    # A run that could not be planned before, for example without its image, may have another stem now.
-    return before.get("count") == len(plan.results) and plan.results.keys() >= set(before["runs"])
-
-
-def check_unused(folder: Path, before: dict[str, Any]) -> None:
-    """Raise SettingsError if the folder has a sheet or a table that would be overwritten."""
-    if before:
-        problem = f"{folder} has another sweep, {before['title']}"
-    elif any((folder / name).exists() for name in OUTPUTS):
-        problem = f"{folder} has files that are not from a sweep"
-    else:
-        return
-    advice = "name another folder, or replace its sheet with --overwrite, which keeps runs that are the same"
-    raise SettingsError("output", f"{problem}; {advice}")
-
-
-def choose_workers(
-    options: argparse.Namespace, threads: int | None, plan: "Plan", device: str | None
-) -> tuple[int, int]:
-    """How many runs at a time, and how many threads each.
-
-    threads: from the flag, or else as in the sweep so far, since they change the last bits of the pictures.
-    """
-    if options.cluster:
-        from styling.sweeps import cluster
-
-        return cluster.share_cpus(len(plan.runs), options.workers, threads)
-    count = options.workers or (None if device == "cpu" else 1)  # a GPU is busy with one run
-    memory = max((planned.memory for planned in plan.runs.values()), default=0)
-    return workers.share_cores(jobs.cores(), len(plan.runs), memory, count, threads)
-
-
-def listing(plan: "Plan", count: int, threads: int) -> Iterator[str]:
-    """The lines of a dry run: one for each cell, and one for the sweep."""
-    for cell, stem in zip(plan.cells, plan.stems, strict=True):
-        if planned := plan.runs.get(stem):
-            state = f"{planned.job.settings.iterations} iterations"
-            if planned.iterations_done:
-                state += f", {planned.iterations_done} of them done"
-        else:
-            result = plan.results[stem]
-            state = result.status + (f": {result.error}" if result.error else "")
-        yield f"{cell.label}: {state}"
-    yield summary(plan, count, threads)
-
-
-def summary(plan: "Plan", count: int, threads: int) -> str:
-    """How many runs are to be computed, and how."""
-    at_once = f"{plural(count, 'run')} at a time with {plural(threads, 'thread')}{' each' * (count > 1)}"
-    return f"{plural(len(plan.runs), 'run')} to compute, {plan.done} done; {at_once}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A number and a noun, as in 1 run or 2 runs."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def with_machine(plan: "Plan", device: str | None, threads: int, options: argparse.Namespace) -> "Plan":
-    """The plan, with what each run is computed on, and how often it is saved."""
-
-    def placed(job: jobs.Job) -> jobs.Job:
-        running = replace(job.running, threads=threads, device=device)
-        files = replace(job.files, save_state_iterations=options.save_state_iterations)
-        return replace(job, running=running, files=files)
-
-    runs = {stem: replace(planned, job=placed(planned.job)) for stem, planned in plan.runs.items()}
-    return replace(plan, runs=runs)
-
-
-def compute(options: argparse.Namespace, spec: Spec, plan: "Plan", count: int, threads: int) -> int:
+def compute(options: argparse.Namespace, spec: Spec, runs: list[Planned], count: int) -> int:
     """Compute the runs that are not done, write the pages, and return the exit status."""
     from styling.sweeps import driver
 
-    folder = options.output
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    write_record(folder, spec, plan, threads)
-    display = driver.Display(list(plan.runs.values()), plan.done, options.quiet)
-    for stem, cell in dict(zip(plan.stems, plan.cells, strict=True)).items():
-        if plan.results[stem].status == "failed":
-            display.warn(f"{cell.label} failed: {plan.results[stem].error}")
-    work = driver.Sweep(folder, spec, plan, display)
+    (options.output / "runs").mkdir(parents=True, exist_ok=True)
+    work = driver.Sweep(options.output, spec, runs, options.quiet)
+    start: Callable[[], driver.Worker] = workers.LocalWorker
+    if options.cluster:
+        from styling.sweeps import cluster
+
+        start = partial(cluster.ClusterWorker, cluster.store(work.waiting))
     try:
-        if plan.runs:
-            display.print(summary(plan, count, threads))
-            work.compute(starter(options, plan), count)
+        work.compute(start, count)
     finally:
-        display.close()
         with uninterrupted():
             written = work.write_pages(sheets=True)
-    display.print(f"wrote {', '.join(map(str, written))}")
-    failed = sorted(stem for stem, result in plan.results.items() if result.status == "failed")
+    work.say(f"wrote {', '.join(map(str, written))}")
+    failed = [run.stem for run in different(runs) if run.result.status == "failed"]
     if failed:
-        display.warn(f"{plural(len(failed), 'run')} failed: {', '.join(failed)}")
+        work.warn(f"{len(failed)} of {len(different(runs))} runs failed: {', '.join(failed)}")
     return 1 if failed else 0
-
-
-def starter(options: argparse.Namespace, plan: "Plan") -> "Callable[[], Worker]":
-    """What makes a worker: a process of this machine, or a share of the cluster that was joined."""
-    if not options.cluster:
-        return lambda: workers.LocalWorker(plan.pixels)
-    from styling.sweeps import cluster
-
-    store = cluster.Store(plan.pixels, plan.networks)
-    return lambda: cluster.ClusterWorker(store)
-
-
-def write_record(folder: Path, spec: Spec, plan: "Plan", threads: int) -> None:
-    """Write sweep.toml: which sweep is in the folder, and with how many threads it is computed."""
-    record = {"title": spec.title, "spec": str(spec.path), "threads": threads, "count": len(plan.results)}
-    record["runs"] = sorted(stem for stem, result in plan.results.items() if result.status != "failed")
-    text = tomli_w.dumps(record).encode(errors="replace")  # names of files may not be valid text
-    write_whole(folder / "sweep.toml", lambda file: file.write(text))
 
 
 if __name__ == "__main__":

@@ -2,16 +2,14 @@
 
 import contextlib
 import importlib.util
-import queue
 import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from tqdm import tqdm
 
@@ -20,243 +18,136 @@ from styling.pictures import images
 from styling.run import states
 from styling.settings import recipes
 from styling.sweeps import page, results, sheet
-from styling.sweeps.planning import Plan
-from styling.sweeps.results import Entry, Result
+from styling.sweeps.results import Planned, Result
 from styling.sweeps.specs import Spec
-from styling.sweeps.workers import (
-    Advanced,
-    Checkpoint,
-    Event,
-    Failed,
-    Finished,
-    Planned,
-    Stopped,
-    WorkerLostError,
-)
+from styling.sweeps.workers import ENDS, Event, LocalWorker, Painted
 from styling.system import terminal
-from styling.system.process import explain
+
+if TYPE_CHECKING:
+    from styling.sweeps.cluster import ClusterWorker
 
 MOST_ATTEMPTS = 3  # at a run whose workers are lost
+GIVEN_UP = Result(
+    "failed", f"its process has ended {MOST_ATTEMPTS} times; perhaps there is too little memory"
+)
 SECONDS_BETWEEN_PAGES = 5
-SECONDS_TO_STOP = 60
-PLOT_NOTE = "The sheet and plots of the losses need matplotlib: pip install matplotlib"
+
+Worker: TypeAlias = "LocalWorker | ClusterWorker"
 
 
-class Worker(Protocol):
-    """What computes one run at a time: workers.LocalWorker or cluster.ClusterWorker."""
+def follow(
+    start: Callable[[], Worker], runs: Iterable[Planned], count: int
+) -> Generator[tuple[Planned, Event | None], None, None]:
+    """Compute runs with at most `count` workers, and yield what they say of them.
 
-    def compute(self, planned: Planned) -> Iterator[Event]:
-        """Compute a run, and yield its events; the last is one of workers.ENDS. Raises WorkerLostError."""
+    start: makes a worker. If the worker of a run is lost, that is None, and another worker goes on from the
+    run's last state; at the third loss, the run has failed.
+    """
+    waiting, losses = deque(runs), Counter[Path]()
+    at_work: dict[Worker, Planned] = {}
+    idle: list[Worker] = []
+    try:
+        while waiting or at_work:
+            while waiting and len(at_work) < count:
+                worker = idle.pop() if idle else start()
+                at_work[worker] = waiting.popleft()
+                worker.compute(at_work[worker])
+            ready = wait([worker.connection for worker in at_work])
+            for worker in [worker for worker in at_work if worker.connection in ready]:
+                run = at_work[worker]
+                try:
+                    event = worker.connection.recv()
+                except (EOFError, OSError):
+                    del at_work[worker]
+                    worker.kill()
+                    losses[run.path] += 1
+                    event = None if losses[run.path] < MOST_ATTEMPTS else GIVEN_UP
+                if event is None:
+                    waiting.appendleft(run)
+                elif isinstance(event, states.Saved):
+                    run.job = replace(run.job, saved=event)
+                elif isinstance(event, ENDS) and worker in at_work:
+                    del at_work[worker]
+                    idle.append(worker)
+                yield run, event
+    finally:
+        for worker in (*at_work, *idle):
+            worker.kill()
 
-    def stop(self) -> None:
-        """Have the run stop; its last events still come."""
 
-    def close(self) -> None:
-        """End the worker."""
+class Sweep:
+    """A sweep that is being computed.
 
-
-class Crew:
-    """So many workers that compute runs, each in the charge of a thread; iterated, it gives their events.
-
-    start: makes a worker.
+    It says how far the runs are: a line on stdout for each, and a bar on stderr if that is a terminal.
     """
 
-    def __init__(self, start: Callable[[], Worker], runs: Sequence[Planned], count: int) -> None:
-        self._start, self._lock = start, threading.Lock()
-        self._waiting = deque(runs)
-        self._workers: list[Worker] = []
-        self._events: queue.SimpleQueue[tuple[Planned, Event | WorkerLostError] | None] = queue.SimpleQueue()
-        self._threads, self._serving, self._is_stopped = ThreadPoolExecutor(count), count, False
-        self._served = [self._threads.submit(self._serve) for _ in range(count)]
-
-    def __iter__(self) -> Iterator[tuple[Planned, Event | WorkerLostError]]:
-        return self
-
-    def __next__(self) -> tuple[Planned, Event | WorkerLostError]:
-        # Not a generator, since one ends with the KeyboardInterrupt after which the last events still come.
-        while self._serving:
-            if event := self._events.get():
-                return event
-            self._serving -= 1
-        for one in self._served:
-            one.result()  # raises what went wrong there
-        raise StopIteration
-
-    def stop(self) -> None:
-        """Stop all runs after their current updates; after a minute, end them."""
-        self._is_stopped = True
-        self._waiting.clear()
-        for worker in self._workers:
-            worker.stop()
-        timer = threading.Timer(SECONDS_TO_STOP, self.close)
-        timer.daemon = True
-        timer.start()
-
-    def close(self) -> None:
-        """End all workers."""
-        self._is_stopped = True
-        self._waiting.clear()
-        for worker in self._workers:
-            worker.close()
-
-    def _hired(self) -> Worker:
-        with self._lock:  # processes are started one at a time
-            self._workers.append(self._start())
-            return self._workers[-1]
-
-    def _serve(self) -> None:
-        """Compute runs until none waits."""
-        try:
-            worker = self._hired()
-            while planned := self._next():
-                worker = self._computed(planned, worker)
-        finally:
-            self._events.put(None)
-
-    def _next(self) -> Planned | None:
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return None
-
-    def _computed(self, planned: Planned, worker: Worker) -> Worker:
-        """Compute a run, from its last checkpoint if its worker is lost, and return the worker that did."""
-        for _ in range(MOST_ATTEMPTS):
-            try:
-                for event in worker.compute(planned):
-                    if isinstance(event, Checkpoint):
-                        planned = replace(planned, job=replace(planned.job, saved=event.saved))
-                    self._events.put((planned, event))
-                return worker
-            except WorkerLostError as lost:
-                worker.close()
-                if self._is_stopped:
-                    return worker
-                self._events.put((planned, lost))
-                worker = self._hired()
-        problem = f"its process has ended {MOST_ATTEMPTS} times; perhaps there is too little memory"
-        self._events.put((planned, Failed(problem)))
-        return worker
-
-
-@dataclass
-class Sweep:
-    """A sweep that is being computed; the plan's results change as its runs go on."""
-
-    folder: Path
-    spec: Spec
-    plan: Plan
-    display: "Display"
-    _changed: bool = field(default=False, init=False)
-    _next_pages: float = field(default=0.0, init=False)
+    def __init__(self, folder: Path, spec: Spec, runs: Sequence[Planned], quiet: bool) -> None:
+        self._folder, self._spec, self._runs, self._quiet = folder, spec, runs, quiet
+        runs = results.different(runs)
+        self.waiting = [run for run in runs if run.result.status == "waiting"]
+        self._ended = sum(run.result.status == "done" for run in runs)
+        self._count = self._ended + len(self.waiting)
+        text = "[{elapsed}, {remaining} left] {desc}"
+        self._bar = report.new_bar(text, len(self.waiting), quiet, self._runs_done())
+        self._page_is_old, self._next_page = False, 0.0
+        for run in runs:
+            if run.result.status == "failed":
+                self.warn(f"{run.label} failed: {run.result.error}")
 
     def compute(self, start: Callable[[], Worker], count: int) -> None:
-        """Compute all runs with so many workers. KeyboardInterrupt stops them, and is raised again."""
-        with contextlib.closing(Crew(start, list(self.plan.runs.values()), count)) as crew:
-            try:
-                for planned, event in crew:
-                    self._handle(planned, event)
-                    self._update_pages()
-            except KeyboardInterrupt:
-                crew.stop()
-                for planned, event in crew:
-                    self._handle(planned, event)
-                raise
+        """Compute all runs with so many workers, and write and show what they say. Raises OSError."""
+        with contextlib.closing(self._bar), contextlib.closing(follow(start, self.waiting, count)) as events:
+            for run, event in events:
+                match event:
+                    case int():
+                        self._advance(run, event)
+                    case states.Saved():
+                        states.write(run.file(".state"), event)
+                    case Painted():
+                        write_files(run, event)
+                        self._end(run, event.result)
+                    case Result():
+                        self._end(run, event)
+                    case None:
+                        self.warn(f"{run.label}: its process is gone; the run continues in another")
+                if self._page_is_old and time.monotonic() >= self._next_page:
+                    self.write_pages()
+                    self._page_is_old, self._next_page = False, time.monotonic() + SECONDS_BETWEEN_PAGES
 
-    def _handle(self, planned: Planned, event: Event | WorkerLostError) -> None:
-        """Write and show what an event says. A file that cannot be written does not stop the other runs."""
-        match event:
-            case Advanced(iteration=iteration):
-                self.display.advance(planned, iteration)
-            case Checkpoint(saved=saved):
-                with self._warn_of_errors(f"the state of {planned.label} is not saved"):
-                    states.write(results.state(self.folder, planned.stem), saved)
-            case Finished():
-                try:
-                    write_files(self.folder, planned.stem, event)
-                    self._end(planned, event.result)
-                except OSError as error:
-                    self._end(planned, Result("failed", explain(error)))
-            case Failed(error=problem):
-                self._end(planned, Result("failed", problem))
-            case WorkerLostError():
-                self.display.warn(f"{planned.label}: its process is gone; the run continues in another")
-            case Stopped():
-                pass
+    def _runs_done(self) -> float:
+        """How many runs are computed, with parts of those at work."""
+        return sum(
+            run.iteration / max(run.job.settings.iterations, 1) if run.result.status == "waiting" else 1
+            for run in self.waiting
+        )
 
-    def _end(self, planned: Planned, result: Result) -> None:
-        self.plan.results[planned.stem] = result
-        self.display.end(planned, result)
-        self._changed = True
+    def _advance(self, run: Planned, iteration: int) -> None:
+        run.iteration = iteration
+        text = f"{self._ended} of {self._count} runs; {run.label} {iteration}/{run.job.settings.iterations}"
+        self._bar.set_description_str(text, refresh=False)
+        self._bar.update(self._runs_done() - self._bar.n)
 
-    def _update_pages(self) -> None:
-        """Write the table and the page again after a run has ended, but not too often."""
-        if self._changed and time.monotonic() >= self._next_pages:
-            with self._warn_of_errors("the page is not written"):
-                self.write_pages()
-            self._changed, self._next_pages = False, time.monotonic() + SECONDS_BETWEEN_PAGES
-
-    @contextlib.contextmanager
-    def _warn_of_errors(self, problem: str) -> Iterator[None]:
-        """Print a warning instead of raising OSError."""
-        try:
-            yield
-        except OSError as error:
-            self.display.warn(f"{problem}: {explain(error)}")
-
-    def write_pages(self, sheets: bool = False) -> list[Path]:
-        """Write the table, the page and, if asked for, the sheets; returns their names. Raises OSError."""
-        entries = [
-            Entry(cell, stem, self.plan.results[stem])
-            for cell, stem in zip(self.plan.cells, self.plan.stems, strict=True)
-        ]
-        written = sheet.write(self.folder, self.spec, entries) if sheets else []
-        table = results.write_table(self.folder, entries)
-        return [*written, page.write(self.folder, self.spec, entries, PLOT_NOTE), table]
-
-
-def write_files(folder: Path, stem: str, event: Finished) -> None:
-    """Write all files of a finished run; the result comes last, since it marks the run as done."""
-    result = event.result
-    images.write(results.picture(folder, stem), event.picture)
-    if event.grid:
-        report.write_grid(folder / "runs" / f"{stem}-grid.png", True, event.grid)
-    if result.history and importlib.util.find_spec("matplotlib"):
-        report.plot_history(folder / "runs" / f"{stem}-losses.svg", True, list(result.history), result.names)
-    recipes.write(folder / "runs" / f"{stem}.toml", event.settings)
-    results.write(folder, stem, result)
-    results.state(folder, stem).unlink(missing_ok=True)
-
-
-class Display:
-    """Shows how far the runs are: a line on stdout for each, and a bar on stderr if that is a terminal."""
-
-    def __init__(self, runs: Sequence[Planned], done: int, quiet: bool) -> None:
-        self._count, self._ended, self._quiet = len(runs) + done, done, quiet
-        self._done = {planned.stem: self._pixels(planned, planned.iterations_done) for planned in runs}
-        total, done_before = sum(planned.pixels for planned in runs), sum(self._done.values())
-        self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", total, quiet, done_before)
-
-    def advance(self, planned: Planned, iteration: int) -> None:
-        """A run has made so many updates."""
-        text = f"{planned.label} {iteration}/{planned.job.settings.iterations}"
-        self._bar.set_description_str(f"{self._ended} of {self._count} runs; {text}", refresh=False)
-        done = self._pixels(planned, iteration)
-        self._bar.update(done - self._done[planned.stem])
-        self._done[planned.stem] = done
-
-    def end(self, planned: Planned, result: Result) -> None:
-        """A run has ended."""
+    def _end(self, run: Planned, result: Result) -> None:
+        for twin in self._runs:
+            if twin.path == run.path:
+                twin.result = result
+        self._page_is_old = True
         self._ended += 1
-        self.advance(planned, planned.job.settings.iterations)
-        start = f"{self._ended} of {self._count}: {planned.label}"
+        self._advance(run, run.job.settings.iterations)
+        start = f"{self._ended} of {self._count}: {run.label}"
         if result.status == "failed":
             self.warn(f"{start} failed: {result.error}")
         else:
             loss = f"total loss {result.losses['total']:.6g}" if result.losses else "painted in one pass"
-            self.print(f"{start}: {loss} in {result.seconds:.0f} s")
+            self.say(f"{start}: {loss} in {result.seconds:.0f} s")
 
-    def print(self, line: str) -> None:
+    def write_pages(self, sheets: bool = False) -> list[Path]:
+        """Write the table, the page and, if asked for, the sheets; returns their names. Raises OSError."""
+        written = sheet.write(self._folder, self._spec, self._runs) if sheets else []
+        table = results.write_table(self._folder, self._runs)
+        return [*written, page.write(self._folder, self._spec, self._runs), table]
+
+    def say(self, line: str) -> None:
         """Print a line on stdout, unless quiet."""
         terminal.print_line(line, self._quiet)
 
@@ -265,9 +156,16 @@ class Display:
         if sys.stderr is not None:
             tqdm.write(f"neural-style-sweep: {line}", file=sys.stderr)
 
-    def close(self) -> None:
-        """Remove the bar from the terminal."""
-        self._bar.close()
 
-    def _pixels(self, planned: Planned, iteration: int) -> float:
-        return planned.pixels * iteration / (planned.job.settings.iterations or 1)
+def write_files(run: Planned, painted: Painted) -> None:
+    """Write all files of a finished run; the result comes last, since it marks the run as done."""
+    result = painted.result
+    images.write(run.file(".png"), painted.picture)
+    if painted.grid:
+        report.write_grid(run.file("-grid.png"), True, painted.grid)
+    if painted.history and importlib.util.find_spec("matplotlib"):
+        report.plot_history(run.file("-losses.svg"), True, painted.history, list(result.losses))
+    running = replace(run.job.running, progress_grid=False)
+    recipes.write(run.file(".toml"), recipes.to_table(run.job.settings, running))
+    results.write(run, result)
+    run.file(".state").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The results of a sweep's runs, and the files that a sweep writes into its folder.
+"""The runs of a sweep, their results, and the files that a sweep writes into its folder.
 
     runs/STEM.png           the picture
     runs/STEM-grid.png      ten images of the run, if it was asked for them
@@ -14,24 +14,22 @@ The digest identifies a run even after other parts of the spec have changed.
 """
 
 import csv
-import dataclasses
 import hashlib
 import io
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from styling.network import networks
+import msgspec
+
+from styling.command.painting import Named
 from styling.settings import recipes
-from styling.sweeps.specs import IMAGES, Cell
+from styling.sweeps.specs import IMAGES, Cell, text
 from styling.system.files import write_whole
 
 MOST_BYTES = 80  # of the labels in the name of a file
 DIGITS = 10  # of a digest
-RUN_COLUMNS = ("page", "row", "column", "label", "file", "status", "error", "updates", "seconds")
 
 
 @dataclass(frozen=True)
@@ -39,119 +37,104 @@ class Result:
     """The result of a run.
 
     status: "done", "failed" or "waiting". error: why it failed, in one line. iterations: the updates made.
-    seconds: the time that they took. names: of the losses. history: rows of (iteration, *losses), up to the
-    end.
+    seconds: the time that they took. losses: the last, by name; empty without updates.
     """
 
     status: str = "waiting"
     error: str = ""
     iterations: int = 0
     seconds: float = 0.0
-    names: tuple[str, ...] = ()
-    history: tuple[tuple[float, ...], ...] = ()
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Planned(Cell):
+    """A cell with its run, which changes while it is computed; several cells may have the same run.
+
+    path: of the run's files, without their endings. Of the job, settings leave nothing open, and saved is
+    where it goes on. named: its images. iteration: the updates made. memory: the bytes that it needs.
+    remark: what the program has chosen by itself.
+    """
+
+    path: Path
+    result: Result = field(default_factory=Result)
+    named: Named = field(default_factory=list)
+    iteration: int = 0
+    memory: float = 0.0
+    remark: str = ""
 
     @property
-    def losses(self) -> dict[str, float]:
-        """The last losses by name; empty if there are none."""
-        return dict(zip(self.names, self.history[-1][1:], strict=True)) if self.history else {}
+    def stem(self) -> str:
+        """What the names of the run's files begin with."""
+        return self.path.name
+
+    def file(self, ending: str) -> Path:
+        """One of the run's files."""
+        return self.path.with_name(self.stem + ending)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of the job by name, as text."""
+        table = recipes.to_table(self.job.settings, self.job.running)
+        return {name: text(value) for name, value in table.items()}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A cell, the stem of its run's files, and the run's result; several cells may have the same run."""
-
-    cell: Cell
-    stem: str
-    result: Result = Result()
-
-
-def digest(*parts: object) -> str:
-    """Digits that identify a run, from everything that decides it; each part must have a fixed repr."""
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
+def different(runs: Iterable[Planned]) -> list[Planned]:
+    """The runs, each once."""
+    return list({run.path: run for run in runs}.values())
 
 
 def stems(folder: Path) -> dict[str, str]:
-    """The stems of the runs that the folder has, by their digests."""
-    files = (path for path in (folder / "runs").glob("*") if path.suffix in (".json", ".state"))
+    """The stems of the runs that have files in this folder, by their digests."""
+    files = (path for path in folder.glob("*") if path.suffix in (".json", ".state"))
     return {path.stem[-DIGITS:]: path.stem for path in files}
 
 
-def stem(labels: Sequence[str], digest: str) -> str:
-    """The stem for the files of a new run."""
-    words = re.sub(r"[^\w.=]+", "-", "--".join(labels)).encode()
-    return f"{words[:MOST_BYTES].decode(errors='ignore').strip('-.')}-{digest}".lstrip("-")
+def stem(labels: Sequence[str], existing: dict[str, str], *parts: object) -> str:
+    """The stem of a run's files, which is added to the existing ones if it is new.
+
+    existing: as stems() returns it. parts: all that decides the run; each must have a fixed repr.
+    """
+    digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:DIGITS]
+    words = re.sub(r"[^\w.=]+", "-", "--".join(labels)).encode()[:MOST_BYTES].decode(errors="ignore")
+    return existing.setdefault(digest, f"{words.strip('-.')}-{digest}".lstrip("-"))
 
 
-def picture(folder: Path, stem: str) -> Path:
-    """The file of a run's picture."""
-    return folder / "runs" / f"{stem}.png"
-
-
-def state(folder: Path, stem: str) -> Path:
-    """The file of the state of a run that has not ended."""
-    return folder / "runs" / f"{stem}.state"
-
-
-def read(folder: Path, stem: str) -> Result:
-    """A run's result from its file; "waiting" if there is no file, or no valid one."""
+def read(run: Planned) -> Result:
+    """The result in a run's file; "waiting" if there is no file, or no valid one."""
     try:
-        values = json.loads((folder / "runs" / f"{stem}.json").read_text(encoding="utf-8"))
-        history = tuple(tuple(map(float, row)) for row in values["history"])
-        values |= {"names": tuple(map(str, values["names"])), "history": history}
-        values |= {"iterations": int(values["iterations"]), "seconds": float(values["seconds"])}
-        result = Result(**values)
-        is_told = "total" in result.losses or not result.names  # a run without updates has no losses
-        if result.status == "done" and is_told and picture(folder, stem).is_file():
-            return result
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
-        pass
-    return Result()
+        result = msgspec.json.decode(run.file(".json").read_bytes(), type=Result)
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        return Result()
+    return result if result.status == "done" and run.file(".png").is_file() else Result()
 
 
-def write(folder: Path, stem: str, result: Result) -> None:
+def write(run: Planned, result: Result) -> None:
     """Write the file of a run's result. Raises OSError."""
-    text = json.dumps(dataclasses.asdict(result), indent=1)
-    write_whole(folder / "runs" / f"{stem}.json", lambda file: file.write(text.encode()))
+    write_whole(run.file(".json"), lambda file: file.write(msgspec.json.encode(result)))
 
 
-def write_table(folder: Path, entries: Sequence[Entry]) -> Path:
+def write_table(folder: Path, runs: Sequence[Planned]) -> Path:
     """Write results.csv: a line for each cell, with its place, its run's result and its settings."""
-    losses = dict.fromkeys(f"{name}_loss" for entry in entries for name in entry.result.names)
-    settings = dict.fromkeys(name for entry in entries for name in settings_of(entry))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*RUN_COLUMNS, *losses, *IMAGES, *settings], restval="")
+    rows = list(map(_row, runs))
+    names = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(names))
     writer.writeheader()
-    writer.writerows(map(_row, entries))
+    writer.writerows(rows)
     # Names of files may not be valid text; invalid characters become question marks, as on the page.
-    encoded = text.getvalue().encode(errors="replace")
-    return write_whole(folder / "results.csv", lambda file: file.write(encoded))
+    table = file.getvalue().encode(errors="replace")
+    return write_whole(folder / "results.csv", lambda file: file.write(table))
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    job, result = entry.cell.job, entry.result
-    row: dict[str, Any] = {
-        axis: index + 1 for axis, index in zip(("page", "row", "column"), entry.cell.place, strict=True)
-    }
-    row |= {"label": entry.cell.label, "status": result.status, "error": result.error}
+def _row(run: Planned) -> dict[str, object]:
+    result = run.result
+    page, row, column = (index + 1 for index in run.place)
+    cells: dict[str, object] = {"page": page, "row": row, "column": column, "label": run.label}
+    cells |= {"file": "", "status": result.status, "error": result.error}
     if result.status == "done":
-        row |= {"file": f"runs/{entry.stem}.png", "updates": result.iterations}
-        row |= {"seconds": round(result.seconds, 1)}
-    row |= {f"{name}_loss": loss for name, loss in result.losses.items()}
-    row |= {flag: " ".join(map(str, job.files.named(flag))) for flag in IMAGES}
-    return row | settings_of(entry)
-
-
-def settings_of(entry: Entry) -> dict[str, str]:
-    """The settings of an entry's run by name, as text."""
-    job = entry.cell.job
-    used = dataclasses.replace(job.running, network=networks.name(job.network))
-    table = recipes.to_table(job.settings, used)
-    return {name: _text(value) for name, value in table.items()}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return " ".join(f"{name}={number:g}" for name, number in value.items())
-    if isinstance(value, tuple):
-        return " ".join(map(_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        cells |= {"file": f"runs/{run.stem}.png", "updates": result.iterations}
+        cells |= {"seconds": round(result.seconds, 1)}
+    cells |= {f"{name}_loss": loss for name, loss in result.losses.items()}
+    cells |= {flag: " ".join(map(str, run.job.files.named(flag))) for flag in IMAGES}
+    return cells | run.settings

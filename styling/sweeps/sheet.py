@@ -1,45 +1,32 @@
-"""The contact sheet: a page of a sweep as one labelled image, like a figure in an article.
+"""The contact sheet: a page of a sweep as one labelled image, like a figure in an article."""
 
-matplotlib draws it, with pictures pixel by pixel: a point is a pixel.
-"""
-
-import importlib.util
+import contextlib
 import math
 import textwrap
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from styling.pictures import images
-from styling.sweeps.results import Entry, picture
+from styling.sweeps.results import Planned, Result
 from styling.sweeps.specs import IMAGES, Spec
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SIDE, LEAST_SIDE = 320, 24  # of a picture, at most, in pixels; smaller pictures are not resized
+SIDE, LEAST_WIDE = 320, 120  # of a picture, at most; the width of a column, at least
 MOST_PIXELS = 60_000_000  # of a sheet, about; if there are very many pictures, they are smaller
-EMPTY_CELL, LEAST_CELL = (240, 180), (128, 72)  # without pictures; with pictures, since errors need room
-THUMBNAIL_SIDE, MOST_SOURCES = 72, 6
-MARGIN, SPACE, LEAST_WIDTH, MOST_LINES, PITCH = (
-    36,
-    8,
-    480,
-    8,
-    1.3,
-)  # PITCH: from line to line, by the letters' size
-INK, GRAY, PALE = "#1f1f1f", "#666666", "#f1efee"
-FONTS = ("Noto Sans CJK JP", "WenQuanYi Zen Hei", "Arial Unicode MS")  # with letters of East Asia
+SOURCE_SIDE, MOST_SOURCES = 72, 6
+MARGIN, GAP, LABEL, TITLE_WIDTH = 36, 12, 200, 480  # LABEL: the width of a row's label
+TITLE, LETTERS = 22, 14  # sizes of letters
+INK, GRAY, PAPER = "#1f1f1f", "#666666", "white"
+# Fonts of Linux, macOS and Windows that have more letters than Pillow's own; first those of East Asia.
+FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "Arial Unicode.ttf", "DejaVuSans.ttf", "arial.ttf")
 
-Sources = dict[int, list[tuple[str, Path]]]
+Sources = dict[int, tuple[tuple[str, Path], ...]]  # images with their flags by an index of an axis
 
 
 def names(spec: Spec) -> list[str]:
@@ -48,224 +35,122 @@ def names(spec: Spec) -> list[str]:
     return ["sheet.png"] if count == 1 else [f"sheet-{number + 1}.png" for number in range(count)]
 
 
-def write(folder: Path, spec: Spec, entries: Sequence[Entry]) -> list[Path]:
-    """Write a sheet for each page, with the pictures that exist so far; none without matplotlib.
-
-    Raises OSError.
-    """
-    paths: list[Path] = []
-    if importlib.util.find_spec("matplotlib") is None:
-        return paths
+def write(folder: Path, spec: Spec, runs: Sequence[Planned]) -> list[Path]:
+    """Write a sheet for each page, with the pictures that exist so far. Raises OSError."""
+    paths = []
     for page, name in enumerate(names(spec)):
-        sheet = Sheet(folder, spec, page, [entry for entry in entries if entry.cell.place[0] == page])
-        image = Image.fromarray(sheet.pixels())
+        image = draw(spec, page, [run for run in runs if run.place[0] == page])
         paths.append(write_whole(folder / name, partial(image.save, format="PNG")))
     return paths
 
 
-def sources(entries: Iterable[Entry]) -> tuple[Sources, Sources, Sources]:
+def sources(runs: Sequence[Planned]) -> tuple[Sources, Sources, Sources]:
     """The images to show for each page, row and column, by its index, with flags.
 
     Images that all runs of a page share are shown once for the page. Of the others, images that all runs of a
     row share are shown beside the row, and images that all runs of a column share above the column.
     """
-    entries = list(entries)
-    shown: tuple[Sources, Sources, Sources] = defaultdict(list), defaultdict(list), defaultdict(list)
+    shown: tuple[Sources, Sources, Sources] = defaultdict(tuple), defaultdict(tuple), defaultdict(tuple)
     for flag in IMAGES:
+        named = [(one.place, tuple(pair for pair in one.job.files.images if pair[0] == flag)) for one in runs]
         for axis, of_axis in enumerate(shown):
-            different = defaultdict(set)
-            for entry in entries:
-                pairs = tuple(pair for pair in entry.cell.job.files.images if pair[0] == flag)
-                different[entry.cell.place[axis]].add(pairs)
-            if all(len(one) == 1 for one in different.values()):
-                for index, (pairs,) in different.items():
-                    of_axis[index] += pairs
+            different = {(place[axis], pairs) for place, pairs in named}
+            if len(different) == len(dict(different)):  # all of an index have the same
+                for index, pairs in different:
+                    of_axis[index] += pairs[:MOST_SOURCES]
                 break
     return shown
 
 
 def describe(pairs: Iterable[tuple[str, Path]]) -> str:
     """Images with their flags in words."""
-    return ", ".join(f"{name_of(flag)} {path.stem}" for flag, path in pairs)
+    return ", ".join(f"{flag.removesuffix('s').replace('_', ' ')} {path.stem}" for flag, path in pairs)
 
 
-def name_of(flag: str) -> str:
-    """An image's flag in words, for one image."""
-    return flag.removesuffix("s").replace("_", " ")
-
-
-def picture_size(path: Path) -> tuple[int, int] | None:
-    """The width and height of a picture; None if the file is missing or is not an image."""
+def thumbnail(path: Path, side: int) -> Image.Image | None:
+    """An image, shrunk to at most `side` pixels on its longer side; None if it is missing or damaged."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception:  # Pillow raises nearly anything for a damaged file
-        return None
-
-
-def thumbnail(path: Path, side: int) -> np.ndarray | None:
-    """An image, shrunk to at most `side` pixels on its longer side, uint8 [H, W, 3]; None if it is missing or
-    damaged."""
-    try:
-        return images.to_bytes(images.thumbnail(images.read(path), side))
+        return Image.fromarray(images.to_bytes(images.thumbnail(images.read(path), side)))
     except (ImageError, OSError):
         return None
 
 
-class Sheet:
-    """A sheet. Everything has its place in pixels, from the top left corner."""
-
-    def __init__(self, folder: Path, spec: Spec, page: int, entries: Sequence[Entry]) -> None:
-        self._spec, self._page, self._entries = spec, page, entries
-        self._files = {entry.stem: picture(folder, entry.stem) for entry in entries}
-        self._rows, self._columns = spec.axes["rows"], spec.axes["columns"]
-        self._side, self._cell = self._choose_cell()
-        self._letters = min(max(self._cell[0] // 14, 11), 20)
-        self._gap = max(self._side // 27, 3)
-
-    def _choose_cell(self) -> tuple[int, tuple[int, int]]:
-        """The longest side of a picture, and the (width, height) of a cell for pictures and some text."""
-        done = {entry.stem for entry in self._entries if entry.result.status == "done"}
-        sizes = [size for stem in done if (size := picture_size(self._files[stem]))]
-        cell = _cell_size(sizes, SIDE)
-        # One more row and column for labels, and a tenth for gaps.
-        count = 1.1 * (len(self._rows) + 1) * (len(self._columns) + 1)
-        shrink = math.sqrt(MOST_PIXELS / (count * math.prod(cell)))
-        side = SIDE if shrink >= 1 else max(int(max(cell) * shrink), LEAST_SIDE)
-        return side, _cell_size(sizes, side)
-
-    def pixels(self) -> np.ndarray:
-        """The sheet as an image, uint8 [H, W, 3]."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(self.figure())
-        with warnings.catch_warnings(action="ignore"):  # of letters that no font has
-            canvas.draw()
-        return np.array(np.asarray(canvas.buffer_rgba())[..., :3])
-
-    def figure(self) -> "Figure":
-        """The sheet as a figure of 72 dots an inch."""
-        from matplotlib import font_manager, rc_context
-        from matplotlib.figure import Figure
-
-        (width, height), gap, letters = self._cell, self._gap, self._letters
-        of_page, of_rows, of_columns = sources(self._entries)
-        beside = min(max(width, 60), 240)  # the width of the rows' labels
-        beside += THUMBNAIL_SIDE * bool(of_rows)
-        across = max(beside + len(self._columns) * (width + gap), LEAST_WIDTH)
-        title = _wrapped(self._spec.title, across, 22, 4)
-        page = self._spec.axes["pages"][self._page].label
-        caption = _wrapped(" - ".join(filter(None, (page, describe(of_page[self._page])))), across, 14, 4)
-        heads = [_wrapped(column.label, width, letters) for column in self._columns]
-        top = MARGIN + _height(title, 22) + _height(caption, 14) + THUMBNAIL_SIDE * bool(of_page[self._page])
-        top += 2 * (gap + SPACE) + max(_height(head, letters) for head in heads)
-        top += (THUMBNAIL_SIDE + gap) * bool(of_columns)
-        size = across + 2 * MARGIN, top + len(self._rows) * (height + gap) + MARGIN
-
-        installed = {font.name for font in font_manager.fontManager.ttflist}
-        fonts = ["DejaVu Sans", *(name for name in FONTS if name in installed)]
-        with rc_context({"font.family": fonts, "text.parse_math": False}):
-            figure = Figure(figsize=(size[0] / 72, size[1] / 72), dpi=72, facecolor="white")
-            canvas = Canvas(figure, size)
-            y = canvas.text(title, MARGIN, MARGIN, 22)
-            y = canvas.text(caption, MARGIN, y + SPACE, 14, GRAY)
-            canvas.row(of_page[self._page], MARGIN, y + SPACE, across, THUMBNAIL_SIDE)
-            for j, head in enumerate(heads):
-                x = MARGIN + beside + gap + j * (width + gap)
-                canvas.text(head, x + width / 2, top - gap - _height(head, letters), letters, align="center")
-                y = top - 2 * gap - max(_height(head, letters) for head in heads) - THUMBNAIL_SIDE
-                canvas.row(of_columns[j], x, y, width, THUMBNAIL_SIDE, centre=True)
-            for i, row in enumerate(self._rows):
-                y = top + i * (height + gap)
-                high = min(THUMBNAIL_SIDE, height)
-                used = canvas.row(of_rows[i], MARGIN, y + (height - high) // 2, beside, high)
-                label = _wrapped(row.label, beside - used, letters, max(int(height / letters / PITCH), 1))
-                middle = y + (height - _height(label, letters)) / 2
-                canvas.text(label, MARGIN + beside, middle, letters, align="right")
-            for entry in self._entries:
-                _, i, j = entry.cell.place
-                x = MARGIN + beside + gap + j * (width + gap)
-                self._draw(canvas, entry, x, top + i * (height + gap))
-        return figure
-
-    def _draw(self, canvas: "Canvas", entry: Entry, x: float, y: float) -> None:
-        """An entry's picture, or a pale cell that says why there is none."""
-        (width, height), result, reason = self._cell, entry.result, "not computed yet"
-        if result.status == "done":
-            pixels = thumbnail(self._files[entry.stem], self._side)
-            if pixels is not None:
-                high, wide = pixels.shape[:2]
-                canvas.image(pixels, x + (width - wide) // 2, y + (height - high) // 2)
-                return
-            reason = "no picture: its file is missing or damaged"
-        elif result.status == "failed":
-            reason = f"failed: {result.error}"
-        letters, border = max(round(self._letters * 0.85), 9), max(width // 16, 2)
-        lines = int((height - 2 * border) / letters / PITCH)
-        words = _wrapped(reason, width - 2 * border, letters, lines)
-        canvas.image(np.full((height, width, 3), int(PALE[1:3], 16), np.uint8), x, y)
-        canvas.text(words, x + width / 2, y + (height - _height(words, letters)) / 2, letters, GRAY, "center")
+@cache
+def font(letters: int) -> Any:
+    """A font of this size."""
+    for name in FONTS:
+        with contextlib.suppress(OSError):  # it is not here
+            return ImageFont.truetype(name, letters)
+    return ImageFont.load_default(letters)
 
 
-class Canvas:
-    """A figure of this (width, height), on which pictures and words are put by pixels from the top left."""
-
-    def __init__(self, figure: "Figure", size: tuple[float, float]) -> None:
-        self._figure, self._size = figure, size
-
-    def image(self, pixels: np.ndarray, x: float, y: float) -> None:
-        """Put an image there."""
-        self._figure.figimage(pixels, round(x), round(self._size[1] - y - pixels.shape[0]))
-
-    def text(
-        self, lines: Sequence[str], x: float, y: float, letters: float, ink: str = INK, align: str = "left"
-    ) -> float:
-        """Put lines there, and return where they end."""
-        for i, line in enumerate(lines):
-            place = x / self._size[0], 1 - (y + (i + 0.5) * letters * PITCH) / self._size[1]
-            self._figure.text(*place, line, size=letters, color=ink, ha=align, va="center_baseline")
-        return y + _height(lines, letters)
-
-    def row(
-        self,
-        pairs: Sequence[tuple[str, Path]],
-        x: float,
-        y: float,
-        width: float,
-        height: int,
-        centre: bool = False,
-    ) -> float:
-        """Put the first few of these images there, beside each other, and return the width that they take."""
-        read = [thumbnail(path, 2 * height) for _, path in pairs[:MOST_SOURCES]]
-        small = [pixels for pixels in read if pixels is not None]
-        shapes = [pixels.shape[1] / pixels.shape[0] for pixels in small]
-        high = max(int(min([height, (width - 6 * len(small)) / max(sum(shapes), 1e-9)])), 1)
-        wides = [max(round(high * shape), 1) for shape in shapes]
-        taken = sum(wides) + 6 * len(wides)
-        x += (width - taken) / 2 if centre else 0
-        for pixels, wide in zip(small, wides, strict=True):
-            self.image(np.asarray(Image.fromarray(pixels).resize((wide, high))), x, y + height - high)
-            x += wide + 6
-        return taken
+def words(text: str, width: int, letters: int = LETTERS, ink: str = INK) -> Image.Image:
+    """A text as an image of at most about this width and six lines; "..." at the end if it is longer."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    breadth = font(letters).getlength(printable) / max(len(printable), 1)
+    most = max(int(width / max(breadth, 1)), 4)
+    wrapped = "\n".join(textwrap.wrap(printable, most, max_lines=6, placeholder="..."))
+    look: dict[str, Any] = {"font": font(letters), "align": "center"}
+    measure = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = measure.multiline_textbbox((0, 0), wrapped, **look)
+    image = Image.new("RGB", (math.ceil(right - left), math.ceil(bottom - top)), PAPER)
+    ImageDraw.Draw(image).multiline_text((-left, -top), wrapped, ink, **look)
+    return image
 
 
-def _cell_size(sizes: Sequence[tuple[int, int]], side: int) -> tuple[int, int]:
-    """The (width, height) of a cell for pictures of these sizes, shrunk to a side, and for some text."""
-    if not sizes:
-        return EMPTY_CELL[0] * side // SIDE, EMPTY_CELL[1] * side // SIDE
-    shrunk = [[int(pixels * min(side / max(size), 1)) for pixels in size] for size in sizes]
-    width, height = map(max, zip([min(pixels, side) for pixels in LEAST_CELL], *shrunk, strict=True))
-    return width, height
+def table(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Images in rows and columns, each in the middle of its field."""
+    heights = [max((image.height for image in row), default=0) for row in rows]
+    widths = [max(image.width for image in column) for column in zip(*rows, strict=True)]
+    width, height = (sum(sides) + GAP * max(len(sides) - 1, 0) for sides in (widths, heights))
+    whole, y = Image.new("RGB", (width, height), PAPER), 0
+    for row, high in zip(rows, heights, strict=True):
+        x = 0
+        for image, wide in zip(row, widths, strict=True):
+            whole.paste(image, (x + (wide - image.width) // 2, y + (high - image.height) // 2))
+            x += wide + GAP
+        y += high + GAP
+    return whole
 
 
-def _wrapped(text: str, width: float, letters: float, most: int = MOST_LINES) -> list[str]:
-    """The text in lines of this width, about, in letters of this size; "..." at the end if it is too long."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
-    breadth = 0.62 if shown.isascii() else 1.0  # of the widest usual letters, by their size
-    return textwrap.wrap(
-        shown, max(int(width / letters / breadth), 4), max_lines=max(most, 1), placeholder="..."
-    )
+def column(images: Iterable[Image.Image]) -> Image.Image:
+    """Images one below the other, without those that are empty."""
+    return table([[image] for image in images if image.height])
 
 
-def _height(lines: Sequence[str], letters: float) -> float:
-    return len(lines) * letters * PITCH
+def side_by_side(pairs: Iterable[tuple[str, Path]], width: int) -> Image.Image:
+    """Small images in a row of at most this width; it is empty if there are none."""
+    small = [image for _, path in pairs if (image := thumbnail(path, SOURCE_SIDE))]
+    row = table([small])
+    row.thumbnail((width, SOURCE_SIDE))
+    return row
+
+
+def draw(spec: Spec, page: int, runs: Sequence[Planned]) -> Image.Image:
+    """The sheet of a page: a head, and a table of pictures with labels and sources."""
+    rows, columns = spec.axes["rows"], spec.axes["columns"]
+    of_page, of_rows, of_columns = sources(runs)
+    side = min(SIDE, math.isqrt(MOST_PIXELS // ((len(rows) + 1) * (len(columns) + 1))))
+    pictures = {run.path: thumbnail(run.file(".png"), side) for run in runs if run.result.status == "done"}
+    wide = max([min(LEAST_WIDE, side), *(image.width for image in pictures.values() if image)])
+    fields = {
+        run.place[1:]: pictures.get(run.path) or words(why_empty(run.result), wide, ink=GRAY) for run in runs
+    }
+    grid = [[Image.new("RGB", (0, 0))]]
+    for j, one in enumerate(columns):
+        grid[0].append(column([words(one["label"], wide), side_by_side(of_columns[j], wide)]))
+    for i, one in enumerate(rows):
+        label = column([words(one["label"], LABEL), side_by_side(of_rows[i], LABEL)])
+        grid.append([label, *(fields[i, j] for j in range(len(columns)))])
+    whole = table(grid)
+    caption = " - ".join(filter(None, (spec.axes["pages"][page]["label"], describe(of_page[page]))))
+    width = max(whole.width, TITLE_WIDTH)
+    head = [words(spec.title, width, TITLE), words(caption, width, ink=GRAY)]
+    sheet = column([*head, side_by_side(of_page[page], width), whole])
+    return ImageOps.expand(sheet, MARGIN, PAPER)
+
+
+def why_empty(result: Result) -> str:
+    """What is said in place of a picture."""
+    reasons = {"done": "no picture: its file is missing or damaged", "waiting": "not computed yet"}
+    return reasons.get(result.status, f"failed: {result.error}")

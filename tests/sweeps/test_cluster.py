@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster: two nodes on this machine, of which one is lost."""
+"""Sweeps on a Ray cluster, whose nodes are on this machine."""
 
 import os
 import subprocess
@@ -21,138 +21,92 @@ import sys
 from ray.cluster_utils import Cluster
 
 here = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 100 * 2**20}
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **here})
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **here})
 node = cluster.add_node(num_cpus=1, **here)
 print("at", cluster.address, flush=True)
 for line in sys.stdin:
+    other = cluster.add_node(num_cpus=1, **here)
     cluster.remove_node(node, allow_graceful=False)
-    print("one less", flush=True)
+    node = other
 cluster.shutdown()
 """
 SPEC = """
 content = "content.png"
 styles = "style.png"
-rows = {{ style_weight = [100, 1000] }}
 [settings]
 width = 32
 seed = 3
-iterations = {iterations}
-optimizer = "{optimizer}"
 """
-
-
-class Nodes:
-    """A cluster of two nodes with a CPU each, in a process of its own."""
-
-    def __init__(self):
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", "-c", NODES],
-            env=ENVIRONMENT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        self.address = self._answer("at ")
-
-    def kill_one(self):
-        """End a node without warning."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        self._answer("one less")
-
-    def close(self):
-        self.process.communicate(timeout=60)
-
-    def _answer(self, beginning):
-        line = next(line for line in self.process.stdout if line.startswith(beginning))
-        return line.removeprefix(beginning).strip()
 
 
 @pytest.fixture(scope="module")
 def nodes():
-    """A cluster of two nodes; a test that loses one comes last."""
-    cluster = Nodes()
-    yield cluster
-    cluster.close()
+    """The process of a cluster of one node with a CPU; at a line of input, another node takes its place."""
+    command = [sys.executable, "-u", "-c", NODES]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=ENVIRONMENT, text=True, **pipes)
+    process.address = next(line for line in process.stdout if line.startswith("at ")).split()[1]
+    yield process
+    process.communicate(timeout=60)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """The test's folder, with the images of SPEC."""
+def start(tmp_path, network_file, nodes):
+    """Starts a sweep of so many iterations on the cluster, as a process in the test's folder."""
     for name, seed in (("content", 1), ("style", 2)):
         iio.imwrite(tmp_path / f"{name}.png", random_image(24, 32, seed).astype("uint8"))
-    return tmp_path
 
-
-@pytest.fixture
-def start(folder, network_file):
-    """Starts a sweep in the test's folder, as a process."""
-
-    def start(output, *arguments):
-        flags = ["spec.toml", "--output", output, "--network", network_file, "--threads", "1", *arguments]
-        return Command(main, folder, flags, ENVIRONMENT)
+    def start(iterations, *arguments):
+        (tmp_path / "spec.toml").write_text(SPEC + f"iterations = {iterations}")
+        flags = words(f"spec.toml --output there --network {network_file} --cluster {nodes.address}")
+        return Command(main, tmp_path, [*flags, *arguments], ENVIRONMENT)
 
     return start
 
 
-def pictures(folder):
-    """The bytes of a sweep's pictures by name."""
-    return {path.name: path.read_bytes() for path in (folder / "runs").glob("*.png")}
-
-
-def wait_for_states(folder, after=0.0):
-    """Wait until the states of both runs have been saved since then."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        states = [path for path in (folder / "runs").glob("*.state") if path.stat().st_mtime > after]
-        if len(states) == 2:
-            return
+def wait_for_state(folder, after=0.0):
+    """Wait until a state of the run has been saved since then."""
+    until, runs = time.monotonic() + 120, folder / "there" / "runs"
+    while not any(path.stat().st_mtime > after for path in runs.glob("[!.]*.state")):
+        assert time.monotonic() < until, "no state was saved in two minutes"
         time.sleep(0.05)
-    raise AssertionError(f"{len(states)} states were saved in two minutes")
 
 
-def test_what_no_node_can_compute_fails_and_what_is_no_cluster_is_refused(folder, network_file, start, nodes):
-    (folder / "spec.toml").write_text(SPEC.format(iterations=5, optimizer="lbfgs"))
-    process = start("large", "--cluster", nodes.address, "--threads", "3")
-    flags = ["spec.toml", "--output", "out", "--network", network_file, "--cluster", "127.0.0.1:9"]
-    _, errors = run_sweep(folder, *flags, check=2)
-    assert errors.count("\n") == 1 and "--cluster: 127.0.0.1:9 cannot be joined" in errors
-    _, errors = process.finish(1)
-    assert errors.count("no node of the cluster has 3 CPUs") == 2
+def compare(folder, network_file):
+    """Check that the picture that was made on the cluster is that of this machine."""
+    flags = ["--output", "here", "--network", network_file]
+    run_sweep(folder, "spec.toml", *flags, *words("--workers 1 --threads 1"))
+    [here], [there] = ([*(folder / name / "runs").glob("*.png")] for name in ("here", "there"))
+    assert here.name == there.name and here.read_bytes() == there.read_bytes()
+    assert not list((folder / "there" / "runs").glob("[!.]*.state"))
 
 
-def compare(folder, network_file, there):
-    """Check that the pictures of a sweep on a cluster are those of this machine."""
-    flags = ["spec.toml", "--output", "here", "--network", network_file]
-    run_sweep(folder, *flags, *words("--workers 2 --threads 1"))
-    assert len(pictures(folder / "here")) == 2
-    assert pictures(folder / there) == pictures(folder / "here")
-    assert not list((folder / there / "runs").glob("[!.]*.state"))
+def test_a_cluster_computes_the_picture_of_one_machine_though_a_node_is_lost(
+    tmp_path, network_file, start, nodes
+):
+    driver = start(600, *words("--save-state-iterations 50"))
+    wait_for_state(tmp_path)
+    nodes.stdin.write("\n")
+    nodes.stdin.flush()
+    _, errors = driver.finish()
+    assert errors.count("the run continues in another") == 1 and errors.count("\n") == 1, errors
+    compare(tmp_path, network_file)
 
 
 @pytest.mark.slow
-def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(folder, network_file, start, nodes):
-    (folder / "spec.toml").write_text(SPEC.format(iterations=6000, optimizer="adam"))
-    flags = ["--cluster", nodes.address, *words("--save-state-iterations 200")]
-    driver = start("there", *flags)
-    wait_for_states(folder / "there")
+def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(tmp_path, network_file, start):
+    driver = start(6000, *words("--save-state-iterations 200"))
+    wait_for_state(tmp_path)
     driver.kill()
     driver.wait()
     killed = time.time()
-    driver = start("there", *flags)
-    wait_for_states(folder / "there", after=killed)
+    driver = start(6000, *words("--save-state-iterations 200"))
+    wait_for_state(tmp_path, after=killed)
     assert driver.finish()[1] == ""
-    compare(folder, network_file, "there")
+    compare(tmp_path, network_file)
 
 
-def test_a_cluster_computes_the_pictures_of_one_machine_though_a_node_is_lost(
-    folder, network_file, start, nodes
-):
-    (folder / "spec.toml").write_text(SPEC.format(iterations=600, optimizer="adam"))
-    driver = start("there", "--cluster", nodes.address, *words("--save-state-iterations 50"))
-    wait_for_states(folder / "there")
-    nodes.kill_one()
-    _, errors = driver.finish()
-    assert errors.count("the run continues in another") == 1 and errors.count("\n") == 1, errors
-    compare(folder, network_file, "there")
+@pytest.mark.slow
+def test_what_no_node_can_compute_fails(start):
+    _, errors = start(5, "--threads", "3").finish(1)
+    assert errors.count("no node of the cluster has 3 CPUs") == 1

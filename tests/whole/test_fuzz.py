@@ -190,11 +190,10 @@ def read_recipe(path):
 
 def read_cells(path):
     """The cells of a spec, whatever images it names."""
-    spec, flags = specs.read(str(path)), specs.Variation()
-    names = specs.image_names(spec, flags)
-    cells = specs.cells(spec, flags, dict.fromkeys(names, path))
+    spec = specs.read(str(path))
+    cells = specs.cells(spec, {})
     with contextlib.suppress(SpecError):
-        specs.find_images(names, spec, {}, [path.parent])
+        specs.locate(cells, spec, {}, [path.parent])
     return cells
 
 
