@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from styling.command.filming import paint_film
 from styling.command.flags import build_parser
 from styling.command.jobs import check_files, plan
-from styling.command.painting import paint_alone, paint_batch
+from styling.command.painting import paint, paint_batch, read_images, start
 from styling.system.process import run_command
 
 
@@ -27,9 +27,10 @@ def work(options: argparse.Namespace) -> int:
     """Check all file names on the command line, then do what it asks for."""
     jobs = plan(options)
     check_files(jobs)
-    if jobs[0].film:
-        return paint_film(jobs[0], jobs[0].film)
-    return paint_batch(jobs) if jobs[0].files.folder else paint_alone(jobs[0])
+    job = jobs[0]
+    if job.film:
+        return paint_film(job, job.film)
+    return paint_batch(jobs) if job.files.folder else paint(job, read_images(job), *start(job))
 
 
 if __name__ == "__main__":

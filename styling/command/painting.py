@@ -68,11 +68,6 @@ class Outcome:
     early: KeyboardInterrupt | StyleError | None
 
 
-def paint_alone(job: Job) -> int:
-    """Paint a single picture, and return the exit status."""
-    return paint(job, read_images(job), *start(job))
-
-
 def paint_batch(jobs: Sequence[Job]) -> int:
     """Paint the pictures of a batch that are not there yet, and return the exit status.
 
