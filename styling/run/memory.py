@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from tensorflow.python.framework import ops
 
+from styling.objective.neighbor_term import CANDIDATES
 from styling.objective.tiles import tiling
 from styling.optimizers import KINDS
+from styling.settings import Settings
 from styling.system.errors import MemoryLimitError, StyleError
 from styling.system.limits import free_memory, total_memory
 from styling.system.quiet import tf
@@ -30,6 +32,8 @@ PICTURE_BYTES, STYLE_BYTES = 13 * 3 * 4, 3 * 3 * 4
 # For masks: a step holds one more copy of each layer's map for each region, multiplied by the mask. The run
 # holds the masks at each layer, and those that they are made of.
 MASKED_BYTES, MASK_BYTES = 4, 2 * 4
+# For matches: copies of the features of each sampled position, and of whole maps.
+POSITION_COPIES, WHOLE_MAPS = 8, 8
 NO_MASKS: Mapping[str, int] = MappingProxyType({})
 TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
 TILE = TILES[0]
@@ -41,10 +45,12 @@ def choose_tile(
     style_sizes: Sequence[tuple[int, int]],
     optimizer: str = "adam",
     masked: Mapping[str, int] = NO_MASKS,
+    matched: float = 0,
 ) -> int:
     """The tile to use: 512 if images of these sizes, (height, width), evaluated whole, need more than half of
     the machine's memory, else 0. Free memory is not considered, so that the choice is always the same."""
-    needs = [needed(layers, size, 0, optimizer, masked), *(needed(layers, style) for style in style_sizes)]
+    needs = [needed(layers, style) for style in style_sizes]
+    needs.append(needed(layers, size, 0, optimizer, masked, matched))
     return TILE if max(needs) > total_memory() / 2 else 0
 
 
@@ -56,16 +62,16 @@ def check_memory(
     tile: int = 0,
     by_tiles: bool = True,
     masked: Mapping[str, int] = NO_MASKS,
+    matched: float = 0,
 ) -> None:
     """Raise MemoryLimitError if images of these sizes, (height, width), will not fit into the memory at hand.
 
     layers: those that are built. tile: as in Settings. by_tiles: whether tiles can evaluate all terms.
-    masked: as for needed(), for the picture. The message says which width and which tiles would fit.
+    masked, matched: as for needed(), for the picture. The message says which width and which tiles would fit.
     """
     free = free_memory()
-    images = [
-        ("a result", size, "use --width {width} or less", partial(needed, optimizer=optimizer, masked=masked))
-    ]
+    of_picture = partial(needed, optimizer=optimizer, masked=masked, matched=matched)
+    images = [("a result", size, "use --width {width} or less", of_picture)]
     style_advice = "make its --style-scales smaller, for a width of {width} or less"
     images += [(f"style {i}", style, style_advice, partial(needed)) for i, style in enumerate(style_sizes, 1)]
     for what, (height, width), advice, need_of in images:
@@ -92,10 +98,12 @@ def needed(
     tile: int = 0,
     optimizer: str | None = None,
     masked: Mapping[str, int] = NO_MASKS,
+    matched: float = 0,
 ) -> float:
     """Bytes that an image of this size, (height, width), needs: a picture with this optimiser, or a style.
 
     masked: by layer, how often a step multiplies its map by a mask: once for each region and each term.
+    matched: bytes for matches with the paintings, from matches().
     """
     at_once = math.prod(tiling(layers, size, tile).window)
     held: float = KINDS[optimizer].bytes_per_pixel if optimizer else 0
@@ -104,7 +112,19 @@ def needed(
     outputs, maps, masks = _values(layers, masked)
     step = (ACTIVATIONS_HELD * outputs + BYTES_PER_PIXEL) * (1 if optimizer else STYLE_PART)
     step, held = step + MASKED_BYTES * maps, held + MASK_BYTES * masks
-    return START_BYTES + step * at_once + held * math.prod(size)
+    return START_BYTES + matched + step * at_once + held * math.prod(size)
+
+
+def matches(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) -> float:
+    """Bytes for what a picture is matched with. shapes: (h, w, C) of its maps at the style layers."""
+    if settings.style_loss == "patches":
+        return 4 * WHOLE_MAPS * sum(map(math.prod, shapes.values()))
+    channels = sum(channels for *_, channels in shapes.values())
+    copies: float = (POSITION_COPIES + CANDIDATES) * settings.match_positions
+    if settings.hypercolumn_iterations:
+        height, width, _ = max(shapes.values())
+        copies += POSITION_COPIES * height * width / 16
+    return 4 * channels * copies
 
 
 def _values(layers: "Sequence[Layer]", masked: Mapping[str, int]) -> tuple[float, float, float]:

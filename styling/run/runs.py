@@ -47,8 +47,16 @@ class Run:
     def masked(self) -> Counter[str]:
         """By layer, how often a step multiplies its map by a mask."""
         count = sum(region.mask is not None for region in self.layouts[-1].regions)
-        terms = [self.settings.layer_weights(term) for term in ("style", "shift")]
-        return Counter([layer for term in terms for layer in term] * count)
+        terms = ["shift", "style"] if self.settings.style_loss == "gram" else ["shift"]
+        return Counter([layer for term in terms for layer in self.settings.layer_weights(term)] * count)
+
+    @property
+    def matched(self) -> float:
+        """The bytes for matches with the paintings."""
+        layers = self.settings.layer_weights("style")
+        if self.settings.style_loss == "gram" or not layers:
+            return 0
+        return memory.matches(self.settings, self.network.shapes(*self.scales[-1].size, layers))
 
 
 def resolve(images: Images, network: Network, settings: Settings) -> Run:
@@ -80,7 +88,8 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
         return run
     full, tile = scales[-1], 0
     if device.is_cpu() and not settings.histogram_weight:
-        tile = memory.choose_tile(layers, full.size, full.styles, settings.optimizer, run.masked)
+        step = settings.optimizer, run.masked, run.matched
+        tile = memory.choose_tile(layers, full.size, full.styles, *step)
     return replace(run, settings=replace(settings, tile=tile))
 
 
@@ -88,12 +97,12 @@ def check_memory(run: Run) -> None:
     """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
     if not device.is_cpu():
         return
-    full, settings = run.scales[-1], run.settings
+    first, full, settings = run.scales[0], run.scales[-1], run.settings
     if settings.start == "one-pass":
-        one_pass.check_memory(full.size, full.styles, settings.tile or 0)
+        one_pass.check_memory(first.size, first.styles, settings.tile or 0)
     if settings.iterations:
         by_tiles = not settings.histogram_weight
-        step = settings.optimizer, settings.tile or 0, by_tiles, run.masked
+        step = settings.optimizer, settings.tile or 0, by_tiles, run.masked, run.matched
         memory.check_memory(run.layers, full.size, full.styles, *step)
 
 
@@ -102,7 +111,7 @@ def memory_needed(run: Run) -> float:
     layers, full, tile = run.layers, run.scales[-1], run.settings.tile or 0
     if not run.settings.iterations:
         return one_pass.memory_needed(full.size, full.styles, tile)
-    needs = [memory.needed(layers, full.size, tile, run.settings.optimizer, run.masked)]
+    needs = [memory.needed(layers, full.size, tile, run.settings.optimizer, run.masked, run.matched)]
     needs += [memory.needed(layers, style, tile) for style in full.styles]
     return max(needs)
 
