@@ -33,11 +33,12 @@ from styling.objective.patch_term import Patches
 from styling.optimizers.base import Bounds, Optimizer, Step, clip
 from styling.pictures import colors, images, masks
 from styling.pictures.images import Images
-from styling.run import one_pass, runs
+from styling.run import runs
 from styling.run.memory import device_errors
-from styling.run.progress import Progress
+from styling.run.progress import Progress, image_maker
 from styling.run.runs import Run
 from styling.run.sizes import Scale
+from styling.run.start import start
 from styling.run.states import State
 from styling.settings import Settings
 from styling.system.errors import DivergedError
@@ -112,7 +113,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     optimizer = optimizers.of_settings(settings)
     colored = colors.prepared(run.images, settings.colors)
-    to_image = _image_maker(run, colored.are_gray)
+    to_image = image_maker(run, colored.are_gray)
     progress = reported = None
     for index, (scale, layout, end) in enumerate(zip(run.scales, run.layouts, run.ends, strict=True)):
         last, done = scale is run.scales[-1], state.iteration if state else 0
@@ -120,15 +121,14 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
         if (begins and done == end and not last) or (state is not None and state.scale > index):
             continue
         with device_errors(*scale.size):
-            # 1. What is compared: features, Gram matrices, smoothness; at the last scale, the frame before.
+            # 1. What is compared: features, Gram matrices or neighbours, smoothness, and the frame before.
             pictures = resized(colored if last else replace(colored, warped=None), scale)
             objective = build_objective(
                 pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped
             )
             # 2. Where it starts: the content, noise, or the last scale's picture, enlarged.
             if state is None or begins:
-                x = _enlarged(state.x, scale.size) if state else _start(pictures, run, scale.size, layout)
-                x = _with_known(x, pictures, run.network, layout)
+                x = start(pictures, run, scale.size, layout, state and state.x)
                 state = State(done, index, done, clip(x, bounds))
             # 3. Minimise.
             with contextlib.closing(_updates(objective, optimizer, state, bounds, end, settings)) as updates:
@@ -169,9 +169,9 @@ def _start_alone(run: Run) -> Generator[Progress, None, None]:
     colored = colors.prepared(run.images, run.settings.colors)
     with device_errors(*scale.size):
         pictures = resized(colored, scale)
-        x = _with_known(_start(pictures, run, scale.size, layout), pictures, run.network, layout)
+        x = start(pictures, run, scale.size, layout)
         state = State(0, len(run.scales) - 1, 0, x)
-        yield Progress(state, run.scales, {}, _image_maker(run, colored.are_gray))
+        yield Progress(state, run.scales, {}, image_maker(run, colored.are_gray))
 
 
 def _after(step: Step, state: State, settings: Settings) -> State:
@@ -226,68 +226,9 @@ def build_objective(
     return Objective(network, settings.pooling, tiling, names, tuple(compared), matchers, painted)
 
 
-def _start(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layout) -> tf.Tensor:
-    """The first x, [1, height, width, 3] minus the mean pixel: an image, noise, a blend of the two, or the
-    picture of one pass."""
-    settings, network = run.settings, run.network
-    if settings.start == "one-pass" and not (settings.iterations and pictures.warped):
-        return network.preprocess(one_pass.start(pictures, size, layout, network, settings))
-    if settings.start == "blurred":  # without its three finest bands (Kolkin et al. 2022)
-        small = images.resize(pictures.photo, *(-(-side // 8) for side in size))
-        return network.preprocess(images.resize(small, *size))
-    share = settings.noiseblend(pictures.initial is not None)
-    x = tf.zeros([1, *size, 3])
-    if share < 1:
-        image = pictures.photo if pictures.initial is None else images.resize(pictures.initial, *size)
-        x = (1 - share) * network.preprocess(image)
-    if share > 0 and settings.noise == "uniform":
-        x += share * network.preprocess(images.uniform_noise(*size, settings.seed))
-    elif share > 0:
-        x += share * tf.constant(images.noise(*size, settings.seed))
-    return x
-
-
-def _with_known(x: tf.Tensor, pictures: Images, network: Network, layout: masks.Layout) -> tf.Tensor:
-    """x with the frame before as far as it is trusted, and with the content where nothing is painted."""
-    if pictures.warped is not None:
-        before = network.preprocess(pictures.warped.pixels)
-        x += pictures.warped.trust[None, ..., None] * (before - x)
-    if layout.painted is None:
-        return x
-    return tf.where(layout.painted[None, ..., None] > 0, x, network.preprocess(pictures.photo))
-
-
-def _image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
-    """A function that turns an x of any scale into an image of the result's size.
-
-    The image has the colours that the settings ask for, and is the photograph where nothing is painted.
-    """
-    size, settings = run.scales[-1].size, run.settings
-    keeps_colors = settings.colors in ("content", "luminance")
-    painted = run.layouts[-1].painted
-    if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory
-        photo = images.resize(run.images.photo, *size)
-    if painted is not None:
-        painted = masks.feathered(painted, settings.mask_feather)[..., None]
-
-    def to_image(x: tf.Tensor) -> np.ndarray:
-        image = run.network.unprocess(_enlarged(x, size))
-        if is_gray:  # the network itself adds colours, which no image of the run has
-            image = images.to_gray(image)
-        if keeps_colors:
-            image = images.keep_colors(image, photo)
-        return image if painted is None else photo + painted * (image - photo)
-
-    return to_image
-
-
 def resized(run_images: Images, scale: Scale) -> Images:
     """The content and the styles at a scale; the others as they are."""
     content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
     styles = zip(run_images.styles, scale.styles, strict=True)
     resized_styles = tuple(images.resize(style, *size) for style, size in styles)
     return replace(run_images, content=content, styles=resized_styles)
-
-
-def _enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    return x if x.shape[1:3] == size else tf.image.resize(x, size, "bicubic")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from styling.pictures import images, masks
+from styling.run.runs import Run
 from styling.run.sizes import Scale
 from styling.run.states import State
 from styling.system.errors import DivergedError
@@ -63,3 +65,32 @@ class Progress:
         if math.isfinite(best):
             return self._to_image(x)
         raise DivergedError(self.iteration)
+
+
+def image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
+    """A function that turns an x of any scale into an image of the result's size.
+
+    The image has the colours that the settings ask for, and is the photograph where nothing is painted.
+    """
+    size, settings = run.scales[-1].size, run.settings
+    keeps_colors = settings.colors in ("content", "luminance")
+    painted = run.layouts[-1].painted
+    if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory
+        photo = images.resize(run.images.photo, *size)
+    if painted is not None:
+        painted = masks.feathered(painted, settings.mask_feather)[..., None]
+
+    def to_image(x: tf.Tensor) -> np.ndarray:
+        image = run.network.unprocess(enlarged(x, size))
+        if is_gray:  # the network itself adds colours, which no image of the run has
+            image = images.to_gray(image)
+        if keeps_colors:
+            image = images.keep_colors(image, photo)
+        return image if painted is None else photo + painted * (image - photo)
+
+    return to_image
+
+
+def enlarged(x: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """x [1, h, w, 3] at a size, (height, width)."""
+    return x if x.shape[1:3] == size else tf.image.resize(x, size, "bicubic")
