@@ -96,7 +96,17 @@ def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
 
 def paint(options: argparse.Namespace, folder: Path, *flags: object) -> tuple[list[np.ndarray], float]:
     """Paint the clip into a folder; returns the pictures, and the median of seconds from one to the next."""
-    words = ["--recipe", "best", "--seed", 1, "--network", options.network, "--styles", options.style, *flags]
+    words = [
+        "--recipe",
+        options.recipe,
+        "--seed",
+        1,
+        "--network",
+        options.network,
+        "--styles",
+        options.style,
+        *flags,
+    ]
     subprocess.run([sys.executable, "-m", "neural_style", "--device", "cpu", *map(str, words)], check=True)
     files = sorted(folder.glob("*.png"))
     seconds = np.diff([file.stat().st_mtime for file in files])
@@ -128,6 +138,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--iterations", type=int, default=28, help="for a frame by itself (default 28)")
+    parser.add_argument("--recipe", default="best")
     parser.add_argument("--network", default="small")
     parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
     weights_help = "a film for each of these (default: one with the recipe's)"
