@@ -134,7 +134,7 @@ class Painter:
                 self._film(task, task.job.film)
             elif task.key:
                 self._picture(task)
-            else:
+            elif not task.stop.is_set():  # else a newer look is asked for
                 outcome = self._follow(task)
                 if outcome.picture is not None and not outcome.early:
                     task.view.show(outcome.picture)

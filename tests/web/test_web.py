@@ -46,6 +46,10 @@ def test_the_command_line_makes_the_same_picture_from_the_zip(server, tmp_path, 
     assert key == "content-style1-style2.png" and result.size == (32, 24) and result.form.values == values
     assert server.again(key, tmp_path / "again") == server.get(f"/results/{key}")[2]
     assert abs(pixels(server, key, "jpg") - pixels(server, key)).mean() < 16
+    barely = {"iterations": "1", "optimizer": "adam", "learning_rate": "0.001", "max_size": "32"}
+    onward = server.paint(content=content, styles=styles, recipe="gatys2015", values=barely, start=key)
+    assert abs(pixels(server, onward) - pixels(server, key)).max() <= 1  # begins with it
+    assert server.again(onward, tmp_path / "again") == server.get(f"/results/{onward}")[2]
 
 
 def test_a_picture_of_one_pass_is_the_command_lines_too(tmp_path, image_files):
@@ -105,16 +109,6 @@ def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(server, tmp_
 def progress(server):
     """The iteration of the run that was seen last."""
     return server.painter.task.view.facts.get("history", [[0]])[-1][0]
-
-
-def test_painting_on_from_a_picture_begins_with_it(server, tmp_path, image_files):
-    content, style, _ = sent(server, image_files)
-    form = {"content": content, "styles": [style], "recipe": "gatys2015"}
-    first = server.paint(**form, values={"iterations": "5"})
-    barely = {"iterations": "1", "optimizer": "adam", "learning_rate": "0.001"}
-    second = server.paint(**form, values=barely, start=first)
-    assert abs(pixels(server, first) - pixels(server, second)).max() <= 1
-    assert server.again(second, tmp_path / "again") == server.get(f"/results/{second}")[2]
 
 
 def test_what_is_wrong_is_said_in_one_line_with_its_field(server, tmp_path, image_files):
@@ -265,21 +259,19 @@ def test_live_shows_a_run_until_it_ends(neural_style, network_file, image_files,
         port = free.getsockname()[1]
     seen = []
 
-    def ask(method, path):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        with contextlib.closing(connection):
+    def ask(path, method="GET"):
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
             connection.request(method, path, headers={"Origin": f"http://127.0.0.1:{port}"})
             answer = connection.getresponse()
             if path == "/events":
-                lines = [answer.readline().decode() for _ in range(2)]
-                return answer.status, lines[1].removeprefix("data:").encode()
+                return answer.status, [answer.readline() for _ in range(2)][1].removeprefix(b"data:")
             return answer.status, answer.read()
 
     def watch():
         while not seen or seen[-1][0][0] != 200:
             with contextlib.suppress(OSError):
-                read = [ask("GET", path) for path in ("/seen.jpg", "/events", "/")]
-                seen.append([*read, ask("POST", "/stop"), ask("POST", "/")])
+                read = [ask(path) for path in ("/seen.jpg", "/events", "/")]
+                seen.append([*read, ask("/stop", "POST"), ask("/", "POST")])
             time.sleep(0.02)
 
     watcher = threading.Thread(target=watch)
@@ -294,7 +286,7 @@ def test_live_shows_a_run_until_it_ends(neural_style, network_file, image_files,
     assert status == 200 and run["names"][-1] == "total" and run["history"]
     assert b"<form" not in page and all(status in (404, 405) for status, _ in refused)
     with pytest.raises(OSError):
-        ask("GET", "/")
+        ask("/")
     with socket.create_server(("127.0.0.1", port)):
         wrong = neural_style(*arguments, "--output", "y.png", "--live", port, check=2)
     assert wrong.stderr.splitlines() == [
@@ -307,13 +299,8 @@ def test_live_shows_a_run_until_it_ends(neural_style, network_file, image_files,
     [
         ("--public", "argument --public: goes together with --host or --public-name"),
         ("--port 70000", "argument --port: 70000 is not a number from 0 to 65535"),
-        ("--network nowhere.mat", "argument --network: nowhere.mat: No such file"),
         ("--folder nowhere/at/all", "argument --folder: there is no folder nowhere/at"),
-        (
-            "--host no.such.host.invalid",
-            "argument --host: no.such.host.invalid is no address of this machine",
-        ),
-        ("--threads 0", "argument --threads: 0 is not"),
+        ("--host no.such.host.invalid", "argument --host: no.such.host.invalid is no address"),
         ("--prot 1", "argument --prot: there is no such flag; did you mean --port?"),
     ],
 )
