@@ -50,9 +50,10 @@ function values(recipe) {  // of the settings, by their names, as on the command
   return values;
 }
 const expert = () => Object.fromEntries(more().filter(input => input.value.trim()).map(input => [input.id, input.value.trim()]));
-const form = () => ({
-  content: chosen.content, styles: [...chosen.styles.keys()], recipe: $("recipe").value, values: {...values($("recipe").value), ...expert()},
-  frame: +$("frame").value, weights: [...chosen.styles.values()], controls: Object.fromEntries(Object.keys(PLAIN).map(name => [name, $(name).value])),
+const controls = () => Object.fromEntries(Object.keys(PLAIN).map(name => [name, $(name).value]));
+const form = (areas = {}) => ({  // page: what fills the form in again
+  content: chosen.content, styles: [...chosen.styles.keys()], recipe: $("recipe").value, frame: +$("frame").value,
+  values: {...values($("recipe").value), ...expert()}, page: {weights: [...chosen.styles.values()], controls: controls(), areas},
 });
 
 function refresh() {
@@ -74,7 +75,7 @@ function refresh() {
   $("frame-number").textContent = `${$("frame").value} of ${$("frame").max}`;
   showAreas();
   try {
-    localStorage.form = JSON.stringify({...form(), areas: areas()});
+    localStorage.form = JSON.stringify(form(areas()));
   } catch { localStorage.clear(); }  // more is drawn than a browser keeps
 }
 
@@ -177,16 +178,17 @@ for (const takes of ["content", "styles"]) {
 }
 
 async function fill(old) {  // the form as it was
+  const {weights = [], controls = {}, areas} = old.page ?? {};
   chosen.content = images.has(old.content) ? old.content : null;
-  chosen.styles = new Map(old.styles.map((key, i) => [key, old.weights?.[i] ?? 50]).filter(([key]) => images.has(key)));
+  chosen.styles = new Map(old.styles.map((key, i) => [key, weights[i] ?? 50]).filter(([key]) => images.has(key)));
   $("mix").checked = chosen.styles.size > 1;
   if (data.recipes[old.recipe]) $("recipe").value = old.recipe;
   $("max_size").value = old.values.max_size ?? "";
-  for (const [name, value] of Object.entries({...PLAIN, ...old.controls})) $(name).value = value;
+  for (const [name, value] of Object.entries({...PLAIN, ...controls})) $(name).value = value;
   for (const input of more()) input.value = old.values[input.id] ?? "";
   showImages();
   $("frame").value = old.frame ?? 1;
-  await readAreas(old.areas);
+  await readAreas(areas);
 }
 $("looks").append(...Object.entries(LOOKS).map(([name, look]) => make("button", {type: "button", textContent: name, onclick: () => {
   for (const [control, value] of Object.entries({...PLAIN, ...look})) $(control).value = value;
@@ -251,12 +253,12 @@ async function paint(extra) {
   stopLooking();
   if (coming.length) says("paint-time", "waits for what is on its way");
   await uploads;
-  const masks = await sendAreas();
+  const wanted = await formWithMasks();
   stopLooking();
   says("paint-time", $("time").textContent);
   if (!chosen.content) complain({error: "choose one first", field: "content"});
   else if (!chosen.styles.size) complain({error: "choose one first", field: "styles"});
-  else if (masks) complain(await ask("paint", JSON.stringify({...form(), ...masks, ...extra})));
+  else if (wanted) complain(await ask("paint", JSON.stringify({...wanted, ...extra})));
 }
 $("look-picture").onload = event => isExample() && sized(event.target, [event.target.naturalWidth, event.target.naturalHeight]);
 $("form").oninput = event => event.target.type != "file" && changed();

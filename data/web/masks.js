@@ -72,15 +72,15 @@ async function sendMask(canvas, name) {  // its key; undefined if it was refused
   else images.set(image.key, image);
   return image.key;
 }
-async function sendAreas() {  // what the form says of masks, by keys of images; null if one was refused
+async function formWithMasks() {  // which are sent first; null if one was refused
   const onto = sheets.get(chosen.content), names = Object.keys(areas()), keys = {};
   for (const name of names) keys[name] = await sendMask(mask(onto, [name]), name == STAYS ? name : stem(name));
   const styles = names.some(name => name != STAYS) ? [...chosen.styles.keys()] : [];
   if (styles.some(name => !keys[name])) keys.rest = await sendMask(mask(onto, names, true), "rest");
   if (Object.values(keys).includes(undefined)) return null;
   return {
+    ...form(Object.fromEntries(names.map(name => [name, `images/${keys[name]}`]))),
     content_mask: keys[STAYS] ?? null, style_masks: styles.map(name => keys[name] ?? keys.rest),
-    areas: Object.fromEntries(names.map(name => [name, `images/${keys[name]}`])),
   };
 }
 

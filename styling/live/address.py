@@ -30,13 +30,6 @@ def bind(flag: str, host: str, port: int) -> socket.socket:
         raise SettingsError(flag, f"{port} cannot be used ({error.strerror}); give another port") from None
 
 
-def machine_names() -> set[str]:
-    """The names under which other machines know this one."""
-    name = socket.gethostname().lower()
-    short = name.partition(".")[0]
-    return {name, short, f"{short}.local"}
-
-
 def reachable(host: str) -> str:
     """The address that opens in the browser of another machine, of a server that listens to `host`."""
     if host not in ("0.0.0.0", "::"):

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from styling.live.address import LOOPBACK, machine_names
+from styling.live.address import LOOPBACK
 from styling.live.view import View
 from styling.system.errors import SettingsError, StyleError
 from styling.system.files import data_folder
@@ -57,7 +57,10 @@ class Guard:
     ) -> None:
         self._app, self._password, self._is_open = app, password, host not in LOOPBACK
         self._names = {*LOOPBACK, *([public_name] if public_name else [])}
-        self._names |= {host.lower(), *machine_names()} if self._is_open else set()
+        if self._is_open:  # as other machines know this one
+            name = socket.gethostname().lower()
+            short = name.partition(".")[0]
+            self._names |= {host.lower(), name, short, f"{short}.local"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""

@@ -59,11 +59,6 @@ class Task:
     error: str = ""
     number: int = field(default_factory=itertools.count(1).__next__)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a result is on its way."""
-        return bool(self.key) and self.status != "done"
-
     def told(self) -> dict[str, object]:
         """The facts that the page gets."""
         facts = {"number": self.number, "key": self.key, "status": self.status, "error": self.error}
@@ -105,7 +100,7 @@ class Painter:
         if key and not form.film:  # so that the seed is chosen
             words = [*words, f"--save-recipe={self.studio.recipe(key)}"]
         task = Task(form, key, self.job(words, key or "look.png"))
-        if self.task and self.task.is_busy:
+        if self.task and self.task.key and self.task.status != "done":
             raise StyleError("A picture is being painted; stop it first.")
         self.stop()
         self.task = task

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,7 +32,7 @@ class Form(msgspec.Struct, frozen=True):
     """What the page asks for. Pictures are named by their keys.
 
     start: the picture to paint on from. values: settings as typed, by their names. film: whether a whole film
-    is asked for, else `frame` of it. weights, controls, areas: the page's own, to fill its form in again.
+    is asked for, else `frame` of it. page: what the page needs to fill its form in again.
     """
 
     content: str | None = None
@@ -43,9 +44,7 @@ class Form(msgspec.Struct, frozen=True):
     style_masks: list[str] = []
     film: bool = False
     frame: int = 1
-    weights: list[float] = []
-    controls: dict[str, str] = {}
-    areas: dict[str, str] = {}
+    page: dict[str, Any] = {}
 
 
 class Picture(msgspec.Struct, frozen=True):

@@ -339,7 +339,7 @@ def test_with_the_keyboard_alone(page, tmp_path):
     page.keyboard.press("Enter")
     shown(page, "#drawing[open]")
     tab_to("#mask-file")
-    Image.new("L", (9, 6), 255).save(tmp_path / "mask.png")
+    Image.linear_gradient("L").save(tmp_path / "mask.png")
     page.set_input_files("#mask-file", tmp_path / "mask.png")
     shown(page, "#drawn", "what stays")
     tab_to("#sheet")
