@@ -51,6 +51,7 @@ def shown(page, selector, text=None):
 def paint(page, number=1, **values):
     """Paint a small picture to the end; the key of the result, the so manieth in the strip."""
     expert(page, **{"iterations": "3"} | values)
+    page.select_option("#recipe", "gatys2015")
     page.select_option("#max_size", "192")
     page.click("#paint")
     shown(page, f"#strip figure:nth-child({number})")
