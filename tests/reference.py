@@ -545,3 +545,11 @@ def patch_target(F, S):
             total[i : i + 3, j : j + 3] += S[a : a + 3, b : b + 3]
             counts[i : i + 3, j : j + 3] += 1
     return total / counts
+
+
+def contrast_loss(F, S):
+    """Half the squared difference to the neighbour that neighbors_loss() finds, over the variance of S."""
+    f, s = (x.reshape(-1, x.shape[-1]) for x in (F, S))
+    a, b = unit(f - f.mean(0)), unit(s - s.mean(0))
+    found = np.array([s[np.argmax(b @ row)] for row in a])
+    return float(np.mean(np.sum((f - found) ** 2, 1)) / 2 / np.sum(np.var(s, 0)))

@@ -152,10 +152,13 @@ def tseng2017(Fx, Fc, Fs, x, weights):
 
 
 def neighbors(Fx, Fc, Fs, x, weights):
-    """Kolkin et al. 2022's loss by layers, with the content's difference relative to its target."""
+    """Kolkin et al. 2022's loss by layers, with squares in blocks 1 and 2, and the content's relative difference."""
     (layer,) = weights["content"]
     difference = np.sum((Fx[layer] - Fc[layer]) ** 2) / np.sum(Fc[layer] ** 2)
-    style = sum(w * reference.neighbors_loss(Fx[name], Fs[name]) for name, w in weights["style"].items())
+    style = 0.0
+    for name, weight in weights["style"].items():
+        loss = reference.contrast_loss if name[4] in "12" else reference.neighbors_loss
+        style += weight * loss(Fx[name], Fs[name])
     return summed(content=weights["content"][layer] * difference, style=style, tv=0.0)
 
 

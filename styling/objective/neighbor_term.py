@@ -25,7 +25,8 @@ MIXTURE = 0.25  # of the picture in the image that searches, beside the photogra
 
 
 class Candidates(NamedTuple):
-    """A painting's positions in a field, rows [n, C] of length 1: how they are found, and what is wanted."""
+    """A painting's positions in a field, [n, C]: rows of length 1 by which they are found, and what
+    the picture is to have."""
 
     directions: np.ndarray
     wanted: np.ndarray
@@ -38,6 +39,9 @@ class Neighbors:
     By layers, the loss is the mean over sampled positions of 1 - cos(f - mean f, s - mean s), s the
     painting's nearest by this cosine. In the first hypercolumn_iterations it is the mean over all
     hypercolumns of 1 - cos(f, s), s found by the photograph mixed with the picture that a scale starts from.
+
+    A cosine does not see contrast. With style_contrast, layers of blocks 1 and 2 have half the squared
+    difference of f and s instead, relative to the variance of the painting's s.
     """
 
     scene: Scene
@@ -62,37 +66,53 @@ class Neighbors:
         maps: list[dict[Any, Any]] = [{} for _ in scene.tiling.places]
         weights, rest = {}, 0.0
         for field, weight in fields.items():
-            wanted, mean, total = self._match(field, rows[field], means[field], chosen[field])
+            wanted, mean, total, constant = self._match(field, rows[field], means[field], chosen[field])
             factor = settings.style_weight * weight / len(wanted)
-            weights[field], rest = -factor, rest + factor * float(total.sum())
-            if positions is None:
-                mean = np.zeros_like(mean)
-            for window, (inside, at_rows) in zip(
+            weights[field], rest = -factor, rest + factor * constant
+            about = mean if positions else np.zeros_like(mean)  # hypercolumns are compared as they are
+            for window, (inside, place) in zip(
                 maps, windows(scene.tiling, field, chosen[field]), strict=True
             ):
-                window[field] = at_rows, mean[inside], wanted[inside] * (at_rows >= 0)[:, None]
+                counts = (place >= 0)[:, None]
+                half = total[inside] * counts / 2 if self._is_squared(field) else None
+                window[field] = place, wanted[inside] * counts, about[inside], half
         target = Target(constants(weights), rest=tf.constant(rest, tf.float32))
         needed = {*layers, QUARTER_LAYER} if positions is None else layers
         return Term("style", tuple(sorted(needed)), likeness, weighted_sum, target, maps)
 
     def _match(
         self, field: Field, rows: np.ndarray, means: list[np.ndarray], chosen: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For the chosen rows [n, C]: the nearest directions by the styles' shares, the mean of the picture
-        about each, both [n, C], and the sum of the shares, [n, 1]."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """For the chosen rows [n, C]: what is wanted of each, by the styles' shares, and the mean of the
+        picture about it, both [n, C]; the shares' sum [n, 1]; the constant of the loss."""
         wanted, mean_about, total = (
-            np.zeros_like(rows),
-            np.zeros_like(rows),
-            np.zeros((len(rows), 1), np.float32),
+            np.zeros((len(rows), n), np.float32) for n in (rows.shape[1], rows.shape[1], 1)
         )
+        constant, squared = 0.0, self._is_squared(field)
         for mean, shares in zip(means, self.scene.shares(layer_of(field)), strict=True):
             directions = unit(rows - mean)
             for i, share in shares.items():
                 painting, of_each = self._candidates[i][field], share[chosen, None]
-                wanted += of_each * painting.wanted[nearest(directions, painting.directions).numpy()]
+                found = painting.wanted[nearest(directions, painting.directions).numpy()]
+                wanted += of_each * found
                 mean_about += of_each * mean
                 total += of_each
-        return wanted, mean_about / np.maximum(total, 1e-12), total
+                constant += float(
+                    (of_each * (np.square(found).sum(1, keepdims=True) / 2 if squared else 1)).sum()
+                )
+        mean_about /= np.maximum(total, 1e-12)
+        if not squared:
+            return wanted, mean_about, total, constant
+        scale = self._variance(field)
+        return wanted / scale, mean_about, total / scale, constant / scale
+
+    def _is_squared(self, field: Field) -> bool:
+        return self.scene.settings.style_contrast and len(field) == 1 and level_of(field[0]) < QUARTER
+
+    def _variance(self, field: Field) -> float:
+        """The variance of what the paintings offer."""
+        offers = [self._candidates[i][field].wanted for i in self.scene.used]
+        return max(float(np.mean([each.var(0).sum() for each in offers])), 1e-12)
 
     @cached_property
     def _candidates(self) -> dict[int, dict[Field, Candidates]]:
@@ -118,6 +138,8 @@ class Neighbors:
             for field in fields:
                 directions = unit(rows[field] - means[field][0])
                 wanted = unit(rows[field]) if len(field) > 1 else directions
+                if self._is_squared(field):
+                    wanted = rows[field]
                 found[field].append(Candidates(directions, wanted))
         return {
             field: Candidates(*map(np.concatenate, zip(*parts, strict=True)))
@@ -126,11 +148,17 @@ class Neighbors:
 
 
 def likeness(view: View, target: Target, maps: Mapping[Any, Any]) -> dict[Any, tf.Tensor]:
-    """The sum over a window's chosen positions of the cosine to what is wanted there, times its length."""
+    """The sum over a window's chosen positions of the cosine to what is wanted there, times its length.
+
+    half: of a position's weight in squared differences, whose constant is left out; None for cosines.
+    """
     sums = {}
-    for field, (at, mean, wanted) in maps.items():
-        rows = tf.gather(values(view, field), tf.maximum(at, 0)) - mean
-        sums[field] = tf.reduce_sum(tf.math.l2_normalize(rows, -1) * wanted)
+    for field, (at, wanted, about, half) in maps.items():
+        rows = tf.gather(values(view, field), tf.maximum(at, 0))
+        if half is None:
+            sums[field] = tf.reduce_sum(tf.math.l2_normalize(rows - about, -1) * wanted)
+        else:
+            sums[field] = tf.reduce_sum(rows * wanted - half * tf.square(rows))
     return sums
 
 

@@ -189,6 +189,12 @@ class Entries:
     match_iterations: Count = minimised(
         10, "updates until the picture is matched anew", only_with=("style_loss", ("neighbors", "patches"))
     )
+    style_contrast: bool = minimised(
+        False,
+        "compare layers of blocks 1 and 2 by squared differences, which keep contrast and colours; otherwise "
+        "the directions of features alone",
+        only_with=("style_loss", ("neighbors",)),
+    )
     style_turns: bool = minimised(
         False, "match also with the painting turned by quarters", only_with=("style_loss", ("neighbors",))
     )

@@ -49,6 +49,16 @@ def test_neighbors_are_those_of_the_definition(network):
     assert float(matched(network, NEIGHBORS, x)(x)["style"]) == pytest.approx(2 * expected, rel=1e-4)
 
 
+def test_contrast_is_compared_in_the_first_two_blocks(network):
+    run = dataclasses.replace(NEIGHBORS, style_contrast=True)
+    x = network.preprocess(PICTURE)
+    F, S = features(PICTURE, network), features(STYLE, network)
+    expected = reference.contrast_loss(F["relu1_2"], S["relu1_2"]) + sum(
+        w * reference.neighbors_loss(F[name], S[name]) for name, w in run.style_layers.items() if w > 1
+    )
+    assert float(matched(network, run, x)(x)["style"]) == pytest.approx(2 * expected, rel=1e-4)
+
+
 def test_hypercolumns_are_found_by_the_photograph_and_compared_with_the_picture(network):
     run = dataclasses.replace(NEIGHBORS, hypercolumn_iterations=5)
     x = network.preprocess(PICTURE)
@@ -90,7 +100,11 @@ MASK[:, :14] = 1
 
 @pytest.mark.parametrize(
     "settings",
-    [NEIGHBORS, dataclasses.replace(NEIGHBORS, hypercolumn_iterations=1, match_positions=50), PATCHES],
+    [
+        dataclasses.replace(NEIGHBORS, style_contrast=True),
+        dataclasses.replace(NEIGHBORS, hypercolumn_iterations=1, match_positions=50),
+        PATCHES,
+    ],
     ids=["neighbors", "hypercolumns", "patches"],
 )
 def test_masks_guides_and_tiles(network, settings):
