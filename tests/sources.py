@@ -152,7 +152,7 @@ def tseng2017(Fx, Fc, Fs, x, weights):
 
 
 def neighbors(Fx, Fc, Fs, x, weights):
-    """Kolkin et al. 2022's loss by layers, with squares in blocks 1 and 2, and the content's relative difference."""
+    """Kolkin et al. 2022's loss by layers, with squares in blocks 1 and 2."""
     (layer,) = weights["content"]
     difference = np.sum((Fx[layer] - Fc[layer]) ** 2) / np.sum(Fc[layer] ** 2)
     style = 0.0
