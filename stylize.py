@@ -213,8 +213,10 @@ def build_objective(
     tiling = targets.cut(network, settings.layers(), settings, size)
     compared, names = terms.styles(styles, network, size, settings, layout), settings.losses[:-1]
     matchers: tuple[Matcher, ...] = ()
-    if settings.style_weight and settings.style_loss != "gram":
-        matchers = (MATCHERS[settings.style_loss](Scene(network, settings, tiling, content, styles, layout)),)
+    if settings.style_weight and settings.style_measure != "gram":
+        matchers = (
+            MATCHERS[settings.style_measure](Scene(network, settings, tiling, content, styles, layout)),
+        )
     if settings.content_weight and content is not None:
         compared.append(terms.content(content, network, tiling, settings, layout.content))
     if settings.tv_weight:

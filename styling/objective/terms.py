@@ -175,7 +175,7 @@ def comparisons(settings: Settings, shapes: Shapes) -> list[Comparison]:
         }
         for name in ("style", "shift", "histogram")
     )
-    if settings.style_loss != "gram":  # which a Matcher compares
+    if settings.style_measure != "gram":  # which a Matcher compares
         style = {}
     for layer in style:
         style[layer] *= losses.gram_factor(shapes[layer], settings.gram_divisor, settings.style_reduction)

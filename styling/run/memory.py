@@ -117,7 +117,7 @@ def needed(
 
 def matches(settings: Settings, shapes: Mapping[str, tuple[int, int, int]]) -> float:
     """Bytes for what a picture is matched with. shapes: (h, w, C) of its maps at the style layers."""
-    if settings.style_loss == "patches":
+    if settings.style_measure == "patches":
         return 4 * WHOLE_MAPS * sum(map(math.prod, shapes.values()))
     channels = sum(channels for *_, channels in shapes.values())
     copies: float = (POSITION_COPIES + CANDIDATES) * settings.match_positions

@@ -66,7 +66,7 @@ def start(
     if pictures.warped is not None:
         before = pictures.warped.pixels
     # The weight of other losses has another measure.
-    measured = not settings.iterations or settings.style_loss == "neighbors"
+    measured = not settings.iterations or settings.style_measure == "neighbors"
     strength = Strength.of_weight(settings.style_weight) if measured else Strength()
     network = network if is_known(network) else small_network()
     decoder = decoders.load()

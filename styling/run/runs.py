@@ -47,14 +47,14 @@ class Run:
     def masked(self) -> Counter[str]:
         """By layer, how often a step multiplies its map by a mask."""
         count = sum(region.mask is not None for region in self.layouts[-1].regions)
-        terms = ["shift", "style"] if self.settings.style_loss == "gram" else ["shift"]
+        terms = ["shift", "style"] if self.settings.style_measure == "gram" else ["shift"]
         return Counter([layer for term in terms for layer in self.settings.layer_weights(term)] * count)
 
     @property
     def matched(self) -> float:
         """The bytes for matches with the paintings."""
         layers = self.settings.layer_weights("style")
-        if self.settings.style_loss == "gram" or not layers:
+        if self.settings.style_measure == "gram" or not layers:
             return 0
         return memory.matches(self.settings, self.network.shapes(*self.scales[-1].size, layers))
 

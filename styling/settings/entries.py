@@ -34,7 +34,7 @@ from styling.system.errors import SettingsError, flag_of
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 # What is compared with the styles, and the layers that are usual for it.
-STYLE_LOSSES = {
+STYLE_MEASURES = {
     "gram": STYLE_LAYERS,
     "neighbors": (
         *("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1"),
@@ -143,7 +143,7 @@ class Entries:
 
     content_weight: Weight = minimised(5.0, "weight of the content")
     style_weight: Weight = minimised(500.0, "weight of the style")
-    style_loss: Literal["gram", "neighbors", "patches"] = minimised(
+    style_measure: Literal["gram", "neighbors", "patches"] = minimised(
         "gram",
         "what is compared with the styles: Gram matrices, which are statistics of a whole painting; each "
         "position's features with the most similar ones of the painting (neighbors); or patches of 3 x 3 "
@@ -179,24 +179,24 @@ class Entries:
         0,
         "the first N updates compare hypercolumns, all style layers at a position together, with those that "
         "the photograph finds in the painting",
-        only_with=("style_loss", ("neighbors",)),
+        only_with=("style_measure", ("neighbors",)),
     )
     match_positions: Count = minimised(
         2048,
         "positions of each layer that are matched at a time, with four times as many of the painting",
-        only_with=("style_loss", ("neighbors",)),
+        only_with=("style_measure", ("neighbors",)),
     )
     match_iterations: Count = minimised(
-        10, "updates until the picture is matched anew", only_with=("style_loss", ("neighbors", "patches"))
+        10, "updates until the picture is matched anew", only_with=("style_measure", ("neighbors", "patches"))
     )
     style_contrast: bool = minimised(
         False,
         "compare layers of blocks 1 and 2 by squared differences, which keep contrast and colours; otherwise "
         "the directions of features alone",
-        only_with=("style_loss", ("neighbors",)),
+        only_with=("style_measure", ("neighbors",)),
     )
     style_turns: bool = minimised(
-        False, "match also with the painting turned by quarters", only_with=("style_loss", ("neighbors",))
+        False, "match also with the painting turned by quarters", only_with=("style_measure", ("neighbors",))
     )
     shift_layers: Layers | None = minimised(
         None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
@@ -352,8 +352,8 @@ class Entries:
         if self.tile and self.histogram_weight:
             problem = "does not go with --histogram-weight, which needs the whole picture at once; give 0"
             raise SettingsError("tile", problem)
-        if self.style_loss != "gram" and self.optimizer == "lbfgs-b":
-            problem = f"lbfgs-b cannot go on with other matches, as --style-loss {self.style_loss} asks"
+        if self.style_measure != "gram" and self.optimizer == "lbfgs-b":
+            problem = f"lbfgs-b cannot go on with other matches, as --style-measure {self.style_measure} asks"
             raise SettingsError("optimizer", f"{problem}; use lbfgs")
         if self.evaluations:
             self.check_effect(["evaluations"])

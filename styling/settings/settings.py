@@ -13,7 +13,7 @@ from styling.settings import recipes
 from styling.settings.entries import (
     LAYER_TERMS,
     QUARTER_LAYER,
-    STYLE_LOSSES,
+    STYLE_MEASURES,
     USUAL_LAYERS,
     Entries,
     Running,
@@ -143,7 +143,7 @@ class Settings(Entries):
         if layers is None and term == "content":
             blend = 1.0 if self.content_weight_blend is None else self.content_weight_blend
             layers = dict(zip(USUAL_LAYERS["content"], (blend, 1 - blend), strict=True))
-        layers = layers or (STYLE_LOSSES[self.style_loss] if term == "style" else USUAL_LAYERS[term])
+        layers = layers or (STYLE_MEASURES[self.style_measure] if term == "style" else USUAL_LAYERS[term])
         if not isinstance(layers, dict):
             ratio = self.style_layer_weight_exp if term == "style" else None
             layers = dict(zip(layers, _geometric(1.0 if ratio is None else ratio, len(layers)), strict=True))

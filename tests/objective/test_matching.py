@@ -19,13 +19,13 @@ from stylize import build_objective, paint
 
 ALONE = {"content_weight": 0, "tv_weight": 0, "style_weight": 2}
 NEIGHBORS = Settings(
-    style_loss="neighbors",
+    style_measure="neighbors",
     style_layers={"relu1_2": 1, "relu3_1": 3, "relu4_1": 2},
     match_positions=9999,
     **ALONE,
 )
 PATCHES = Settings(
-    style_loss="patches", style_layers={"relu2_1": 1, "relu3_1": 3}, style_reduction="sum", **ALONE
+    style_measure="patches", style_layers={"relu2_1": 1, "relu3_1": 3}, style_reduction="sum", **ALONE
 )
 CONTENT, STYLE, PICTURE = (
     random_image(*size, seed) for *size, seed in ((40, 52, 1), (48, 36, 2), (40, 52, 3))
@@ -129,7 +129,7 @@ def test_only_what_is_guided_is_taken(network):
     guide = np.zeros((64, 64), np.float32)
     guide[:, :32] = 1
     run = Settings(
-        style_loss="neighbors", style_layers=("relu1_1", "relu2_1"), **ALONE, iterations=30,
+        style_measure="neighbors", style_layers=("relu1_1", "relu2_1"), **ALONE, iterations=30,
         optimizer="lbfgs", initial_noiseblend=0, seed=1,
     )  # fmt: skip
     red, blue = (

@@ -126,10 +126,10 @@ def test_matches_are_counted_before_a_run_starts(network):
     """Neighbours take memory by their number, hypercolumns and patches by the picture's size."""
 
     def counted(width, **changes):
-        run = Settings(width=width, **({"style_loss": "neighbors"} | changes))
+        run = Settings(width=width, **({"style_measure": "neighbors"} | changes))
         return runs.resolve(Images(random_image(40, 40, 1), (random_image(40, 40, 2),)), network, run).matched
 
     assert counted(64) == counted(256) > 0
     assert counted(64, hypercolumn_iterations=5) < counted(256, hypercolumn_iterations=5)
-    assert 16 * counted(64, style_loss="patches") == counted(256, style_loss="patches")
-    assert counted(64, style_loss="gram") == 0
+    assert 16 * counted(64, style_measure="patches") == counted(256, style_measure="patches")
+    assert counted(64, style_measure="gram") == 0

@@ -29,8 +29,8 @@ RUNS = {
     "lbfgs-b": Settings(optimizer="lbfgs-b", scales=(0.5, 1)),
     "calls of lbfgs-b": Settings(optimizer="lbfgs-b", evaluations=5),
     "tiles": Settings(tile=16, scales=(0.5, 1)),
-    "neighbors": Settings(style_loss="neighbors", optimizer="lbfgs", match_iterations=3, scales=(0.5, 1)),
-    "hypercolumns": Settings(style_loss="neighbors", hypercolumn_iterations=5, match_iterations=2),
+    "neighbors": Settings(style_measure="neighbors", optimizer="lbfgs", match_iterations=3, scales=(0.5, 1)),
+    "hypercolumns": Settings(style_measure="neighbors", hypercolumn_iterations=5, match_iterations=2),
     "in bfloat16": Settings(precision="bfloat16", clip=True, learning_rate=80),
 }
 

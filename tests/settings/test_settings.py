@@ -75,7 +75,7 @@ def test_values_are_of_the_settings_type():
 def test_a_recipe_is_settings_with_others_in_place_of_its_own():
     best = Settings.from_recipe("best", width=512, iterations=7)
     assert (best.width, best.iterations, best.optimizer) == (512, 7, "lbfgs")
-    assert best.style_loss == "neighbors"
+    assert best.style_measure == "neighbors"
     with pytest.raises(SettingsError, match="did you mean best"):
         Settings.from_recipe("bset")
 
