@@ -27,6 +27,7 @@ PAIRS = {  # name: content, style
 INSTANT = ("woodcut.jpg", "mosaic.jpg", "watercolour.jpg", "glass.jpg")
 STRENGTHS = ("0.1", "0.3", "1", "3", "10")
 TEMPORAL_WEIGHTS = ("0", "1", "8", "100", "1000")
+STYLE_LOSSES = ("gram", "li2016", "best")
 GAP = 4
 
 
@@ -45,7 +46,7 @@ def paint(
     content: str,
     *styles: str,
     recipe: str = "best",
-    strength: str = "1",
+    strength: str | None = None,
     network: str = "small",
     width: int = 448,
 ) -> Image.Image:
@@ -55,7 +56,8 @@ def paint(
         settings = ["--recipe", recipe, "--seed", "1", "--network", network, "--width", str(width)]
         command = [sys.executable, ROOT / "neural_style.py", *settings]
         images = ["--content", find(content), "--styles", *map(find, styles), "--output", output]
-        subprocess.run([*command, *images, "--style-weight", strength], check=True)
+        weight = ["--style-weight", strength] if strength else []
+        subprocess.run([*command, *images, *weight], check=True)
         return Image.open(output).convert("RGB")
 
 
@@ -107,6 +109,9 @@ def main(names: Sequence[str]) -> None:
     )
     makers["instant"] = lambda: side_by_side(
         [paint("still_life.jpg", style, recipe="instant", width=256) for style in INSTANT]
+    )
+    makers["style-losses"] = lambda: side_by_side(
+        [paint("harbour.jpg", "woodcut.jpg", recipe=recipe, width=384) for recipe in STYLE_LOSSES]
     )
     makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg")
     makers["astronaut-facets-vgg16"] = lambda: paint(*PAIRS["astronaut-facets"], network="vgg16")
