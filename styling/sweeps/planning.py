@@ -41,9 +41,9 @@ def plan(cells: Sequence[Cell], folder: Path) -> list[Planned]:
 def make_ready(run: Planned, existing: dict[str, str]) -> None:
     """Fill in all that the run's computation needs, and its result if it has one."""
     job = run.job
-    hashed = [(flag, path, *read_image(path, flag in MASKS)) for flag, path in job.files.images]
+    hashed = [(flag, path, *read_image(path.absolute(), flag in MASKS)) for flag, path in job.files.images]
     run.named = [(flag, path, pixels) for flag, path, pixels, _ in hashed]
-    network, name = load(job.network), networks.name(job.network)
+    network, name = load(job.network.absolute()), networks.name(job.network)
     if job.running.network_sha256 not in (None, network.sha256):
         raise NetworkError(f"{job.network}: is not the network of the recipe, which has its SHA-256")
     if not name.isprintable():
@@ -71,7 +71,7 @@ load = cache(vgg.load)
 
 @cache
 def read_image(path: Path, is_mask: bool) -> tuple[np.ndarray, str]:
-    """The pixels of an image or a mask, and their SHA-256."""
+    """The pixels of an image or a mask at an absolute path, and their SHA-256."""
     pixels = images.read_mask(path) if is_mask else images.read(path)
     return pixels, states.fingerprint(pixels)
 
