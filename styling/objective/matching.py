@@ -86,3 +86,8 @@ class Scene:
         if guide is not None:
             whole = replace(whole, regions=(replace(whole.regions[0], mask=np.rot90(guide, turn)),))
         return replace(self, tiling=tiling, content=image, styles=(image,), layout=whole)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, C] of length 1."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from styling.objective.matching import Scene
+from styling.objective.matching import Scene, unit
 from styling.objective.neighbors import nearest
 from styling.objective.terms import Target, Term, constants, weighted_sum
 from styling.objective.tiles import Tiling, View
+from styling.pictures.masks import mostly
 from styling.settings.entries import QUARTER_LAYER
 from styling.system.quiet import tf
 
@@ -131,8 +132,7 @@ class Neighbors:
             scene = self.scene.of_painting(style, turn)
             most, chosen = CANDIDATES * settings.match_positions // turns, {}
             for field in fields:
-                within = scene.shares(layer_of(field))[0][0]
-                within = np.flatnonzero(within >= min(0.5, within.max()))
+                within = np.flatnonzero(mostly(scene.shares(layer_of(field))[0][0]))
                 chosen[field] = within[sample(len(within), most, turn)]
             rows, means = look(scene.network.preprocess(scene.photo), scene, chosen)
             for field in fields:
@@ -263,11 +263,6 @@ def sample(positions: int, most: int | None, seed: int) -> np.ndarray:
     if most is None or positions <= most:
         return np.arange(positions)
     return np.sort(np.random.default_rng(seed).choice(positions, most, replace=False, shuffle=False))
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, C] of length 1."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def searching(x: tf.Tensor, scene: Scene, mixture: float) -> tf.Tensor:

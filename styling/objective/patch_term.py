@@ -10,10 +10,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from styling.objective import losses
-from styling.objective.matching import Scene
+from styling.objective.matching import Scene, unit
 from styling.objective.neighbors import nearest
 from styling.objective.terms import Target, Term, constants, content_differences, weighted_sum
 from styling.objective.tiles import Features
+from styling.pictures.masks import mostly
 from styling.system.errors import ImageError
 from styling.system.quiet import tf
 
@@ -102,11 +103,10 @@ class Patches:
                 problem = f"is smaller than a patch of {layer}, {SIDE} x {SIDE} of its positions"
                 raise ImageError(f"style {style + 1} {problem}: use a larger --width or --style-scales")
             within = scene.shares(layer)[0][0].reshape(values.shape[:2])[1:-1:EVERY, 1:-1:EVERY]
-            rows, columns = EVERY * np.argwhere(within >= min(0.5, within.max())).T
+            rows, columns = EVERY * np.argwhere(mostly(within)).T
             step = -(-len(rows) // MOST)
             rows, columns = rows[::step], columns[::step]
-            patches = patches_of(values)[rows, columns].reshape(len(rows), -1)
-            patches /= np.maximum(np.linalg.norm(patches, axis=1, keepdims=True), 1e-12)
+            patches = unit(patches_of(values)[rows, columns].reshape(len(rows), -1))
             found[layer] = Painting(values, patches, rows, columns)
         return found
 

@@ -26,9 +26,13 @@ class Adam(Optimizer):
 
     def update(self, evaluate: Evaluate, step: Step, bounds: Bounds) -> Step:
         """A step of the learning rate against the gradient's mean over its deviation from 0."""
-        x, *memory = _update(self)(step.x, step.gradient, *step.memory)
+        x, *memory = self.compiled()(step.x, step.gradient, *step.memory)
         x = clip(x, bounds)
         return Step(x, *evaluate(x), tuple(memory))
+
+    def compiled(self) -> Callable:
+        """(x, gradient, *memory) -> the next x and memory."""
+        return _update(self)
 
 
 @lru_cache(maxsize=4)
@@ -63,11 +67,9 @@ class PyramidAdam(Adam):
     )
     bytes_per_pixel = 8 * 3 * 4
 
-    def update(self, evaluate: Evaluate, step: Step, bounds: Bounds) -> Step:
+    def compiled(self) -> Callable:
         """Adam's step in each band, and the picture's that follows from them."""
-        x, *memory = _pyramid_update(self)(step.x, step.gradient, *step.memory)
-        x = clip(x, bounds)
-        return Step(x, *evaluate(x), tuple(memory))
+        return _pyramid_update(self)
 
 
 @lru_cache(maxsize=4)

@@ -77,6 +77,11 @@ def resize(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(np.asarray(resized), 0, 1)
 
 
+def mostly(mask: np.ndarray) -> np.ndarray:
+    """The positions that are mostly within a mask, or those most within it, bool."""
+    return mask >= min(0.5, mask.max())
+
+
 def fitted(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
     """The mask at the size of an image; None if there is no mask."""
     return None if mask is None else resize(mask, *image.shape[:2])

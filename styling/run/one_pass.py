@@ -224,7 +224,7 @@ def shares_at(
 def guided(guide: np.ndarray, size: tuple[int, int], inner: slice) -> np.ndarray:
     """The inner positions that are mostly within a guide, or those most within it, bool [h, w]."""
     at_cells = masks.resize(guide, size[0] // CELL, size[1] // CELL)[inner, inner]
-    return at_cells >= min(0.5, at_cells.max())
+    return masks.mostly(at_cells)
 
 
 def collage_of(pixels: np.ndarray, places: np.ndarray) -> np.ndarray:

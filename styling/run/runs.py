@@ -97,8 +97,9 @@ def check_memory(run: Run) -> None:
     """Raise MemoryLimitError for a run that does not fit into the CPU's memory."""
     if not device.is_cpu():
         return
-    first, full, settings = run.scales[0], run.scales[-1], run.settings
-    if settings.start == "one-pass":
+    full, settings = run.scales[-1], run.settings
+    if settings.start == "one-pass":  # which is made at the coarsest scale, or is the result
+        first = run.scales[0] if settings.iterations else full
         one_pass.check_memory(first.size, first.styles, settings.tile or 0)
     if settings.iterations:
         by_tiles = not settings.histogram_weight
