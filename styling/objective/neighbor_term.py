@@ -4,7 +4,7 @@ A field is what is compared at each position: a layer's map, or, with the names 
 hypercolumns that these layers' maps make at a quarter of the image's side.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -63,7 +63,8 @@ class Neighbors:
             fields, positions = {tuple(layers): 1.0}, None
             x = searching(x, scene, MIXTURE if at else 0.0)
         chosen = {field: sample(count(scene.tiling, field), positions, at) for field in fields}
-        rows, means = look(x, scene, chosen)
+        places = {field: list(windows(scene.tiling, field, chosen[field])) for field in fields}
+        rows, means = look(x, scene, places)
         maps: list[dict[Any, Any]] = [{} for _ in scene.tiling.places]
         weights, rest = {}, 0.0
         for field, weight in fields.items():
@@ -71,9 +72,7 @@ class Neighbors:
             factor = settings.style_weight * weight / len(wanted)
             weights[field], rest = -factor, rest + factor * constant
             about = mean if positions else np.zeros_like(mean)  # hypercolumns are compared as they are
-            for window, (inside, place) in zip(
-                maps, windows(scene.tiling, field, chosen[field]), strict=True
-            ):
+            for window, (inside, place) in zip(maps, places[field], strict=True):
                 counts = (place >= 0)[:, None]
                 half = total[inside] * counts / 2 if self._is_squared(field) else None
                 window[field] = place, wanted[inside] * counts, about[inside], half
@@ -134,7 +133,8 @@ class Neighbors:
             for field in fields:
                 within = np.flatnonzero(mostly(scene.shares(layer_of(field))[0][0]))
                 chosen[field] = within[sample(len(within), most, turn)]
-            rows, means = look(scene.network.preprocess(scene.photo), scene, chosen)
+            places = {field: list(windows(scene.tiling, field, chosen[field])) for field in fields}
+            rows, means = look(scene.network.preprocess(scene.photo), scene, places)
             for field in fields:
                 directions = unit(rows[field] - means[field][0])
                 wanted = unit(rows[field]) if len(field) > 1 else directions
@@ -193,19 +193,23 @@ def at_a_quarter(view: View, layer: str) -> tf.Tensor:
 
 
 def look(
-    x: tf.Tensor, scene: Scene, chosen: Mapping[Field, np.ndarray]
+    x: tf.Tensor, scene: Scene, places: Mapping[Field, Sequence[tuple[np.ndarray, np.ndarray]]]
 ) -> tuple[dict[Field, np.ndarray], dict[Field, list[np.ndarray]]]:
-    """Each field's values [n, C] at the chosen positions of an image, and for each region its mean [C]."""
-    shares = {field: [np.sum([*at.values()], 0) for at in scene.shares(layer_of(field))] for field in chosen}
-    places = {field: list(windows(scene.tiling, field, chosen[field])) for field in chosen}
+    """Each field's values [n, C] at the chosen positions of an image, and for each region its mean [C].
+
+    places: of each window, as windows() gives them.
+    """
+    shares = {field: [np.sum([*at.values()], 0) for at in scene.shares(layer_of(field))] for field in places}
     parts: dict[Field, np.ndarray] = {}
     means: dict[Field, list[np.ndarray]] = {}
-    layers = {layer for field in chosen for layer in (*field, layer_of(field))}
+    layers = {layer for field in places for layer in (*field, layer_of(field))}
     for window, view in enumerate(scene.views(x, layers)):
-        for field in chosen:
+        for field in places:
             seen = values(view, field)
             if not window:
-                parts[field] = np.empty((len(chosen[field]), seen.shape[-1]), np.float32)
+                parts[field] = np.empty(
+                    (sum(int((at >= 0).sum()) for _, at in places[field]), seen.shape[-1]), np.float32
+                )
                 means[field] = [np.zeros(seen.shape[-1], np.float32) for _ in shares[field]]
             inside, at = places[field][window]
             parts[field][inside[at >= 0]] = tf.gather(seen, at[at >= 0]).numpy()
