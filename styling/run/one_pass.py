@@ -31,11 +31,11 @@ LEAST_SIDE = 32  # pixels of a coarse size's shorter side
 GRID = 8  # sides of what the network looks at are multiples of this
 BORDER = 16  # pixels by which the photograph is continued, since the zero padding marks what is near a border
 OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
-TILE = 512  # pixels a side of windows, where the settings name no smaller ones
+TILE = 1024  # pixels a side of windows, where the settings name no smaller ones
 MOST_REMEMBERED = 3 * 2**20  # numbers of a painting whose codes are remembered
 FADE = np.array([1, 3, 5, 7, 7, 5, 3, 1], np.float32) / 8  # of a patch of 8 pixels
 # Of a full-size pass, measured: for a pixel of a window, of the picture, of the largest painting, and of all.
-WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, CODES_BYTES, FIXED_BYTES = 1500, 240, 180, 80, 150 * 2**20
+WINDOW_BYTES, PICTURE_BYTES, PAINTING_BYTES, CODES_BYTES, FIXED_BYTES = 750, 240, 180, 80, 150 * 2**20
 
 
 @dataclass(frozen=True)

