@@ -19,18 +19,19 @@ SECONDS = 120  # until a test gives up
 class Server:
     """The page with its studio in `folder`."""
 
-    def __init__(self, folder, network_file, host="127.0.0.1", password=None, public_name=None):
-        from styling.command.jobs import cores
+    def __init__(self, folder, network_file, host="127.0.0.1", password="", public_name=""):
         from styling.live import address, http
         from styling.settings import Running
-        from styling.web.__main__ import load
+        from styling.web.page import Page
+        from styling.web.painter import Painter
 
         listening = address.bind("port", "127.0.0.1", 0)
+        self.url = address.url("127.0.0.1", listening)
         self.port = listening.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/"
-        app, self.painter = load(network_file, Running(threads=cores()), folder)
+        self.painter = Painter(folder, network_file, Running())
         self.studio = self.painter.studio
-        self._serving = http.serving(http.Guard(app, host, password, public_name), listening)
+        app = http.Guard(Page(self.painter).app(), host, password, public_name)
+        self._serving = http.serving(app, listening)
 
     def __enter__(self):
         self._serving.__enter__()
@@ -66,7 +67,7 @@ class Server:
         """Wait until this is true."""
         end = time.monotonic() + SECONDS
         while not ready():
-            assert time.monotonic() < end, self.painter.task and self.painter.task.told()
+            assert time.monotonic() < end, self.painter.task and self.painter.task.facts
             time.sleep(0.02)
 
     def paint(self, **form):
@@ -76,9 +77,9 @@ class Server:
 
     def finished(self):
         """The key of the latest result, once nothing is painted any more."""
-        self.wait(lambda: self.painter.task and self.painter.task.status == "done")
-        assert not self.painter.task.error
-        return list(self.studio.results)[-1]
+        self.wait(lambda: self.painter.task and self.painter.task.is_done)
+        assert "error" not in self.painter.task.facts
+        return self.studio.results[-1].key
 
     def again(self, key, folder):
         """The picture that the command line makes of what is in the result's ZIP."""
@@ -86,7 +87,7 @@ class Server:
 
         shutil.rmtree(folder, ignore_errors=True)
         zipfile.ZipFile(io.BytesIO(self.get(f"/results/{key}?as=zip")[2])).extractall(folder)
-        program, *arguments = shlex.split(self.studio.results[key].command.replace("\\\n", ""))
+        program, *arguments = shlex.split(self.studio.pictures[key].command.replace("\\\n", ""))
         assert program == "neural-style"
         done = run_in_process(neural_style.main, folder, [*arguments, "--quiet"])
         assert done.returncode == 0, done.stderr
@@ -95,9 +96,10 @@ class Server:
     def clear(self):
         """Stop what is painted, and remove what was sent and painted."""
         self.painter.stop()
-        self.wait(lambda: not self.painter.task or self.painter.task.status == "done")
-        for key in [key for key, picture in self.studio.pictures.items() if picture.own]:
-            self.studio.remove(key)
+        self.wait(lambda: not self.painter.task or self.painter.task.is_done)
+        for picture in [*self.studio.pictures.values()]:
+            if picture.own and picture.key in self.studio.pictures:  # else it went with its film
+                self.studio.remove(picture.key)
         self.painter.task = None
 
 

@@ -158,7 +158,7 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
         reporter = report.Reporter(settings, job.running.print_iterations, job.quiet, resumed)
         observers: list[Observer] = [lambda progress, recorder: reporter(progress)]
         if job.live is not None:
-            from styling.live.live import watched
+            from styling.live.http import watched
 
             view, place = stack.enter_context(watched(job.live))
             observers.append(view)

@@ -30,13 +30,15 @@ def bind(flag: str, host: str, port: int) -> socket.socket:
         raise SettingsError(flag, f"{port} cannot be used ({error.strerror}); give another port") from None
 
 
-def reachable(host: str) -> str:
-    """The address that opens in the browser of another machine, of a server that listens to `host`."""
-    if host not in ("0.0.0.0", "::"):
-        return host
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
-        try:
-            asking.connect(("192.0.2.1", 9))  # sends nothing; it only asks by which address it would leave
-            return asking.getsockname()[0]
-        except OSError:
-            return LOOPBACK[0]
+def url(host: str, listening: socket.socket) -> str:
+    """The URL that opens, also in the browser of another machine, a page that is served at `host`."""
+    if host in ("0.0.0.0", "::"):
+        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
+            try:
+                asking.connect(
+                    ("192.0.2.1", 9)
+                )  # sends nothing; it only asks by which address it would leave
+                host = asking.getsockname()[0]
+            except OSError:
+                host = LOOPBACK[0]
+    return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"

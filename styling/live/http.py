@@ -4,7 +4,6 @@ import asyncio
 import base64
 import contextlib
 import ipaddress
-import json
 import secrets
 import socket
 import threading
@@ -16,12 +15,13 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from styling.live import address
 from styling.live.address import LOOPBACK
 from styling.live.view import View
 from styling.system.errors import SettingsError, StyleError
@@ -41,6 +41,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+ASKS_PASSWORD = {"WWW-Authenticate": 'Basic realm="neural-style", charset="UTF-8"'}
 
 
 class Guard:
@@ -52,11 +53,9 @@ class Guard:
     with the cookie that the page got, which browsers do not send for a foreign page.
     """
 
-    def __init__(
-        self, app: ASGIApp, host: str, password: str | None = None, public_name: str | None = None
-    ) -> None:
-        self._app, self._password, self._is_open = app, password, host not in LOOPBACK
-        self._names = {*LOOPBACK, *([public_name] if public_name else [])}
+    def __init__(self, app: ASGIApp, host: str, password: str = "", public_name: str = "") -> None:
+        self._app, self._password, self._names = app, password, {*LOOPBACK, public_name}
+        self._is_open = host not in LOOPBACK
         if self._is_open:  # as other machines know this one
             name = socket.gethostname().lower()
             short = name.partition(".")[0]
@@ -72,9 +71,7 @@ class Guard:
         if not self._is_here(headers.get("host", "")):
             return error("this is not a name of this machine; see --host and --public-name", 403)
         if self._password and not knows(self._password, headers.get("authorization", "")):
-            refusal = error("the password is needed", 401)
-            refusal.headers["WWW-Authenticate"] = 'Basic realm="neural-style", charset="UTF-8"'
-            return refusal
+            return error("the password is needed", 401, headers=ASKS_PASSWORD)
         is_own = COOKIE in request.cookies or headers.get("origin") == f"http://{headers.get('host')}"
         is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if (request.method not in ("GET", "HEAD") and not is_own) or (is_foreign and request.url.path != "/"):
@@ -83,7 +80,7 @@ class Guard:
 
     def _is_here(self, host: str) -> bool:
         try:  # others can make a name point here, but not an address
-            name = urlsplit(f"//{host}").hostname or ""
+            name = str(urlsplit(f"//{host}").hostname)
             return name in self._names or (self._is_open and bool(ipaddress.ip_address(name)))
         except ValueError:
             return False
@@ -101,23 +98,43 @@ def knows(password: str, authorization: str) -> bool:
 
 def server(app: ASGIApp) -> uvicorn.Server:
     """A server, to be run with sockets. It ends without waiting for its streams of events."""
-    config = uvicorn.Config(app, log_config=None, log_level="error", access_log=False, ws="none")
-    config.headers, config.server_header = list(HEADERS.items()), False
-    config.timeout_graceful_shutdown = 1
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="error",
+        ws="none",
+        headers=list(HEADERS.items()),
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
     return uvicorn.Server(config)
 
 
 @contextlib.contextmanager
 def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
     """Serve from a thread within the context."""
-    own = server(app)
-    thread = threading.Thread(target=own.run, kwargs={"sockets": [listening]}, daemon=True)
+    one = server(app)
+    thread = threading.Thread(target=one.run, args=([listening],), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        own.should_exit = True
+        one.should_exit = True
         thread.join()
+
+
+@contextlib.contextmanager
+def watched(port: int) -> Iterator[tuple[View, str]]:
+    """The view of a run on the command line, for looking only, served within the context; and its address."""
+    view, host = View(status="painting"), LOOPBACK[0]
+    routes = [
+        Route("/", lambda request: page(request, "live.html")),
+        Route("/events", lambda request: events(lambda: {"run": view.facts})),
+        Route("/seen.jpg", lambda request: picture(view)),
+    ]
+    listening = address.bind("live", host, port)
+    with serving(Guard(application(routes), host), listening):
+        yield view, address.url(host, listening)
 
 
 def application(routes: list[Route], for_people: Callable[[str], str] = str) -> Starlette:
@@ -135,9 +152,16 @@ def application(routes: list[Route], for_people: Callable[[str], str] = str) -> 
     return Starlette(routes=[*routes, files], exception_handlers=dict.fromkeys(kinds, refused))
 
 
-def error(line: str, status: int, field: str | None = None) -> JSONResponse:
+def json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """An answer to a script of the page."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def error(
+    line: str, status: int, field: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
     """An error's line, for the page, and the field that it is about."""
-    return JSONResponse({"error": line, "field": field}, status)
+    return json({"error": line, "field": field}, status, headers)
 
 
 def page(request: Request, name: str, **context: object) -> Response:
@@ -160,7 +184,7 @@ def events(facts: Callable[[], dict[str, object]]) -> Response:
     async def changes() -> AsyncIterator[str]:
         sent: dict[str, str] = {}
         while True:
-            now = {name: json.dumps(value) for name, value in facts().items()}
+            now = {name: msgspec.json.encode(value).decode() for name, value in facts().items()}
             news = [f"event: {name}\ndata: {now[name]}\n\n" for name in now if now[name] != sent.get(name)]
             yield "".join(news) or ":\n\n"
             sent = now

@@ -27,8 +27,8 @@ class View:
     large pictures are made less often.
     """
 
-    def __init__(self) -> None:
-        self.facts: dict[str, Any] = {}
+    def __init__(self, **facts: object) -> None:
+        self.facts: dict[str, Any] = facts
         self.jpeg = b""
         self._pace, self._next = Pace(), 0.0
 
@@ -38,15 +38,19 @@ class View:
         if began >= self._next:
             names, history = list(progress.losses()), recorder.history
             history = history[:: len(history) // POINTS + 1] + history[-1:]
-            facts = {"share": progress.share_done, "left": self._pace(progress), "history": history}
-            self.show(progress.image(), size=progress.scales[-1].size[::-1], names=names, **facts)
+            self.tell(share=progress.share_done, left=self._pace(progress), names=names, history=history)
+            self.show(progress.image(), size=progress.scales[-1].size[::-1])
             took = time.monotonic() - began
             self._next = time.monotonic() + max(SECONDS_BETWEEN_PICTURES - took, took / MOST_TIME)
 
     def show(self, picture: np.ndarray, **facts: object) -> None:
         """Show a picture, float32 [H, W, 3], RGB 0..255, and facts about it."""
         self.jpeg = jpeg(picture, SIDE)
-        self.facts = facts | {"picture": next(NUMBERS)}
+        self.tell(picture=next(NUMBERS), **facts)
+
+    def tell(self, **facts: object) -> None:
+        """Change facts."""
+        self.facts = self.facts | facts
 
 
 def jpeg(image: np.ndarray, side: int, quality: int = 88) -> bytes:

@@ -6,32 +6,29 @@ import dataclasses
 import io
 import itertools
 import math
-import shlex
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from styling.command.flags import build_parser, shown
 from styling.command.jobs import Job, plan
 from styling.pictures.images import Images
+from styling.run.one_pass import check_network
 from styling.run.sizes import scales_of
 from styling.settings import FIELDS, Settings, recipes
 from styling.system.errors import NetworkError, SettingsError, StyleError, flag_of
 from styling.web.studio import Form, Studio
+from vgg import Network
 
-if TYPE_CHECKING:
-    from vgg import Network
-
+PASS = 3  # a picture in one pass takes the time of so many updates
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 
-def offered(network: "Network") -> dict[str, dict[str, object]]:
+def offered(network: Network) -> dict[str, dict[str, object]]:
     """The recipes that work with this network: the description of each, and its settings as typed."""
-    from styling.run.one_pass import check_network  # which loads TensorFlow, as the network has
-
     offers: dict[str, dict[str, object]] = {}
     for name in recipes.shipped():
         with contextlib.suppress(NetworkError):
@@ -55,7 +52,8 @@ def typed(name: str, value: object) -> str:
 
 
 def named(form: Form, studio: Studio) -> list[tuple[str, str]]:
-    """The images of a form: pairs of a flag's name and a key."""
+    """The images of a form: pairs of a flag's name and a key. Raises ImageError for a frame that a film
+    lacks."""
     content = form.content
     if content in studio.pictures and not form.film:
         content = studio.frame(content, form.frame)
@@ -102,29 +100,23 @@ def job(arguments: Sequence[str]) -> Job:
         raise SettingsError(name, error.message) from None
 
 
-def updates(job: Job, size: tuple[int, int], frames: int) -> tuple[int, tuple[int, int]]:
-    """The pixels of all updates that a job makes, and the (width, height) of its picture.
-
-    size: (width, height) of the photograph. frames: of the film, or 1. Raises ImageError.
-    """
+def updates(job: Job, size: tuple[int, int]) -> tuple[float, tuple[int, int]]:
+    """The pixels of all updates that a job makes, with a pass as PASS of them, and its picture's (width,
+    height). size: that of the photograph. Raises ImageError."""
     pixels = np.broadcast_to(np.float32(0), (*size[::-1], 3))  # only its shape matters
     named = [(flag, pixels) for flag, _ in job.files.images if flag == "styles"]
-    *_, last = scales = scales_of(Images.named([("content", pixels), *named]), job.settings)
-    work = sum(scale.pixels for scale in scales)
-    if frames > 1:
-        from styling.films.frames import iterations_between  # which needs OpenCV, as every film does
-
-        work += (frames - 1) * iterations_between(job.settings) * math.prod(last.size)
-    return work, last.size[::-1]
+    scales = scales_of(Images.named([("content", pixels), *named]), job.settings)
+    passes = PASS * math.prod(scales[0].size) if job.settings.start == "one-pass" else 0
+    return passes + sum(scale.pixels for scale in scales), scales[-1].size[::-1]
 
 
 def command(form: Form, studio: Studio, key: str) -> str:
     """The command line that makes a result again from its recipe, in the folder of packed()."""
-    parts, output = [["neural-style"]], Path(key)
+    stem, ending = os.path.splitext(key)
+    parts = ["neural-style"]  # no name needs quotes, as studio.cleaned() made them
     for flag, pairs in itertools.groupby(named(form, studio), key=lambda pair: pair[0]):
-        parts.append([flag_of(flag), *(image for _, image in pairs)])
-    parts += [["--recipe", f"{output.stem}.toml"], ["--output", f"{output.stem}-again{output.suffix}"]]
-    return " \\\n  ".join(map(shlex.join, parts))
+        parts.append(" ".join([flag_of(flag), *(image for _, image in pairs)]))
+    return " \\\n  ".join([*parts, f"--recipe {stem}.toml", f"--output {stem}-again{ending}"])
 
 
 def packed(key: str, studio: Studio) -> bytes:

@@ -1,38 +1,35 @@
 """The one thread that paints: pictures and first looks in this process, films by the command line."""
 
-import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
+
+import vgg
 from styling.command import painting, report
-from styling.command.jobs import Film, Job
-from styling.live.view import POINTS, View
+from styling.command.jobs import Film, Job, cores
+from styling.live.view import NUMBERS, POINTS, View
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
 from styling.run.memory import gradients_forgotten
 from styling.run.pace import Pace
+from styling.run.progress import Progress
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, recipes
+from styling.system.device import configure
 from styling.system.errors import StyleError
 from styling.system.process import explain
 from styling.web import form as forms
 from styling.web.studio import Form, Picture, Studio
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from styling.run.progress import Progress
-    from vgg import Network
 
 EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
 ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
@@ -43,72 +40,74 @@ FIRST = 4  # updates, which compile functions and tell no pace
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
 
-@dataclass(eq=False)
-class Task:
+class Task(View):
     """A picture or a film that is asked for, with the key of its result, or a first look, without a key.
 
-    status: starting, painting, done. error: why it failed.
+    Its facts tell its number, its status (starting, painting, done) and, if it failed, the error.
     """
 
-    form: Form
-    key: str
-    job: Job
-    stop: threading.Event = field(default_factory=threading.Event)
-    view: View = field(default_factory=View)
-    status: str = "starting"
-    error: str = ""
-    number: int = field(default_factory=itertools.count(1).__next__)
+    def __init__(self, form: Form, key: str, job: Job) -> None:
+        super().__init__(number=next(NUMBERS), key=key, status="starting")
+        self.form, self.key, self.job = form, key, job
+        self.stop = threading.Event()
 
-    def told(self) -> dict[str, object]:
-        """The facts that the page gets."""
-        facts = {"number": self.number, "key": self.key, "status": self.status, "error": self.error}
-        return facts | self.view.facts
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended."""
+        return self.facts["status"] == "done"
 
 
 class Painter:
-    """Paints with one network in one thread. running: with the device and the network's file.
+    """Paints with one network in one thread. Sets TensorFlow up, and loads the network.
 
     task: the latest. look: how a first look is made, in one pass or, by other networks than the small one,
     in a short run.
     """
 
-    def __init__(self, running: Running, path: Path, network: "Network", studio: Studio) -> None:
-        self.path, self.network = path, network
+    def __init__(self, folder: Path, path: Path, running: Running) -> None:
+        threads = running.threads or cores()
+        # Deterministic, since every run here has a seed.
+        device = configure(running.device, threads, deterministic=True)
+        self.studio, self.path, self.network = Studio(folder), path, vgg.load(path)
+        name, digest = networks.name(path), self.network.sha256
+        self._running = Running(network=name, network_sha256=digest, device=device, threads=threads)
         self.task: Task | None = None
         self.look = ONE_PASS if networks.is_small(path) else SHORT
-        self._running = replace(running, network=networks.name(path), network_sha256=network.sha256)
-        self.studio, self._thread, self._pace = studio, ThreadPoolExecutor(1), USUAL_PACE
+        self._thread, self._pace = ThreadPoolExecutor(1), USUAL_PACE
 
-    def seconds(self, pixels: int) -> float:
-        """The time that a job takes here, of so many pixels in all its updates."""
-        return STARTING + pixels * self._pace
+    def estimate(self, form: Form) -> dict[str, object]:
+        """The seconds that a form's picture will take here, those of its film, and its size; nothing for a
+        form that can't be painted yet."""
+        try:
+            job, content = forms.job(self._words(form)), self.studio.pictures[form.content or ""]
+            pixels, size = forms.updates(job, content.size)
+        except (StyleError, KeyError):
+            return {}
+        seconds, film = STARTING + pixels * self._pace, 0.0
+        if content.frames > 1:
+            from styling.films.frames import share_of_work  # which needs OpenCV, as every film does
 
-    def words(self, words: Sequence[str], output: str) -> list[str]:
-        """These flags with those that are the same for every run. output: the name of the file to write."""
-        own = [f"--network={self.path}", f"--threads={self._running.threads}"]
-        return [*words, *own, f"--output={self.studio.folder / output}"]
+            film = seconds + (content.frames - 1) * share_of_work(job.settings) * pixels * self._pace
+        return {"seconds": seconds, "film": film, "size": size}
 
-    def job(self, words: Sequence[str], output: str = "look.png") -> Job:
-        """The job of these flags with the painter's. Raises StyleError."""
-        return forms.job(self.words(words, output))
+    def preview(self, form: Form) -> dict[str, object]:
+        """Begin a first look; returns its number."""
+        return {"number": self._put(form)}
 
-    def put(self, form: Form, words: Sequence[str], key: str = "") -> int:
-        """Begin a task of these flags, which ends a first look that is being made; returns its number.
+    def paint(self, form: Form) -> None:
+        """Begin a picture, or a film."""
+        stems = [Path(key).stem for key in (form.content, *form.styles) if key]
+        self._put(form, self.studio.free_key(f"{'-'.join(stems[:3])}.{'mp4' if form.film else 'png'}"))
 
-        Raises StyleError, also if a result is on its way.
-        """
-        if key and not form.film:  # so that the seed is chosen
-            words = [*words, f"--save-recipe={self.studio.recipe(key)}"]
-        task = Task(form, key, self.job(words, key or "look.png"))
-        if self.task and self.task.key and self.task.status != "done":
-            raise StyleError("A picture is being painted; stop it first.")
-        self.stop()
-        self.task = task
-        self._thread.submit(self._work, task)
-        return task.number
+    def go_on(self) -> None:
+        """Continue the run that was stopped last."""
+        key = self.studio.resumable
+        if key is None:
+            raise StyleError("There is nothing to go on with; paint again.")
+        self._put(self.studio.pictures[key].form, key, goes_on=True)
 
     def stop(self) -> None:
-        """End the task after the current iteration."""
+        """End the task after the current iteration, and keep its picture."""
         if self.task:
             self.task.stop.set()
 
@@ -120,8 +119,29 @@ class Painter:
     def warm_up(self) -> None:
         """Paint an example, so that functions are compiled and the pace of this machine is known."""
         for look in (self.look, SHORT):
-            form = Form(EXAMPLE.content, EXAMPLE.styles, look.recipe, look.values)
-            self.put(form, forms.words(form, self.studio))
+            self._put(msgspec.structs.replace(EXAMPLE, recipe=look.recipe, values=look.values))
+
+    def _words(self, form: Form, key: str = "", goes_on: bool = False) -> list[str]:
+        """The flags of the command line for a form. key: of the result, if it is for one."""
+        resumed = goes_on and not form.film
+        asked = [f"--resume={self.studio.state}"] if resumed else forms.words(form, self.studio)
+        files = [f"--network={self.path}", f"--output={self.studio.folder / (key or 'look.png')}"]
+        chosen = [] if form.film else ["--save-recipe=look.toml"]  # so that the seed is chosen
+        running = [f"--device={self._running.device}", f"--threads={self._running.threads}"]
+        return [*asked, *files, *running, *chosen]
+
+    def _put(self, form: Form, key: str = "", goes_on: bool = False) -> int:
+        """Begin a task, which ends a first look that is being made; returns its number.
+
+        Raises StyleError, also if a result is on its way.
+        """
+        task = Task(form, key, forms.job(self._words(form, key, goes_on)))
+        if self.task and self.task.key and not self.task.is_done:
+            raise StyleError("A picture is being painted; stop it first.")
+        self.stop()
+        self.task = task
+        self._thread.submit(self._work, task)
+        return task.facts["number"]
 
     def _work(self, task: Task) -> None:
         try:
@@ -132,13 +152,13 @@ class Painter:
             elif not task.stop.is_set():  # else a newer look is asked for
                 outcome = self._follow(task)
                 if outcome.picture is not None and not outcome.early:
-                    task.view.show(outcome.picture)
+                    task.show(outcome.picture)
         except (StyleError, OSError) as error:
-            task.error = self.studio.without_folders(explain(error))
+            task.tell(error=self.studio.without_folders(explain(error)))
         except Exception as error:  # a bug in the program must not stop the other runs
-            task.error = f"The program failed: {error!r}"
+            task.tell(error=f"The program failed: {error!r}")
         finally:
-            task.status = "done"
+            task.tell(status="done")
 
     def _follow(self, task: Task) -> painting.Outcome:
         """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
@@ -146,9 +166,9 @@ class Painter:
         if task.key:
             job = replace(job, files=replace(job.files, save_state=self.studio.state))
 
-        def watch(progress: "Progress", recorder: Recorder) -> None:
-            task.status = "painting"
-            task.view(progress, recorder)
+        def watch(progress: Progress, recorder: Recorder) -> None:
+            task.tell(status="painting")
+            task(progress, recorder)
             left = pace(progress)
             if left and progress.iteration > FIRST:
                 self._pace = left / progress.pixels_left
@@ -175,7 +195,7 @@ class Painter:
             key = studio.free_key(task.key)
             images.write(studio.folder / key, outcome.picture)
             recipes.write(studio.recipe(key), table)
-            self._add(task.form, key, outcome.picture, note, not is_stopped)
+            self._add(task, key, outcome.picture, note, not is_stopped)
         if isinstance(outcome.early, StyleError):
             raise outcome.early
 
@@ -184,8 +204,7 @@ class Painter:
         store, count, began = film.store, len(film.clip.numbers()) or 1, time.monotonic()
         first = done = len(store.files())
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        words = self.words(forms.words(task.form, self.studio), task.key)
-        command = [sys.executable, "-m", "neural_style", *words, "--quiet"]
+        command = [sys.executable, "-m", "neural_style", *self._words(task.form, task.key), "--quiet"]
         program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         while program.poll() is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -195,22 +214,21 @@ class Painter:
             if len(store.files()) > done:
                 done, spent = len(store.files()), time.monotonic() - began
                 picture, left = images.read(store.path(done)), spent / (done - first) * (count - done)
-                task.view.show(picture, share=done / count, size=picture.shape[1::-1], left=left)
-                task.status = "painting"
+                task.show(picture, share=done / count, size=picture.shape[1::-1], left=left)
+                task.tell(status="painting")
         problem, is_whole = program.communicate()[1], program.returncode == 0
         if not (is_whole or (task.stop.is_set() and done)):
             raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
         note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
         recipes.write(self.studio.recipe(task.key), recipes.to_table(task.job.settings, self._running))
-        self._add(task.form, task.key, images.read(store.path(1)), note, is_whole, done)
+        self._add(task, task.key, images.read(store.path(1)), note, is_whole, done)
 
-    def _add(
-        self, form: Form, key: str, pixels: "np.ndarray", note: str, is_whole: bool, frames: int = 1
-    ) -> None:
+    def _add(self, task: Task, key: str, pixels: np.ndarray, note: str, whole: bool, frames: int = 1) -> None:
         """Add a result whose files are written. pixels: of the picture, or of the first frame."""
-        command, size = forms.command(form, self.studio, key), pixels.shape[1::-1]
-        result = Picture("result", size, frames, form=form, note=note, command=command, whole=is_whole)
-        self.studio.add(key, result, pixels)
+        command, form = forms.command(task.form, self.studio, key), task.form
+        size = pixels.shape[1::-1]
+        picture = Picture(key, "result", size, frames, form=form, note=note, command=command, whole=whole)
+        self.studio.add(picture, pixels)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:

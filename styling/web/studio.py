@@ -22,7 +22,6 @@ from styling.live.view import SIDE, jpeg
 from styling.pictures import images
 from styling.system.errors import ImageError, StyleError
 from styling.system.files import data_folder, write_whole
-from styling.system.process import explain
 
 PHOTOGRAPHS = ("harbour", "still_life")  # of the images that ship; the others are paintings
 SENT = ("content", "styles", "mask")
@@ -50,11 +49,13 @@ class Form(msgspec.Struct, frozen=True):
 class Picture(msgspec.Struct, frozen=True):
     """An image or a film, sent, shipped or painted.
 
-    kind: one of SENT, `frame` of a film, or `result`. size: (width, height). frames: more than 1 for a film;
-    of a result, those painted so far. own: not shipped. Of a result, form is what asked for it, note says
-    what time it took and why it is not whole, if it is not, and command makes it again.
+    key: the name of its file. kind: one of SENT, `frame` of a film, or `result`. size: (width, height).
+    frames: more than 1 for a film; of a result, those painted so far. own: not shipped. Of a result, form is
+    what asked for it, note says what time it took and why it is not whole, if it is not, and command makes it
+    again.
     """
 
+    key: str
     kind: str
     size: tuple[int, int]
     frames: int = 1
@@ -66,45 +67,42 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Studio:
-    """The pictures by their keys, the names of their files. folder: is made if it is not there."""
+    """The pictures by their keys. folder: is made if it is not there."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._page = folder, folder / "page"
-        self._page.mkdir(parents=True, exist_ok=True)
+        self.folder, self.sent = folder, folder / "page"
+        self.state = self.sent / ".state"  # the run that was stopped last
+        self.sent.mkdir(parents=True, exist_ok=True)
         self.pictures: dict[str, Picture] = {}
         for path in sorted(data_folder().glob("*.jpg")):
             kind, size = "content" if path.stem in PHOTOGRAPHS else "styles", images.read(path).shape[1::-1]
-            self.pictures[path.name] = Picture(kind, size, own=False)
-        for path in sorted(self._page.glob("*.json"), key=lambda path: path.stat().st_mtime):
+            self.pictures[path.name] = Picture(path.name, kind, size, own=False)
+        for path in sorted(self.sent.glob("*.json"), key=os.path.getmtime):
             with contextlib.suppress(OSError, msgspec.MsgspecError):  # a damaged file
-                self.pictures[path.stem] = msgspec.json.decode(path.read_bytes(), type=Picture)
+                picture = msgspec.json.decode(path.read_bytes(), type=Picture)
+                self.pictures[picture.key] = picture
 
     @property
-    def results(self) -> dict[str, Picture]:
-        """What was painted, by its keys."""
-        return {key: picture for key, picture in self.pictures.copy().items() if picture.kind == "result"}
-
-    @property
-    def state(self) -> Path:
-        """The file of the run that was stopped last."""
-        return self._page / ".state"
+    def results(self) -> list[Picture]:
+        """What was painted, the latest last."""
+        return [picture for picture in self.pictures.copy().values() if picture.kind == "result"]
 
     @property
     def resumable(self) -> str | None:
         """The result that goes on from a saved run, or from its painted frames: the last one, if stopped."""
-        key, last = next(reversed(self.results.items()), ("", None))
-        return key if last and not last.whole and (last.form.film or self.state.exists()) else None
+        last = next(reversed(self.results), None)
+        return last.key if last and not last.whole and (last.form.film or self.state.exists()) else None
 
     def path(self, key: str) -> Path:
         """The file of a picture."""
         if not self.pictures[key].own:
             return data_folder() / key
-        return (self.folder if self.pictures[key].kind == "result" else self._page) / key
+        return (self.folder if self.pictures[key].kind == "result" else self.sent) / key
 
     def small(self, key: str) -> Path:
         """The file that shows a picture; of a film, its first frame."""
-        is_small = not self.pictures[key].own or self.pictures[key].kind == "mask"
-        return self.path(key) if is_small else self._page / f"{key}.jpg"
+        is_shown = not self.pictures[key].own or self.pictures[key].kind in ("mask", "frame")
+        return self.path(key) if is_shown else self.sent / f"{key}.jpg"
 
     def recipe(self, key: str) -> Path:
         """The recipe of a result."""
@@ -117,32 +115,25 @@ class Studio:
     def free_key(self, name: str) -> str:
         """The name, or a similar one that no picture and no file in the folder has."""
         taken = {Path(key).stem for key in self.pictures} | {path.stem for path in self.folder.iterdir()}
-        stem, ending = Path(name).stem, Path(name).suffix
+        stem, ending = os.path.splitext(name)
         names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
         return next(name for name in names if name not in taken) + ending
 
     def without_folders(self, line: str) -> str:
         """A line for people, with the names of files in place of their paths."""
-        for folder in (self._page, self.folder, data_folder()):
-            line = line.replace(f"{folder}{os.sep}", "")
-        return line
+        folders = "|".join(re.escape(str(folder)) for folder in (self.folder, data_folder()))
+        return re.sub(rf"({folders})[/\\](page[/\\])?(tmp\w+[/\\])?", "", line)
 
-    def upload(self, sent: Path, name: str, kind: str) -> str:
-        """Move a file that was sent into the folder, unless it is there already; returns its key. Raises
-        ImageError."""
-        for key, picture in self.pictures.copy().items():
-            if picture.kind == kind and filecmp.cmp(self.path(key), sent, shallow=False):
-                return key
-        key = self.free_key(cleaned(name))
-        path = self._page / key
-        shutil.move(sent, path)
-        try:
-            pixels, size, frames = look(path, kind)
-        except (StyleError, OSError) as error:
-            path.unlink()
-            raise ImageError(explain(error)) from None
-        self.add(key, Picture(kind, size, frames), pixels)
-        return key
+    def upload(self, file: Path, kind: str) -> Picture:
+        """Move a file that was sent into the folder, unless it is there already. Raises ImageError."""
+        for picture in self.pictures.copy().values():
+            if picture.kind == kind and filecmp.cmp(self.path(picture.key), file, shallow=False):
+                return picture
+        pixels, size, frames = look(file, kind)
+        picture = Picture(self.free_key(file.name), kind, size, frames)
+        shutil.move(file, self.sent / picture.key)
+        self.add(picture, pixels)
+        return picture
 
     def frame(self, key: str, number: int) -> str:
         """The key of a frame of a film, counted from 1; a still image is its own. Raises ImageError."""
@@ -152,30 +143,32 @@ class Studio:
         if frame not in self.pictures:
             if not 1 <= number <= film.frames:
                 raise ImageError(f"{key}: has no frame {number}")
-            pixels = next(clips.find("content", self.path(key), clips.Span(number, number)).frames()).pixels()
-            images.write(self._page / frame, pixels)
-            self.add(frame, Picture("frame", film.size), pixels)
+            clip = clips.find("content", self.path(key), clips.Span(number, number))
+            images.write(self.sent / frame, next(clip.frames()).pixels())
+            self.pictures[frame] = Picture(frame, "frame", film.size)
         return frame
 
-    def add(self, key: str, picture: Picture, pixels: np.ndarray) -> None:
+    def add(self, picture: Picture, pixels: np.ndarray) -> None:
         """Add a picture whose file is written, or replace it. pixels: float32 [H, W, 3], to show it."""
         facts, small = msgspec.json.encode(picture), jpeg(pixels, SIDE)
-        write_whole(self._page / f"{key}.jpg", lambda file: file.write(small))
-        write_whole(self._page / f"{key}.json", lambda file: file.write(facts))
-        self.pictures.pop(key, None)
-        self.pictures[key] = picture
+        write_whole(self.sent / f"{picture.key}.jpg", lambda file: file.write(small))
+        write_whole(self.sent / f"{picture.key}.json", lambda file: file.write(facts))
+        self.pictures.pop(picture.key, None)
+        self.pictures[picture.key] = picture
 
     def remove(self, key: str) -> None:
-        """Remove a picture that is not shipped, with its files. Raises StyleError."""
+        """Remove a picture that is not shipped, with its files and those of its frames. Raises StyleError."""
         if key not in self.pictures or not self.pictures[key].own:
             raise StyleError("It is gone already.")
         if key == self.resumable:
             self.state.unlink(missing_ok=True)
-        for path in (self.path(key), self._page / f"{key}.jpg", self._page / f"{key}.json"):
-            path.unlink(missing_ok=True)
-        if self.pictures.pop(key).kind == "result":
+        if self.pictures[key].kind == "result":
             self.recipe(key).unlink(missing_ok=True)
             shutil.rmtree(self.film(key).folder, ignore_errors=True)
+        for path in (self.path(key), *self.sent.glob(f"{key}*")):
+            path.unlink(missing_ok=True)
+        for each in [each for each in self.pictures if each.startswith(key)]:
+            del self.pictures[each]
 
 
 def look(path: Path, kind: str) -> tuple[np.ndarray, tuple[int, int], int]:

@@ -172,7 +172,7 @@ def test_progress_by_pixels_with_the_time_before_in_the_title_and_one_picture_at
     assert page.locator("#seen").is_visible() and page.locator("#losses").evaluate("one => !one.open")
     assert page.locator("#result").is_hidden() and page.locator("#look").is_hidden()
     assert re.match(r"\d+ % · neural-style", page.title())
-    share = server.painter.task.view.facts["share"]
+    share = server.painter.task.facts["share"]
     assert 0 < share < 1 and abs(page.locator("#bar").evaluate("bar => bar.value") - share) < 0.1
     page.focus("#stop")
     page.keyboard.press("Enter")

@@ -42,7 +42,7 @@ def test_the_command_line_makes_the_same_picture_from_the_zip(server, tmp_path, 
     content, *styles = sent(server, image_files)
     values = {"iterations": "6", "max_size": "32", "style_blend_weights": "30 70", "colors": "content"}
     key = server.paint(content=content, styles=styles, recipe=recipe, values=values)
-    result = server.studio.results[key]
+    result = server.studio.pictures[key]
     assert key == "content-style1-style2.png" and result.size == (32, 24) and result.form.values == values
     assert server.again(key, tmp_path / "again") == server.get(f"/results/{key}")[2]
     assert abs(pixels(server, key, "jpg") - pixels(server, key)).mean() < 16
@@ -76,7 +76,7 @@ def test_masks_are_the_command_lines_too(server, tmp_path, image_files):
     for wrong in ({"style_masks": ["no"]}, {"content_mask": "../.state"}):
         assert server.post("/paint", form | wrong)["field"] in wrong
     key = server.paint(**form, values=values)
-    assert "--style-masks left.png right.png" in server.studio.results[key].command
+    assert "--style-masks left.png right.png" in server.studio.pictures[key].command
     same = (np.asarray(Image.open(image_files[0])) == pixels(server, key)).all(-1)
     assert same[:12, :12].all() and not same[12:, 12:].all()
     assert server.again(key, tmp_path / "again") == server.get(f"/results/{key}")[2]
@@ -93,11 +93,11 @@ def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(server, tmp_
     assert server.post("/paint", {"content": content, "styles": [style], "values": values}) == {}
     stopped = []
     for least in (5, 0):
-        before = [row[0] for row in server.painter.task.view.facts.get("history", [])]
+        before = [row[0] for row in server.painter.task.facts.get("history", [])]
         server.wait(lambda now=before, least=least: progress(server) >= max([*now, least]) + 1)
         server.post("/stop")
         stopped.append(server.finished())
-        assert re.match(r"stopped after \d+ of 30000 iterations", server.studio.results[stopped[-1]].note)
+        assert re.match(r"stopped after \d+ of 30000 iterations", server.studio.pictures[stopped[-1]].note)
         picture = server.get(f"/results/{stopped[-1]}")[2]
         assert server.again(stopped[-1], tmp_path / "again") == picture
         assert server.studio.resumable == stopped[-1]
@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(server, tmp_
 
 def progress(server):
     """The iteration of the run that was seen last."""
-    return server.painter.task.view.facts.get("history", [[0]])[-1][0]
+    return server.painter.task.facts.get("history", [[0]])[-1][0]
 
 
 def test_what_is_wrong_is_said_in_one_line_with_its_field(server, tmp_path, image_files):
@@ -128,8 +128,8 @@ def test_what_is_wrong_is_said_in_one_line_with_its_field(server, tmp_path, imag
     assert not server.studio.results and "text.jpg" not in server.studio.pictures
     failing = {"iterations": "50", "learning_rate": "1e30", "optimizer": "gradient-descent", "scales": "1"}
     assert server.post("/paint", form | {"values": failing}) == {}
-    server.wait(lambda: server.painter.task.status == "done")
-    assert "lower --learning-rate" in server.painter.task.error
+    server.wait(lambda: server.painter.task.is_done)
+    assert "lower --learning-rate" in server.painter.task.facts["error"]
     long = HARBOUR | {"values": {"iterations": "100000", "optimizer": "adam", "max_size": "32"}}
     assert server.post("/paint", long) == {}
     assert server.post("/paint", long)["error"] == "A picture is being painted; stop it first."
@@ -215,7 +215,7 @@ def test_what_was_sent_and_painted_is_there_after_a_restart_until_it_is_removed(
         key = first.paint(**form)
         (first.studio.folder / "page" / "damaged.json").write_text("{")
     with Server(tmp_path / "new" / "studio", network_file) as second:
-        assert second.studio.results == first.studio.results and key in second.studio.results
+        assert second.studio.results == first.studio.results
         again = second.paint(**form)
         assert again == "content-style1-2.png"
         for one in (content, style, other, key, again):
@@ -233,13 +233,13 @@ def test_a_film_is_painted_stopped_and_gone_on_with(server, tmp_path):
     assert clip["frames"] == 5 and "film" in server.upload(tmp_path / "clip.mp4", "styles")["error"]
     form = {"content": "clip.mp4", "styles": ["strokes.jpg"], "values": {"iterations": "3"}, "film": True}
     assert server.post("/paint", form) == {}
-    server.wait(lambda: server.painter.task.view.jpeg)
+    server.wait(lambda: server.painter.task.jpeg)
     server.post("/stop")
     key = server.finished()
-    if not server.studio.results[key].whole:
+    if not server.studio.pictures[key].whole:
         assert server.post("/go-on") == {}
         key = server.finished()
-    result = server.studio.results[key]
+    result = server.studio.pictures[key]
     assert result.whole and result.frames == 5
     for path in (f"/results/{key}?frame=5", "/images/clip.mp4?frame=5"):
         assert Image.open(io.BytesIO(server.get(path)[2])).size == (64, 48)
