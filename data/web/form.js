@@ -103,22 +103,18 @@ function showImages() {
   }) : []));
   refresh();
 }
-function choose(takes, key) {
-  if (takes == "content") chosen.content = chosen.content == key ? null : key;
-  else if (!chosen.styles.delete(key)) {
-    if (!$("mix").checked) chosen.styles.clear();
-    chosen.styles.set(key, 50);
-  }
+function choose(takes, key) {  // something always is
+  if (takes == "content") chosen.content = key;
+  else if (!$("mix").checked) chosen.styles = new Map([[key, 50]]);
+  else if (!chosen.styles.delete(key) || !chosen.styles.size) chosen.styles.set(key, 50);
   showImages();
   changed();
 }
 function take(takes, keys) {  // own images replace the example
-  if (takes == "content") chosen.content = keys.at(-1);
-  else {
-    const before = $("mix").checked ? [...chosen.styles.keys()].filter(key => images.get(key).own) : [];
-    chosen.styles = new Map([...before, ...keys].map(key => [key, chosen.styles.get(key) ?? 50]));
-    $("mix").checked ||= chosen.styles.size > 1;
-  }
+  if (takes == "content") return choose(takes, keys.at(-1));
+  const before = $("mix").checked ? [...chosen.styles.keys()].filter(key => images.get(key).own) : [];
+  chosen.styles = new Map([...before, ...keys].map(key => [key, chosen.styles.get(key) ?? 50]));
+  $("mix").checked ||= chosen.styles.size > 1;
   showImages();
   changed();
 }
@@ -179,8 +175,9 @@ for (const takes of ["content", "styles"]) {
 
 async function fill(old) {  // the form as it was
   const {weights = [], controls = {}, areas} = old.page ?? {};
-  chosen.content = images.has(old.content) ? old.content : null;
-  chosen.styles = new Map(old.styles.map((key, i) => [key, weights[i] ?? 50]).filter(([key]) => images.has(key)));
+  if (images.has(old.content)) chosen.content = old.content;
+  const styles = old.styles.map((key, i) => [key, weights[i] ?? 50]).filter(([key]) => images.has(key));
+  if (styles.length) chosen.styles = new Map(styles);
   $("mix").checked = chosen.styles.size > 1;
   if (data.recipes[old.recipe]) $("recipe").value = old.recipe;
   $("max_size").value = old.values.max_size ?? "";
@@ -194,6 +191,7 @@ $("looks").append(...Object.entries(LOOKS).map(([name, look]) => make("button", 
   for (const [control, value] of Object.entries({...PLAIN, ...look})) $(control).value = value;
   changed();
 }})));
+$("mix").onchange = () => $("mix").checked || choose("styles", [...chosen.styles.keys()].at(-1));
 $("clear").onclick = () => {
   for (const input of more()) input.value = "";
   for (const [name, value] of Object.entries(PLAIN)) $(name).value = value;
@@ -201,35 +199,34 @@ $("clear").onclick = () => {
 };
 
 // A first look, before Paint is pressed, and the time that the picture will take.
-let asked = 0, waiting, looking, latest = {};  // looking: the number of the first look that is on its way
+let asked = 0, waiting;  // asked: the number of the first look that is wanted
+const untouched = JSON.stringify(form()), isExample = () => JSON.stringify(form()) == untouched;
+const stopLooking = () => { clearTimeout(waiting); asked = 0; };
 function changed() {
   refresh();
   clearTimeout(waiting);
-  waiting = setTimeout(lookAhead, 300, true);
+  waiting = setTimeout(lookAhead, 300);
 }
-const untouched = JSON.stringify(form()), isExample = () => JSON.stringify(form()) == untouched;
 async function lookAhead(isUsers = true) {  // a result that is shown gives way only to what the user does
-  const mine = ++asked;
+  const mine = asked = Math.random();
   if (isUsers) showLook();
-  const {seconds: time, film, size} = await ask("estimate", JSON.stringify(form()));
-  if (mine != asked) return;
-  if (size && !isExample()) sized($("look-picture"), size);
-  const here = time ? `about ${seconds(time)} here${isFilm() ? `, the film ${seconds(film)}` : ""}` : "";
-  $("time").textContent = $("paint-time").textContent = here;
-  if (!size || isExample() || !$("run").hidden || (!isUsers && !$("result").hidden)) return;
+  await showTime();
+  if (mine != asked || isExample() || !$("run").hidden || !$("result").hidden) return;
   says("look-caption", "A first look is on its way");
   const {recipe, values: few} = data.preview, look = {...values(recipe), ...few};
   if ($("colors").value) look.colors = $("colors").value;
-  const {number, error} = await ask("preview", JSON.stringify({...form(), recipe, values: look}));
-  if (mine != asked) return;
-  if (error) says("look-caption", "");
-  looking = number;
-  showFirstLook();
+  const {error} = await ask("preview", JSON.stringify({...form(), recipe, values: look, number: mine}));
+  if (mine == asked && error) says("look-caption", "");
 }
-function showFirstLook(run = latest) {
-  latest = run;
-  if (run.number != looking || run.status != "done") return;
-  looking = null;
+async function showTime() {
+  const {seconds: time, film, size} = await ask("estimate", JSON.stringify(form()));
+  if (size && !isExample()) sized($("look-picture"), size);
+  says("time", time ? `about ${seconds(time)} here${film ? `, the film ${seconds(film)}` : ""}` : "");
+  if (!coming.length) says("paint-time", $("time").textContent);
+}
+function showFirstLook(run) {
+  if (run.number != asked || run.status != "done") return;
+  asked = 0;
   if (run.picture && !run.error) $("look-picture").src = `seen.jpg?${run.picture}`;
   says("look-caption", run.error ? "" : "A first look. Paint makes it finer.");
 }
@@ -237,17 +234,14 @@ function showLook() {
   if (!$("run").hidden) return;
   const [style] = chosen.styles.keys();
   showResult(null);
-  looking = null;
-  $("look").hidden = !chosen.content;
-  if (!chosen.content) return;
-  $("look-picture").src = isExample() ? "page/example.jpg" : `images/${chosen.content}`;
+  $("look").hidden = false;
+  const before = isExample() ? "page/example.jpg" : `images/${chosen.content}`;
+  if ($("look").dataset.before != before) $("look-picture").src = $("look").dataset.before = before;
   $("look-photo").src = `images/${chosen.content}`;
-  $("look-style").src = style ? `images/${style}` : "";
-  $("look-style").hidden = !style;
+  $("look-style").src = `images/${style}`;
   says("look-caption", isExample() ? `For example: ${titled(chosen.content)}, painted as ${titled(style)}. Now your own?` : "");
 }
 
-const stopLooking = () => { clearTimeout(waiting); asked++; looking = null; };
 async function paint(extra) {
   complain();
   stopLooking();
@@ -256,9 +250,7 @@ async function paint(extra) {
   const wanted = await formWithMasks();
   stopLooking();
   says("paint-time", $("time").textContent);
-  if (!chosen.content) complain({error: "choose one first", field: "content"});
-  else if (!chosen.styles.size) complain({error: "choose one first", field: "styles"});
-  else if (wanted) complain(await ask("paint", JSON.stringify({...wanted, ...extra})));
+  if (wanted) complain(await ask("paint", JSON.stringify({...wanted, ...extra})));
 }
 $("look-picture").onload = event => isExample() && sized(event.target, [event.target.naturalWidth, event.target.naturalHeight]);
 $("form").oninput = event => event.target.type != "file" && changed();

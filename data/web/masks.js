@@ -23,7 +23,6 @@ function areas() {  // the layers that are drawn, as urls
 const urlsOf = layers =>
   Object.fromEntries(Object.entries(layers).filter(([, canvas]) => !isEmpty(canvas)).map(([name, canvas]) => [name, canvas.toDataURL()]));
 function showAreas() {
-  $("draw").disabled = !chosen.content;
   const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : name);
   $("drawn").textContent = names.length ? `drawn: ${names.join(", ")}` : "";
 }
@@ -41,7 +40,6 @@ function read(canvas, image) {
   context.putImageData(pixels, 0, 0);
 }
 async function readAreas(urls = {}) {
-  if (!chosen.content) return;
   const onto = await sheet();
   onto.layers = {};
   for (const [name, url] of Object.entries(urls)) {

@@ -143,9 +143,7 @@ heard.run = run => {
     if ($("result").hidden) showLook();
   }
   if (run.key && run.error && !isBusy) complain(run);
+  if (run.status == "done") showTime();  // by what was learned
 };
 const stored = localStorage.form;
-(async () => {
-  stored ? await fill(JSON.parse(stored)) : showImages();
-  lookAhead(false);
-})();
+Promise.resolve(stored ? fill(JSON.parse(stored)) : showImages()).then(() => lookAhead(false));

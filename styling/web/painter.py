@@ -16,7 +16,7 @@ import numpy as np
 import vgg
 from styling.command import painting, report
 from styling.command.jobs import Film, Job, cores
-from styling.live.view import NUMBERS, POINTS, View
+from styling.live.view import POINTS, View
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
@@ -43,11 +43,11 @@ SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 class Task(View):
     """A picture or a film that is asked for, with the key of its result, or a first look, without a key.
 
-    Its facts tell its number, its status (starting, painting, done) and, if it failed, the error.
+    Its facts tell its form's number, its status (starting, painting, done) and, if it failed, the error.
     """
 
     def __init__(self, form: Form, key: str, job: Job) -> None:
-        super().__init__(number=next(NUMBERS), key=key, status="starting")
+        super().__init__(number=form.number, key=key, status="starting")
         self.form, self.key, self.job = form, key, job
         self.stop = threading.Event()
 
@@ -90,9 +90,9 @@ class Painter:
             film = seconds + (content.frames - 1) * share_of_work(job.settings) * pixels * self._pace
         return {"seconds": seconds, "film": film, "size": size}
 
-    def preview(self, form: Form) -> dict[str, object]:
-        """Begin a first look; returns its number."""
-        return {"number": self._put(form)}
+    def preview(self, form: Form) -> None:
+        """Begin a first look."""
+        self._put(form)
 
     def paint(self, form: Form) -> None:
         """Begin a picture, or a film."""
@@ -130,8 +130,8 @@ class Painter:
         running = [f"--device={self._running.device}", f"--threads={self._running.threads}"]
         return [*asked, *files, *running, *chosen]
 
-    def _put(self, form: Form, key: str = "", goes_on: bool = False) -> int:
-        """Begin a task, which ends a first look that is being made; returns its number.
+    def _put(self, form: Form, key: str = "", goes_on: bool = False) -> None:
+        """Begin a task, which ends a first look that is being made.
 
         Raises StyleError, also if a result is on its way.
         """
@@ -141,7 +141,6 @@ class Painter:
         self.stop()
         self.task = task
         self._thread.submit(self._work, task)
-        return task.facts["number"]
 
     def _work(self, task: Task) -> None:
         try:

@@ -31,7 +31,8 @@ class Form(msgspec.Struct, frozen=True):
     """What the page asks for. Pictures are named by their keys.
 
     start: the picture to paint on from. values: settings as typed, by their names. film: whether a whole film
-    is asked for, else `frame` of it. page: what the page needs to fill its form in again.
+    is asked for, else `frame` of it. page: what the page needs to fill its form in again. number: by which the
+    page knows its first look again.
     """
 
     content: str | None = None
@@ -44,6 +45,7 @@ class Form(msgspec.Struct, frozen=True):
     film: bool = False
     frame: int = 1
     page: dict[str, Any] = {}
+    number: float = 0
 
 
 class Picture(msgspec.Struct, frozen=True):
