@@ -35,7 +35,7 @@ EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
 ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
 SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
 STARTING = 2  # seconds before the first update
-USUAL_PACE = 2.5e-6  # seconds for an update of a pixel, until it has been measured
+USUAL_PACE = 4e-6  # seconds for an update of a pixel that costs 1, until it has been measured
 FIRST = 4  # updates, which compile functions and tell no pace
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
@@ -170,7 +170,7 @@ class Painter:
             task(progress, recorder)
             left = pace(progress)
             if left and progress.iteration > FIRST:
-                self._pace = left / progress.pixels_left
+                self._pace = left / progress.pixels_left / forms.COSTS[job.settings.style_measure]
             # Not at the start of a scale, since a run that ends there does not reach that scale.
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt

@@ -31,8 +31,8 @@ class Form(msgspec.Struct, frozen=True):
     """What the page asks for. Pictures are named by their keys.
 
     start: the picture to paint on from. values: settings as typed, by their names. film: whether a whole film
-    is asked for, else `frame` of it. page: what the page needs to fill its form in again. number: by which the
-    page knows its first look again.
+    is asked for, else `frame` of it. page: what the page needs to fill its form in again. number: by which it
+    knows its first look.
     """
 
     content: str | None = None

@@ -12,7 +12,10 @@ pytest.importorskip("starlette", reason="the page needs starlette and uvicorn: p
 def served(tmp_path_factory, network_file):
     from serving import Server
 
+    from styling.web.studio import Form
+
     with Server(tmp_path_factory.mktemp("studio"), network_file) as server:
+        server.painter.look = Form(recipe="gatys2015", values={"iterations": "2", "max_size": "192"})
         yield server
 
 
