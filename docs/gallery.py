@@ -105,10 +105,7 @@ def main(names: Sequence[str]) -> None:
     """Paint those named, or all."""
     makers = {name: lambda pair=pair: paint(*pair) for name, pair in PAIRS.items()}
     makers["strengths"] = lambda: side_by_side(
-        [
-            paint("chelsea.png", "strokes.jpg", recipe="gram", strength=strength, width=256)
-            for strength in STRENGTHS
-        ]
+        [paint("chelsea.png", "strokes.jpg", strength=strength, width=256) for strength in STRENGTHS]
     )
     makers["instant"] = lambda: side_by_side(
         [paint("still_life.jpg", style, recipe="instant", width=256) for style in INSTANT]
@@ -116,7 +113,7 @@ def main(names: Sequence[str]) -> None:
     makers["style-losses"] = lambda: side_by_side(
         [paint("harbour.jpg", "woodcut.jpg", recipe=recipe, width=384) for recipe in STYLE_LOSSES]
     )
-    makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg", recipe="gram")
+    makers["still-life-blend"] = lambda: paint("still_life.jpg", "strokes.jpg", "mosaic.jpg")
     makers["astronaut-facets-vgg16"] = lambda: paint(
         *PAIRS["astronaut-facets"], recipe="gram", network="vgg16"
     )
