@@ -1,18 +1,16 @@
 """The flags of the command line: their names, help texts and values.
 
 They are the flags of Athalye's neural-style (2015), which people know, and some more. The flags of settings
-are made from their entries in styling/settings/entries.py.
-
-    python -m styling.command.flags > docs/flags.md
+are made from their entries in styling/settings/entries.py. docs/flags.py lists them all.
 """
 
 import argparse
 import difflib
 import re
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import Field
-from itertools import chain
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args, get_origin
 
@@ -22,7 +20,7 @@ from styling import __version__
 from styling.films import writing
 from styling.network import networks
 from styling.settings import FIELDS, recipes
-from styling.settings.checks import Count, Layers, Whole, checked, choices, described, parts
+from styling.settings.checks import Count, Layers, Whole, checked, choices, parts
 from styling.system import terminal
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import data_folder
@@ -34,14 +32,80 @@ GROUPS = (
 )
 WHITE = "white.png"  # in data/
 LIVE_PORT = 8189
-METAVARS = {int: "N", float: "F", str: "NAME[=WEIGHT]"}  # what stands for a value in --help
 LAYERS = parts(Layers)[0]
-# Kinds of flags: one file, several (a flag that is given twice adds to the list), and a switch.
-FILE: dict[str, Any] = {"type": Path, "default": None}
-SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+METAVARS = {int: "N", float: "F", LAYERS: "NAME[=WEIGHT]"}  # what stands for a value in --help
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors in one line, and suggestions for misspelt flags."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2 and a one-line error, without the usage before it."""
+        hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the command line. Unknown flags are reported first, since they cause other errors."""
+        words = sys.argv[1:] if args is None else list(args)
+        for word in words:
+            self._check_word(word)
+        return super().parse_args(words, namespace)
+
+    def _check_word(self, word: str) -> None:
+        flag = word.partition("=")[0]
+        name = flag.lstrip(DASHES + "-")
+        if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
+        if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            self.error(f"argument {flag}: there is no such flag; {hint}")
+
+
+class Answer(argparse.Action):
+    """A flag that is answered with lines, which `const` gives, whatever else is on the command line."""
+
+    def __init__(self, *, const: Callable[[], Iterable[str]], **keywords: Any) -> None:
+        super().__init__(nargs=0, const=const, **keywords)
+
+    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
+        """Print the lines, and exit with status 0."""
+        for line in self.const():
+            terminal.print_line(line)
+        parser.exit()
+
+
+def downloaded() -> Iterable[str]:
+    """Fetch the published network; the line says where it is. Raises DownloadError."""
+    yield f"the published network is at {networks.download()}"
+
+
+def listed(folder: str, read: Callable[[str], Any]) -> Iterable[str]:
+    """A line for each file that ships in a folder of data/; read: gives what describes it."""
+    return (f"{name:24}{read(name).description}" for name in recipes.shipped(folder))
+
+
+def reader(hint: Any) -> Callable[[str], Any]:
+    """What reads a word of the command line as a value of this type."""
+
+    def read(word: str) -> Any:
+        try:
+            return checked("", word, hint, strict=False)
+        except SettingsError as error:
+            raise argparse.ArgumentTypeError(error.problem) from None
+
+    return read
+
+
+# Kinds of flags: one file, several (a flag that is given twice adds to the list), a switch, and so on.
+FILE: dict[str, Any] = {"type": Path, "default": None, "metavar": "FILE"}
+SEVERAL: dict[str, Any] = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "IMAGE"}
 SWITCH: dict[str, Any] = {"action": "store_true", "default": False}
+COUNT: dict[str, Any] = {"type": reader(Count), "metavar": "N", "default": None}
+RECIPE: dict[str, Any] = {"metavar": "NAME|FILE", "default": None}
 Quality = Annotated[float, Meta(ge=0, le=63, description="a number from 0 to 63")]
 FrameRate = Annotated[float, Meta(gt=0, le=1000, description="a number above 0 and at most 1000")]
+
 
 TEXTS = {  # what --help says of the flags that are no settings
     "--content": "the photograph; several, or a folder, are painted one after the other; if --output is a "
@@ -79,76 +143,25 @@ TEXTS = {  # what --help says of the flags that are no settings
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors in one line, and suggestions for misspelt flags."""
-
-    def error(self, message: str) -> NoReturn:
-        """Exit with status 2 and a one-line error, without the usage before it."""
-        hint = f"; see {self.prog} --help" if "arguments are required" in message else ""
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}{hint}\n")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse the command line. Unknown flags are reported first, since they cause other errors."""
-        words = sys.argv[1:] if args is None else list(args)
-        for word in words:
-            self._check_word(word)
-        return super().parse_args(words, namespace)
-
-    def _check_word(self, word: str) -> None:
-        flag = word.partition("=")[0]
-        name = flag.lstrip(DASHES + "-")
-        if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
-        if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
-            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
-            self.error(f"argument {flag}: there is no such flag; {hint}")
-
-
-class Download(argparse.Action):
-    """--download: fetch the published network and exit, whatever else is on the command line."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
-        """Exit with status 0 once the network is there; raises DownloadError."""
-        print(f"the published network is at {networks.download()}")
-        parser.exit()
-
-
-class ListShipped(argparse.Action):
-    """List the files that ship in a folder of data/, one line each, and exit."""
-
-    def __init__(self, *, folder: str, describe: Callable[[str], str], **keywords: Any) -> None:
-        super().__init__(nargs=0, **keywords)
-        self.folder, self.describe = folder, describe
-
-    def __call__(self, parser: argparse.ArgumentParser, *ignored: object) -> NoReturn:
-        """Exit with status 0 after a line for each."""
-        for name in recipes.shipped(self.folder):
-            terminal.print_line(f"{name:24}{self.describe(name)}")
-        parser.exit()
-
-
 def build_parser() -> Parser:
     """The flags of neural-style."""
     usage = "%(prog)s --content IMAGE --styles IMAGE [...] --output IMAGE [--recipe NAME] [flags]"
-    parser, groups = new_parser(
-        "neural-style", usage, "Paint a photograph in the style of one or several paintings."
-    )
+    description = "Paint a photograph in the style of one or several paintings."
+    parser, groups = new_parser("neural-style", usage, description)
     add_images(groups)
     files, text = groups["images and files"], TEXTS["--output"]
     files.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=text)
     add(files, "--overwrite", **SWITCH)
     add(files, "--checkpoint-output", metavar="FORMAT", default=None)
-    add(files, "--download", action=Download, nargs=0)
+    add(files, "--download", action=Answer, const=downloaded)
     add_settings(groups)
-    add_recipe(groups)
-    describe = {"describe": lambda name: recipes.read(name).description}
-    add(groups["recipes"], "--list-recipes", action=ListShipped, folder="recipes", **describe)
-    add(groups["recipes"], "--save-recipe", metavar="FILE", **FILE)
+    add(groups["recipes"], "--recipe", **RECIPE)
+    add(groups["recipes"], "--list-recipes", action=Answer, const=partial(listed, "recipes", recipes.read))
+    add(groups["recipes"], "--save-recipe", **FILE)
     going_on, film, running = (groups[title] for title in ("stopping and going on", "video", "running"))
-    add(going_on, "--save-state", metavar="FILE", **FILE)
-    add_save_iterations(going_on)
-    add(going_on, "--resume", metavar="FILE", **FILE)
+    add(going_on, "--save-state", **FILE)
+    add(going_on, "--save-state-iterations", **COUNT)
+    add(going_on, "--resume", **FILE)
     add(film, "--frames", metavar="A:B", default=None)
     add(film, "--frame-rate", type=reader(FrameRate), metavar="F", default=None)
     add(film, "--video-codec", choices=writing.CODECS, default=None)
@@ -180,28 +193,13 @@ def new_parser(
     return parser, {title: parser.add_argument_group(title) for title in titles}
 
 
-def reader(hint: Any) -> Callable[[str], Any]:
-    """What reads a word of the command line as a value of this type."""
-    kind = parts(hint)[0]
-
-    def read(word: str) -> Any:
-        try:
-            return checked("", kind(word) if kind in METAVARS else word, hint)
-        except SettingsError as error:
-            raise argparse.ArgumentTypeError(error.problem) from None
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{word} is not {described(hint)}") from None
-
-    return read
-
-
 def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     group = groups["images and files"]
-    add(group, "--content", "--styles", type=Path, metavar="IMAGE", **SEVERAL)
-    add(group, "--initial", metavar="IMAGE", **FILE)
-    add(group, "--style-masks", "--style-guides", type=mask_file, metavar="MASK", **SEVERAL)
-    add(group, "--content-mask", metavar="MASK", **FILE)
+    add(group, "--content", "--styles", **SEVERAL)
+    add(group, "--initial", **FILE | {"metavar": "IMAGE"})
+    add(group, "--style-masks", "--style-guides", **SEVERAL | {"type": mask_file, "metavar": "MASK"})
+    add(group, "--content-mask", **FILE | {"metavar": "MASK"})
 
 
 def mask_file(word: str) -> Path:
@@ -209,30 +207,10 @@ def mask_file(word: str) -> Path:
     return data_folder() / WHITE if word == "all" else Path(word)
 
 
-def add_recipe(groups: dict[str, argparse._ArgumentGroup]) -> None:
-    """The flag for a recipe."""
-    add(groups["recipes"], "--recipe", metavar="NAME|FILE", default=None)
-
-
-def add_save_iterations(group: argparse._ArgumentGroup) -> None:
-    """The flag for how often the state of a run is saved."""
-    add(group, "--save-state-iterations", type=reader(Count), metavar="N", default=None)
-
-
 def add_common(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags that every program has, --help apart."""
     add(groups["running"], "--quiet", **SWITCH)
     groups["running"].add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-
-
-def add_files(group: argparse._ArgumentGroup, flag: str, text: str, metavar: str) -> None:
-    """A flag for several files; a flag that is given twice adds to the list."""
-    group.add_argument(flag, type=Path, metavar=metavar, help=text, **SEVERAL)
-
-
-def add_switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
-    """A flag that is off unless it is given."""
-    group.add_argument(flag, help=text, **SWITCH)
 
 
 def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection[str] = ()) -> None:
@@ -247,26 +225,20 @@ def add_settings(groups: dict[str, argparse._ArgumentGroup], without: Collection
 
 
 def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
-    """The flag of a setting, made from its type and its entry."""
+    """The flag of a setting, made from its type and its entry; settings_of() reads its words."""
     entry, kind = field.metadata, parts(field.type)[0]
     flags = [*filter(None, [entry["short"]]), flag_of(field.name)]
     default = entry["unset"] or shown(field.default)
     text = entry["text"] + (f" (default: {default})" if default else "")
+    item = get_args(kind)[0] if get_origin(kind) is tuple else kind
+    how: dict[str, Any] = {"metavar": entry["metavar"] or METAVARS.get(parts(item)[0])}
     if kind is bool:
-        group.add_argument(*flags, action=argparse.BooleanOptionalAction, help=text)
+        how = {"action": argparse.BooleanOptionalAction}
     elif choices(kind):
-        group.add_argument(*flags, choices=choices(kind), help=text)
-    else:
-        is_list = kind == LAYERS or get_origin(kind) is tuple
-        item = field.type if not is_list else str if kind == LAYERS else get_args(kind)[0]
-        read, metavar = reader(item), entry["metavar"] or METAVARS[parts(item)[0]]
-        how = {"type": split(read), "nargs": "+", "action": "extend"} if is_list else {"type": read}
-        group.add_argument(*flags, metavar=metavar, help=text, **how)
-
-
-def split(read: Callable[[str], Any]) -> Callable[[str], list]:
-    """What reads words with commas between them. (With spaces between them, argparse takes them apart.)"""
-    return lambda text: [read(word) for word in text.split(",") if word]
+        how = {"choices": choices(kind)}
+    if item != kind or kind == LAYERS:
+        how |= {"nargs": "+", "action": "extend"}
+    group.add_argument(*flags, help=text, **how)
 
 
 def shown(default: object) -> str:
@@ -280,15 +252,20 @@ def shown(default: object) -> str:
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line gives. Raises SettingsError."""
     flags = {name: value for name, value in vars(options).items() if name in FIELDS}
-    for name, value in flags.items():
-        if isinstance(value, list):
-            words = tuple(chain.from_iterable(value))
-            flags[name] = read_layers(name, words) if parts(FIELDS[name].type)[0] == LAYERS else words
-    return flags
+    return {
+        name: checked(name, several(name, value), FIELDS[name].type, strict=False)
+        for name, value in flags.items()
+    }
 
 
-def read_layers(name: str, words: Sequence[str]) -> Sequence[str] | dict[str, float]:
-    """NAME ... as they are, or NAME=WEIGHT ... as a dict. Raises SettingsError for a mixture of the two."""
+def several(name: str, words: Any) -> Any:
+    """The words of a list, with commas or spaces between them; those of NAME=WEIGHT as a table.
+
+    Raises SettingsError for a mixture. What is no list stays as it is.
+    """
+    if not isinstance(words, list):
+        return words
+    words = [word for text in words for word in text.split(",") if word]
     if not any("=" in word for word in words):
         return words
     weights: dict[str, float] = {}
@@ -301,30 +278,3 @@ def read_layers(name: str, words: Sequence[str]) -> Sequence[str] | dict[str, fl
         except ValueError:
             raise SettingsError(name, f"{word} is not NAME=WEIGHT with a number, as others are") from None
     return weights
-
-
-def markdown(parser: Parser) -> str:
-    """The flags as tables, one for each group."""
-    lines = [f"# {parser.prog}", "", parser.description or "", ""]
-    for group in parser._action_groups:
-        actions = [action for action in group._group_actions if action.option_strings]
-        if actions:
-            lines += [f"## {(group.title or '').capitalize()}", "", "| flag | |", "| --- | --- |"]
-            rows = [(usage(action), (action.help or "").replace("%%", "%")) for action in actions]
-            lines += [f"| `{flag}` | {text} |" for flag, text in rows] + [""]
-    return "\n".join(lines)
-
-
-def usage(action: argparse.Action) -> str:
-    """A flag with its value, as it is typed."""
-    flags = ", ".join(action.option_strings)
-    if action.nargs == 0:
-        return flags
-    value = action.metavar or "{" + ",".join(action.choices or ()) + "}"
-    if action.nargs == "?":
-        value = f"[{value}]"
-    return f"{flags} {value}{' ...' if action.nargs == '+' else ''}".replace("|", "\\|")
-
-
-if __name__ == "__main__":
-    print(markdown(build_parser()), end="")

@@ -23,7 +23,7 @@ from styling.network import networks
 from styling.pictures import folders, images
 from styling.pictures.images import FLAGS
 from styling.run import states
-from styling.settings import FIELDS, Running, Settings, combine, recipes
+from styling.settings import FIELDS, Running, Settings, build, combine, recipes
 from styling.system import filenames
 from styling.system.errors import RecipeError, SettingsError, StateError, of_network
 
@@ -153,17 +153,24 @@ def plan(options: argparse.Namespace) -> list[Job]:
     return [job]
 
 
-def make_job(recipe: recipes.Recipe, flags: dict[str, Any], files: Files, explicit: Collection[str]) -> Job:
-    """The job for a recipe with flags in place of some of its values. explicit: as in Job.
+def make_job(
+    recipe: recipes.Recipe,
+    flags: dict[str, Any],
+    files: Files,
+    explicit: Collection[str],
+    vgg16: dict[str, Any] | None = None,
+) -> Job:
+    """The job for a recipe with flags in place of some of its values. explicit: as in Job. vgg16: flags for a
+    VGG-16 alone.
 
     Raises SettingsError, and RecipeError if the recipe's network is not here and cannot be replaced.
     """
     network, instead_of = choose_network(flags.get("network"), recipe, files.source)
-    settings, running = combine(recipe, flags)
+    recipe = recipe.under(flags, vgg16)
+    settings, running = build(recipe.values)
     if running.progress_grid:
         files = replace(files, progress=(*files.progress, "progress_grid"))
-    vgg16 = recipes.vgg16_beside(recipe.vgg16, flags)
-    return Job(files, settings, running, network, vgg16, instead_of, frozenset(explicit))
+    return Job(files, settings, running, network, recipe.vgg16, instead_of, frozenset(explicit))
 
 
 def check_images(job: Job) -> None:

@@ -135,12 +135,16 @@ def start(job: Job) -> tuple[Running, "Network"]:
 
     device = configure(job.running.device, job.running.threads, deterministic=job.settings.seed is not None)
     network = vgg.load(job.network)
+    return replace(with_network(job, network), device=device), network
+
+
+def with_network(job: Job, network: "Network") -> Running:
+    """job.running with the actual network. Raises NetworkError if the job is for another."""
     if job.running.network_sha256 not in (None, network.sha256):
         problem = f"is not the network of {job.files.source}"
         advice = f"name that one, whose SHA-256 is {job.running.network_sha256}, with --network"
         raise NetworkError(f"{job.network}: {problem}; {advice}")
-    name = networks.name(job.network)
-    return replace(job.running, device=device, network=name, network_sha256=network.sha256), network
+    return replace(job.running, network=networks.name(job.network), network_sha256=network.sha256)
 
 
 def paint(job: Job, named: Named, running: Running, network: "Network") -> int:

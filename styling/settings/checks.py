@@ -11,6 +11,7 @@ import re
 import reprlib
 import types
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -57,6 +58,9 @@ StyleScale = Annotated[
 Weight = Annotated[float, Meta(ge=0, le=LARGEST, description="a number of at least 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Decay = Annotated[float, Meta(ge=0, lt=BELOW_1, description="a number of at least 0 and below 1")]
+# Fewer evaluations may end within the first line search, without a lower loss.
+Evaluations = Annotated[int, Meta(ge=5, lt=2**31, description="a whole number of at least 5")]
+Threads = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
 Device = Annotated[str, Meta(pattern=r"^(cpu|gpu(:\d{1,3})?)\Z", description="cpu, gpu or gpu:N")]
 NetworkName = Annotated[
     str, Meta(pattern=r"^[^\0]+\Z", description="the name of a file, or vgg19, vgg16 or small")
@@ -81,20 +85,24 @@ Layers = Annotated[
 ]
 
 
-def checked(name: str, value: object, hint: Any) -> Any:
-    """The value of a setting, converted to its type. Raises SettingsError."""
+def checked(name: str, value: object, hint: Any, strict: bool = True) -> Any:
+    """The value of a setting, converted to its type. Raises SettingsError.
+
+    strict: whether a text stands for itself alone; otherwise it may stand for a number, as on a command line.
+    """
+    shown = value if isinstance(value, str) and not strict else reprlib.repr(value)
     try:
-        converted = msgspec.convert(_of_python(value), hint)
+        plain = msgspec.to_builtins(value, enc_hook=methodcaller("tolist"))  # what NumPy has
+        converted = msgspec.convert(plain, hint, strict=strict)
         rules = (rule for rule in parts(hint)[1] if callable(rule))
-        if converted is None or all(rule(converted) for rule in rules):
+        if value is None or (converted is not None and all(rule(converted) for rule in rules)):
             return converted
-    except msgspec.ValidationError as error:
-        for limit, bits in ((MOST, 64), (LARGEST, 32)):
-            if f"<= {limit}" in str(error):
-                raise SettingsError(name, f"{reprlib.repr(value)} is more than {bits} bits hold") from None
+    except (msgspec.ValidationError, AttributeError, TypeError) as error:
+        if any(f"<= {limit}" in str(error) for limit in (MOST, LARGEST)):
+            raise SettingsError(name, f"{shown} is too large") from None
     except ValueError as error:
         raise SettingsError(name, str(error)) from None
-    raise SettingsError(name, f"{reprlib.repr(value)} is not {described(hint)}")
+    raise SettingsError(name, f"{shown} is not {described(hint)}")
 
 
 def described(hint: Any) -> str:
@@ -119,12 +127,3 @@ def parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     if types.NoneType in get_args(hint):
         hint = get_args(hint)[0]
     return (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
-
-
-def _of_python(value: object) -> object:
-    """The value without the numbers and arrays of NumPy, which msgspec does not know."""
-    if isinstance(value, dict):
-        return {key: _of_python(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_of_python(one) for one in value]
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

@@ -10,21 +10,21 @@ import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, get_args
-
-from msgspec import Meta
+from typing import Any, Literal, get_args
 
 from styling.settings.checks import (
     Count,
     Decay,
     Device,
     Distances,
+    Evaluations,
     Layers,
     NetworkName,
     Positive,
     Scales,
     Share,
     StyleScale,
+    Threads,
     Weight,
     Weights,
     Whole,
@@ -63,9 +63,6 @@ DESCENTS = (*ADAMS, "gradient-descent", "normalized-gradient-descent")
 Reduction = Literal["mean", "sum", "relative"]
 Colors = Literal["style", "content", "matched", "matched-histogram", "luminance"]
 COLORS: tuple[Colors, ...] = get_args(Colors)
-# Fewer evaluations may end within the first line search, without a lower loss.
-Evaluations = Annotated[int, Meta(ge=5, lt=2**31, description="a whole number of at least 5")]
-Threads = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
 
 
 def setting(
@@ -92,7 +89,9 @@ def setting(
 
 sizes = partial(setting, "sizes")
 minimised = partial(setting, "what is minimised")
+neighbors = partial(minimised, only_with=("style_measure", ("neighbors",)))
 search = partial(setting, "how it is minimised")
+blend = partial(search, only_with=("start", ("blend",)))
 video = partial(setting, "video")
 running = partial(setting, "running")
 
@@ -105,14 +104,9 @@ class Entries:
     another.
     """
 
-    width: Count | None = sizes(
-        None, "width of the picture in pixels", metavar="W", short="-w", unset="the content's"
-    )
+    width: Count | None = sizes(None, "width in pixels", metavar="W", short="-w", unset="the content's")
     height: Count | None = sizes(
-        None,
-        "height of the picture, together with --width, if there is no content",
-        metavar="H",
-        unset="in the first style's shape",
+        None, "height, with --width, without a content", metavar="H", unset="in the first style's shape"
     )
     max_size: Count | None = sizes(
         None, "shrink the picture to at most N pixels on its longer side; not together with --width"
@@ -120,14 +114,12 @@ class Entries:
     scales: Scales = sizes(
         (1.0,),
         "sizes at which the picture is made one after the other, relative to its own, from coarse to fine, "
-        "as 0.25 0.5 1; a longer side of less than 192 pixels becomes 192, or the picture's own where that "
-        "is less",
+        "as 0.25 0.5 1; a longer side becomes at least 192 pixels, or the picture's own where that is less",
     )
     scale_shares: Weights | None = sizes(None, "share of the iterations at each scale", unset="equal")
     tile: Whole | None = sizes(
         None,
-        "evaluate the picture in tiles of about N pixels a side, with the same result in less memory; 0 for "
-        "whole",
+        "evaluate the picture in tiles of about N pixels a side: the same result in less memory; 0 for whole",
         unset="whole if that needs less than half of the memory, else 512",
     )
     style_scales: tuple[StyleScale, ...] | None = sizes(
@@ -150,9 +142,7 @@ class Entries:
         "positions with the most similar ones (patches)",
     )
     shift_weight: Weight = minimised(0.0, "weight of shifted Gram matrices, which hold long-range structure")
-    histogram_weight: Weight = minimised(
-        0.0, "weight of the histogram loss, which steadies contrast and colours"
-    )
+    histogram_weight: Weight = minimised(0.0, "weight of histograms, which steady contrast and colours")
     tv_weight: Weight = minimised(100.0, "weight of the total variation; more is smoother")
     style_blend_weights: Weights | None = minimised(None, "relative weight of each style", unset="equal")
     content_weight_blend: Share | None = minimised(
@@ -175,37 +165,28 @@ class Entries:
         "style layers; without weights, by the exponent",
         unset=f"{' '.join(STYLE_LAYERS)}; of neighbors relu1_1 .. relu4_3; of patches relu3_1 relu4_1",
     )
-    hypercolumn_iterations: Whole = minimised(
+    hypercolumn_iterations: Whole = neighbors(
         0,
         "the first N updates compare hypercolumns, all style layers at a position together, with those that "
         "the photograph finds in the painting",
-        only_with=("style_measure", ("neighbors",)),
     )
-    match_positions: Count = minimised(
-        2048,
-        "positions of each layer that are matched at a time, with four times as many of the painting",
-        only_with=("style_measure", ("neighbors",)),
+    match_positions: Count = neighbors(
+        2048, "positions of each layer matched at a time, with four times as many of the painting"
     )
     match_iterations: Count = minimised(
         10, "updates until the picture is matched anew", only_with=("style_measure", ("neighbors", "patches"))
     )
-    style_contrast: bool = minimised(
+    style_contrast: bool = neighbors(
         False,
         "compare layers of blocks 1 and 2 by squared differences, which keep contrast and colours; otherwise "
         "the directions of features alone",
-        only_with=("style_measure", ("neighbors",)),
     )
-    style_turns: bool = minimised(
-        False, "match also with the painting turned by quarters", only_with=("style_measure", ("neighbors",))
-    )
+    style_turns: bool = neighbors(False, "match also with the painting turned by quarters")
     shift_layers: Layers | None = minimised(
         None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
     )
     histogram_layers: Layers | None = minimised(
-        None,
-        "layers of the histogram loss",
-        unset=" ".join(USUAL_LAYERS["histogram"]),
-        needs="histogram_weight",
+        None, "layers of histograms", unset=" ".join(USUAL_LAYERS["histogram"]), needs="histogram_weight"
     )
     shifts: Distances = minimised(
         (1, 2, 4, 8), "positions by which feature maps are shifted, sideways and down", needs="shift_weight"
@@ -223,8 +204,7 @@ class Entries:
     )
     tv_reduction: Reduction = minimised(
         "mean",
-        "squared differences of neighbouring pixels: their mean, their sum, or, relative, their mean over "
-        "255^2",
+        "squared differences of neighbouring pixels: their mean, sum or, relative, mean over 255^2",
         needs="tv_weight",
     )
     gram_divisor: Literal["size", "positions", "none"] = minimised(
@@ -234,9 +214,7 @@ class Entries:
         only_with=("style_reduction", ("mean", "sum")),
     )
     pooling: Literal["avg", "max"] = minimised("avg", "how the network pools")
-    normalize: bool = minimised(
-        False, "scale the network's filters to mean activations of 1 over the run's images"
-    )
+    normalize: bool = minimised(False, "scale filters to mean activations of 1 over the run's images")
     colors: Colors = minimised(
         "style",
         "colours of the picture: the painting's (style); the content's, with the luma of the result "
@@ -244,9 +222,7 @@ class Entries:
         "channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
     )
     mask_content_weights: Weights | None = minimised(
-        None,
-        "factors for the weight of the content in the region of each style, with --style-masks",
-        unset="1 each",
+        None, "factors for the content's weight in the region of each of --style-masks", unset="1 each"
     )
     mask_erosion: bool = minimised(
         False,
@@ -294,17 +270,13 @@ class Entries:
         "every N iterations, compare the image with the best one so far, and write the better; the result is "
         "the image with the lowest loss of those compared",
     )
-    initial_noiseblend: Share | None = search(
-        None,
-        "share of noise in the start",
-        unset="1, or 0 with --initial",
-        only_with=("start", ("blend",)),
+    initial_noiseblend: Share | None = blend(
+        None, "share of noise in the start", unset="1, or 0 with --initial"
     )
-    noise: Literal["normal", "uniform"] = search(
+    noise: Literal["normal", "uniform"] = blend(
         "normal",
         "noise in the start: normal, with a standard deviation of 0.256 about the mean pixel, or uniform in "
         "128..129",
-        only_with=("start", ("blend",)),
     )
     precision: Literal["float32", "bfloat16", "fastest"] = search(
         "float32",

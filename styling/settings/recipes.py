@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import os
 import tomllib
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,39 @@ from styling.system.errors import RecipeError, SettingsError
 from styling.system.filenames import check_input
 from styling.system.files import data_folder, write_whole
 
-MOST_BYTES = 2**20
 TYPES = {"description": str} | {name: field.type for name, field in FIELDS.items()}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The contents of a recipe: values by the names of their settings; `vgg16`: its table [vgg16]."""
+    """The contents of a recipe: values by the names of their settings; vgg16: its table [vgg16]."""
 
     description: str = ""
     values: dict[str, Any] = field(default_factory=dict)
     vgg16: dict[str, Any] = field(default_factory=dict)
+
+    def under(self, flags: dict[str, Any], vgg16: dict[str, Any] | None = None) -> "Recipe":
+        """The recipe with flags in place of its values, and without values that contradict a flag.
+
+        A flag gives a weight for any network, unless vgg16 has another for a VGG-16.
+        """
+        values = dict(self.values)
+        if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
+            values["style_layers"] = tuple(values["style_layers"])  # the exponent now gives their weights
+        for contradicts, rivals in (
+            ("width" in flags, ("max_size", "height")),
+            ("max_size" in flags, ("width", "height")),
+            ("content_layers" in flags, ("content_weight_blend",)),
+            ("content_weight_blend" in flags, ("content_layers",)),
+            (isinstance(flags.get("style_layers"), dict), ("style_layer_weight_exp",)),
+            (flags.get("optimizer", "lbfgs-b") != "lbfgs-b", ("evaluations",)),
+            ("scales" in flags, ("scale_shares",)),
+            ("network" in flags, ("network_sha256",)),
+        ):
+            for name in rivals if contradicts else ():
+                values.pop(name, None)
+        weights = {name: weight for name, weight in self.vgg16.items() if name not in flags}
+        return Recipe(self.description, values | flags, weights | (vgg16 or {}))
 
 
 def shipped(folder: str = "recipes") -> dict[str, Path]:
@@ -71,12 +92,8 @@ def read(name: str) -> Recipe:
 
 def load(path: Path) -> dict[str, Any]:
     """The contents of a TOML file. Raises RecipeError."""
-    if path.stat().st_size > MOST_BYTES:
-        raise RecipeError("is too large for a recipe or a spec")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        repr(table)  # fails for numbers that are too long to print, and for tables that are nested too deeply
-        return table
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"is no TOML file ({error})") from None
 
@@ -95,7 +112,12 @@ def parse(table: dict[str, Any]) -> Recipe:
 
     Raises RecipeError for wrong keys, and SettingsError for wrong values.
     """
-    table = _with_todays_keys(table)
+    table = dict(table)
+    # Keys that earlier versions had, and wrote in saved runs.
+    if isinstance(table.get("preserve_colors"), bool) and table.pop("preserve_colors"):
+        table.setdefault("colors", "content")
+    if table.get("padding") == "zero":
+        del table["padding"]
     vgg16 = table.pop("vgg16", {})
     if not isinstance(vgg16, dict):
         raise RecipeError("vgg16 is a single value, where a table of weights, [vgg16], is wanted")
@@ -110,41 +132,6 @@ def parse(table: dict[str, Any]) -> Recipe:
         {name: checked(name, value, TYPES[name]) for name, value in part.items()} for part in (table, vgg16)
     )
     return Recipe(values.pop("description", ""), values, vgg16)
-
-
-def _with_todays_keys(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with today's keys for those that earlier versions had, and wrote in saved runs."""
-    table = dict(table)
-    if isinstance(table.get("preserve_colors"), bool) and table.pop("preserve_colors"):
-        table.setdefault("colors", "content")
-    if table.get("padding") == "zero":
-        del table["padding"]
-    return table
-
-
-def over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """The values with the flags in their places, without values that would contradict a flag."""
-    if "style_layer_weight_exp" in flags and isinstance(values.get("style_layers"), dict):
-        # The exponent now gives the layers' weights.
-        values = values | {"style_layers": tuple(values["style_layers"])}
-    for contradicts, rivals in (
-        ("width" in flags, ("max_size", "height")),
-        ("max_size" in flags, ("width", "height")),
-        ("content_layers" in flags, ("content_weight_blend",)),
-        ("content_weight_blend" in flags, ("content_layers",)),
-        (isinstance(flags.get("style_layers"), dict), ("style_layer_weight_exp",)),
-        (flags.get("optimizer", "lbfgs-b") != "lbfgs-b", ("evaluations",)),
-        ("scales" in flags, ("scale_shares",)),
-        ("network" in flags, ("network_sha256",)),
-    ):
-        if contradicts:
-            values = {name: value for name, value in values.items() if name not in rivals}
-    return values | flags
-
-
-def vgg16_beside(vgg16: dict[str, Any], explicit: Collection[str]) -> dict[str, Any]:
-    """The weights for a VGG-16, without those that a flag gives for any network."""
-    return {name: weight for name, weight in vgg16.items() if name not in explicit}
 
 
 def write(path: Path, table: dict[str, object], overwrite: bool = True) -> Path:

@@ -39,12 +39,12 @@ class Settings(Entries):
         network: the network to paint with, if it is known; the recipe's weights for it are then used, and
         layers that it lacks are left out. Raises SettingsError, RecipeError and NetworkError.
         """
-        recipe = recipes.read(name)
-        combined, _ = combine(recipe, settings)
+        recipe = recipes.read(name).under(settings)
+        combined, _ = build(recipe.values)
         if network is None:
             return combined
         layers = {layer.name for layer in network.layers}
-        return combined.for_network(recipes.vgg16_beside(recipe.vgg16, settings), layers, settings)[0]
+        return combined.for_network(recipe.vgg16, layers, settings)[0]
 
     def for_network(
         self, vgg16: dict[str, Any], layers: Collection[str], explicit: Collection[str]
@@ -192,7 +192,7 @@ def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:
 
     Raises SettingsError if a flag is out of range, or contradicts another flag.
     """
-    return build(recipes.over(recipe.values, flags))
+    return build(recipe.under(flags).values)
 
 
 def build(values: dict[str, Any]) -> tuple[Settings, Running]:

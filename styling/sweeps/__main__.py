@@ -14,13 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from styling.command import flags, jobs
-from styling.settings import checks
 from styling.sweeps import specs, workers
-from styling.sweeps.results import Planned, different
-from styling.sweeps.specs import Cell, Spec
+from styling.sweeps.results import Cell, different
+from styling.sweeps.specs import Spec
 from styling.system import filenames, limits, terminal
 from styling.system.errors import SettingsError
 from styling.system.process import run_command, uninterrupted
@@ -39,22 +37,24 @@ def build_parser() -> flags.Parser:
     add, text = groups["the sweep"].add_argument, "folder for all that is computed"
     add("-o", "--output", type=Path, metavar="DIR", required=True, help=text)
     text = "folders with the spec's images, searched before the spec's own folder"
-    add("--images", type=Path, metavar="DIR", help=text, **flags.SEVERAL)
+    add("--images", help=text, **flags.SEVERAL | {"metavar": "DIR"})
     text = "files to use in place of images that the spec names"
-    add("--image", metavar="NAME=FILE", help=text, **flags.SEVERAL)
+    add("--image", help=text, **flags.SEVERAL | {"type": str, "metavar": "NAME=FILE"})
     add("--dry-run", help="list the runs, and compute nothing", **flags.SWITCH)
     add("--overwrite", help="replace files that are not from a sweep", **flags.SWITCH)
-    figures: dict[str, Any] = {"folder": "figures", "describe": lambda name: specs.read(name).description}
-    text = "list the specs of published figures, and exit"
-    add("--list-figures", action=flags.ListShipped, help=text, **figures)
+    text, figures = (
+        "list the specs of published figures, and exit",
+        partial(flags.listed, "figures", specs.read),
+    )
+    add("--list-figures", action=flags.Answer, help=text, const=figures)
     flags.add_images(groups)
-    flags.add_recipe(groups)
+    flags.add(groups["recipes"], "--recipe", **flags.RECIPE)
     flags.add_settings(groups, without=("checkpoint_iterations", "print_iterations", "progress_grid"))
     add, text = groups["running"].add_argument, "runs at a time (default: as many as cores and memory allow)"
-    add("--workers", type=flags.reader(checks.Count), metavar="N", default=None, help=text)
+    add("--workers", help=text, **flags.COUNT)
     text = "compute the runs on this Ray cluster: auto or HOST:6379"
     add("--cluster", metavar="ADDRESS", default=None, help=text)
-    flags.add_save_iterations(groups["running"])
+    flags.add(groups["running"], "--save-state-iterations", **flags.COUNT)
     flags.add_common(groups)
     return parser
 
@@ -73,48 +73,45 @@ def sweep(options: argparse.Namespace) -> int:
     filenames.check_names((), outputs, {}, options.overwrite or is_sweep, makes_folders=True)
     if options.cluster and importlib.util.find_spec("ray") is None:
         raise SettingsError("cluster", "needs Ray: pip install ray")
-    asked = cells[0].job.running
     limits.check_tensorflow()
     if not (options.cluster or options.dry_run):
         workers.preload()
     from styling.sweeps import planning
     from styling.system.device import configure
 
-    device: str | None = configure(asked.device)
-    runs = planning.plan(cells, options.output)
-    waiting = [run for run in different(runs) if run.result.status == "waiting"]
+    here = configure(cells[0].job.running.device)
+    planning.plan(cells, options.output)
+    waiting = [run for run in different(cells) if run.result.status == "waiting"]
     for remark in dict.fromkeys(run.remark for run in waiting):
         terminal.print_line(remark, options.quiet)
-    cores, most = [jobs.cores()], fitting(different(runs), device)
-    if options.cluster:
-        from styling.sweeps import cluster
-
-        # Each node has its own device, and Ray sees to its memory.
-        cores, most, device = cluster.join(options.cluster), len(different(runs)), asked.device
-    count, threads = workers.share_cores(cores, most, options.workers, asked.threads)
-    of_all = f"{len(waiting)} of {len(different(runs))} runs to compute"
-    line = f"{of_all}, {count} at a time, threads: {threads}"
+    count, threads, device = shared_out(options, cells, here)
+    line = f"{len(waiting)} of {len(different(cells))} runs to compute, {count} at a time, threads: {threads}"
     if options.dry_run:
-        terminal.print_line("\n".join([*(f"{run.label}: {state_of(run)}" for run in runs), line]))
+        terminal.print_line("\n".join([*(f"{cell.label}: {state_of(cell)}" for cell in cells), line]))
         return 0
-    if waiting:
-        terminal.print_line(line, options.quiet)
+    terminal.print_line(line, options.quiet or not waiting)
     for run in waiting:
         running = replace(run.job.running, threads=threads, device=device)
         files = replace(run.job.files, save_state_iterations=options.save_state_iterations)
         run.job = replace(run.job, running=running, files=files)
-    return compute(options, spec, runs, count)
+    return compute(options, spec, cells, count)
 
 
-def fitting(runs: Sequence[Planned], device: str | None) -> int:
-    """How many of these runs this machine can compute at a time, whatever its cores.
+def shared_out(options: argparse.Namespace, cells: Sequence[Cell], here: str) -> tuple[int, int, str | None]:
+    """How many runs are computed at a time, the threads of each, and the device. here: this machine's.
 
     Counted with the runs that are done, so that a sweep that is continued has as many threads as before.
     """
-    if device != "cpu":
-        return 1  # a GPU is busy with one run
+    asked, runs = cells[0].job.running, different(cells)
+    if options.cluster:  # each node has its own device, and Ray sees to its memory
+        from styling.sweeps import cluster
+
+        cores = cluster.join(options.cluster)
+        return *workers.share_cores(cores, len(runs), options.workers, asked.threads), asked.device
     need = max(run.memory for run in runs) + workers.PROCESS_BYTES
-    return min(len(runs), int(limits.free_memory() // need))
+    fitting = int(limits.free_memory() // need) if here == "cpu" else 1  # a GPU is busy with one run
+    most = min(len(runs), fitting)
+    return *workers.share_cores([jobs.cores()], most, options.workers, asked.threads), here
 
 
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
@@ -142,21 +139,21 @@ def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
     return spec, cells
 
 
-def state_of(run: Planned) -> str:
+def state_of(cell: Cell) -> str:
     """What is to be done for a run, in words."""
-    if run.result.status != "waiting":
-        return f"{run.result.status}: {run.result.error}".removesuffix(": ")
-    done = f", {run.iteration} of them done" if run.iteration else ""
-    return f"{run.job.settings.iterations} iterations{done}"
+    if cell.result.status != "waiting":
+        return f"{cell.result.status}: {cell.result.error}".removesuffix(": ")
+    done = f", {cell.iteration} of them done" if cell.iteration else ""
+    return f"{cell.job.settings.iterations} iterations{done}"
 
 
-def compute(options: argparse.Namespace, spec: Spec, runs: list[Planned], count: int) -> int:
+def compute(options: argparse.Namespace, spec: Spec, cells: list[Cell], count: int) -> int:
     """Compute the runs that are not done, write the pages, and return the exit status."""
     from styling.sweeps import driver
 
     (options.output / "runs").mkdir(parents=True, exist_ok=True)
-    work = driver.Sweep(options.output, spec, runs, options.quiet)
-    start: Callable[[], driver.Worker] = workers.LocalWorker
+    work = driver.Sweep(options.output, spec, cells, options.quiet)
+    start: Callable[[Cell], driver.Worker] = workers.LocalWorker
     if options.cluster:
         from styling.sweeps import cluster
 
@@ -167,9 +164,9 @@ def compute(options: argparse.Namespace, spec: Spec, runs: list[Planned], count:
         with uninterrupted():
             written = work.write_pages(sheets=True)
     work.say(f"wrote {', '.join(map(str, written))}")
-    failed = [run.stem for run in different(runs) if run.result.status == "failed"]
+    failed = [run.stem for run in different(cells) if run.result.status == "failed"]
     if failed:
-        work.warn(f"{len(failed)} of {len(different(runs))} runs failed: {', '.join(failed)}")
+        work.warn(f"{len(failed)} of {len(different(cells))} runs failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 

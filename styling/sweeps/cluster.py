@@ -20,7 +20,7 @@ from ray.exceptions import RayError, RayTaskError
 
 import vgg
 from styling.run.memory import GIB
-from styling.sweeps.results import Planned, Result
+from styling.sweeps.results import Cell, Result
 from styling.sweeps.workers import ENDS, PROCESS_BYTES, Event, compute
 from styling.system.device import configure
 from styling.system.errors import SettingsError
@@ -53,7 +53,7 @@ def nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def store(runs: Iterable[Planned]) -> dict[int | Path, ray.ObjectRef]:
+def store(runs: Iterable[Cell]) -> dict[int | Path, ray.ObjectRef]:
     """References to what is put into the cluster's object store: images by their id(), networks by path."""
     images = {id(pixels): pixels for run in runs for _, _, pixels in run.named}
     networks = {path: vgg.load(path) for path in {run.job.network for run in runs}}
@@ -61,18 +61,14 @@ def store(runs: Iterable[Planned]) -> dict[int | Path, ray.ObjectRef]:
 
 
 class ClusterWorker:
-    """A share of the cluster that was joined, which computes one run at a time.
+    """A share of the cluster that was joined, which computes a run.
 
     stored: as store() returns it. connection: gives the events of the run, and ends if its node is lost.
     """
 
-    def __init__(self, stored: Mapping[int | Path, ray.ObjectRef]) -> None:
-        self._stored = stored
-        self.connection, self._events = Pipe()
+    def __init__(self, stored: Mapping[int | Path, ray.ObjectRef], run: Cell) -> None:
+        self.connection, self._events = Pipe(duplex=False)
         self._task: Any = None
-
-    def compute(self, run: Planned) -> None:
-        """Begin a run."""
         running = run.job.running
         has_gpu = running.device != "cpu" and bool(ray.cluster_resources().get("GPU"))
         needs = {"CPU": running.threads or 1, "GPU": int(has_gpu), "memory": run.memory + PROCESS_BYTES}
@@ -81,11 +77,11 @@ class ClusterWorker:
             wanted = f"{needs['CPU']} CPUs, {needs['GPU']} GPUs and {needs['memory'] / GIB:.1f} GiB of memory"
             self._events.send(Result("failed", f"no node of the cluster has {wanted}"))
             return
-        references = [(flag, path, self._stored[id(pixels)]) for flag, path, pixels in run.named]
+        references = [(flag, path, stored[id(pixels)]) for flag, path, pixels in run.named]
         options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
         # No retries, since the sweep itself goes on from the last state.
         task = ray.remote(serve).options(num_returns="streaming", max_retries=0, **options)
-        self._task = task.remote(replace(run, named=references), [self._stored[run.job.network]])
+        self._task = task.remote(replace(run, named=references), [stored[run.job.network]])
         threading.Thread(target=self._pass_on, args=(self._task,), daemon=True).start()
 
     def kill(self) -> None:
@@ -104,7 +100,7 @@ class ClusterWorker:
             self._events.close()
 
 
-def serve(run: Planned, network: list[ray.ObjectRef]) -> Iterator[Event]:
+def serve(run: Cell, network: list[ray.ObjectRef]) -> Iterator[Event]:
     """Compute a run on the node where this is called, in a thread, and yield its events.
 
     run: with references to its images. network: a reference to it, which is followed only here.

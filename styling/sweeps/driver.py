@@ -18,7 +18,7 @@ from styling.pictures import images
 from styling.run import states
 from styling.settings import recipes
 from styling.sweeps import page, results, sheet
-from styling.sweeps.results import Planned, Result
+from styling.sweeps.results import Cell, Result
 from styling.sweeps.specs import Spec
 from styling.sweeps.workers import ENDS, Event, LocalWorker, Painted
 from styling.system import terminal
@@ -27,51 +27,44 @@ if TYPE_CHECKING:
     from styling.sweeps.cluster import ClusterWorker
 
 MOST_ATTEMPTS = 3  # at a run whose workers are lost
-GIVEN_UP = Result(
-    "failed", f"its process has ended {MOST_ATTEMPTS} times; perhaps there is too little memory"
-)
+GIVEN_UP = f"its process has ended {MOST_ATTEMPTS} times; perhaps there is too little memory"
 SECONDS_BETWEEN_PAGES = 5
 
 Worker: TypeAlias = "LocalWorker | ClusterWorker"
 
 
 def follow(
-    start: Callable[[], Worker], runs: Iterable[Planned], count: int
-) -> Generator[tuple[Planned, Event | None], None, None]:
-    """Compute runs with at most `count` workers, and yield what they say of them.
+    start: Callable[[Cell], Worker], runs: Iterable[Cell], count: int
+) -> Generator[tuple[Cell, Event | None], None, None]:
+    """Compute runs, at most `count` at a time, and yield what their workers say of them.
 
-    start: makes a worker. If the worker of a run is lost, that is None, and another worker goes on from the
-    run's last state; at the third loss, the run has failed.
+    start: makes the worker of a run. If it is lost, that is None, and another worker goes on from the run's
+    last state; at the third loss, the run has failed.
     """
     waiting, losses = deque(runs), Counter[Path]()
-    at_work: dict[Worker, Planned] = {}
-    idle: list[Worker] = []
+    at_work: dict[Worker, Cell] = {}
     try:
         while waiting or at_work:
             while waiting and len(at_work) < count:
-                worker = idle.pop() if idle else start()
-                at_work[worker] = waiting.popleft()
-                worker.compute(at_work[worker])
+                run = waiting.popleft()
+                at_work[start(run)] = run
             ready = wait([worker.connection for worker in at_work])
-            for worker in [worker for worker in at_work if worker.connection in ready]:
-                run = at_work[worker]
+            for worker, run in [pair for pair in at_work.items() if pair[0].connection in ready]:
                 try:
                     event = worker.connection.recv()
                 except (EOFError, OSError):
-                    del at_work[worker]
-                    worker.kill()
                     losses[run.path] += 1
-                    event = None if losses[run.path] < MOST_ATTEMPTS else GIVEN_UP
+                    event = None if losses[run.path] < MOST_ATTEMPTS else Result("failed", GIVEN_UP)
+                if event is None or isinstance(event, ENDS):
+                    worker.kill()
+                    del at_work[worker]
                 if event is None:
                     waiting.appendleft(run)
                 elif isinstance(event, states.Saved):
                     run.job = replace(run.job, saved=event)
-                elif isinstance(event, ENDS) and worker in at_work:
-                    del at_work[worker]
-                    idle.append(worker)
                 yield run, event
     finally:
-        for worker in (*at_work, *idle):
+        for worker in at_work:
             worker.kill()
 
 
@@ -81,21 +74,21 @@ class Sweep:
     It says how far the runs are: a line on stdout for each, and a bar on stderr if that is a terminal.
     """
 
-    def __init__(self, folder: Path, spec: Spec, runs: Sequence[Planned], quiet: bool) -> None:
+    def __init__(self, folder: Path, spec: Spec, runs: Sequence[Cell], quiet: bool) -> None:
         self._folder, self._spec, self._runs, self._quiet = folder, spec, runs, quiet
         runs = results.different(runs)
         self.waiting = [run for run in runs if run.result.status == "waiting"]
         self._ended = sum(run.result.status == "done" for run in runs)
         self._count = self._ended + len(self.waiting)
-        text = "[{elapsed}, {remaining} left] {desc}"
-        self._bar = report.new_bar(text, len(self.waiting), quiet, self._runs_done())
+        work, done = sum(map(updates, self.waiting)), sum(run.iteration for run in self.waiting)
+        self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", work, quiet, done)
         self._page_is_old, self._next_page = False, 0.0
         for run in runs:
             if run.result.status == "failed":
                 self.warn(f"{run.label} failed: {run.result.error}")
 
-    def compute(self, start: Callable[[], Worker], count: int) -> None:
-        """Compute all runs with so many workers, and write and show what they say. Raises OSError."""
+    def compute(self, start: Callable[[Cell], Worker], count: int) -> None:
+        """Compute all runs, so many at a time, and write and show what is said of them. Raises OSError."""
         with contextlib.closing(self._bar), contextlib.closing(follow(start, self.waiting, count)) as events:
             for run, event in events:
                 match event:
@@ -114,26 +107,19 @@ class Sweep:
                     self.write_pages()
                     self._page_is_old, self._next_page = False, time.monotonic() + SECONDS_BETWEEN_PAGES
 
-    def _runs_done(self) -> float:
-        """How many runs are computed, with parts of those at work."""
-        return sum(
-            run.iteration / max(run.job.settings.iterations, 1) if run.result.status == "waiting" else 1
-            for run in self.waiting
-        )
-
-    def _advance(self, run: Planned, iteration: int) -> None:
-        run.iteration = iteration
-        text = f"{self._ended} of {self._count} runs; {run.label} {iteration}/{run.job.settings.iterations}"
+    def _advance(self, run: Cell, iteration: int) -> None:
+        text = f"{self._ended} of {self._count} runs; {run.label} {iteration}/{updates(run)}"
         self._bar.set_description_str(text, refresh=False)
-        self._bar.update(self._runs_done() - self._bar.n)
+        self._bar.update(iteration - run.iteration)
+        run.iteration = iteration
 
-    def _end(self, run: Planned, result: Result) -> None:
+    def _end(self, run: Cell, result: Result) -> None:
         for twin in self._runs:
             if twin.path == run.path:
                 twin.result = result
         self._page_is_old = True
         self._ended += 1
-        self._advance(run, run.job.settings.iterations)
+        self._advance(run, updates(run))
         start = f"{self._ended} of {self._count}: {run.label}"
         if result.status == "failed":
             self.warn(f"{start} failed: {result.error}")
@@ -157,7 +143,12 @@ class Sweep:
             tqdm.write(f"neural-style-sweep: {line}", file=sys.stderr)
 
 
-def write_files(run: Planned, painted: Painted) -> None:
+def updates(run: Cell) -> int:
+    """The updates that a run makes; one pass counts as one."""
+    return run.job.settings.iterations or 1
+
+
+def write_files(run: Cell, painted: Painted) -> None:
     """Write all files of a finished run; the result comes last, since it marks the run as done."""
     result = painted.result
     images.write(run.file(".png"), painted.picture)

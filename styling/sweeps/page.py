@@ -15,7 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 
 from styling.sweeps import sheet
-from styling.sweeps.results import Planned
+from styling.sweeps.results import Cell
 from styling.sweeps.specs import Spec
 from styling.system.errors import flag_of
 from styling.system.files import data_folder, write_whole
@@ -23,7 +23,7 @@ from styling.system.files import data_folder, write_whole
 STRIP_WIDTH = 480
 
 
-def write(folder: Path, spec: Spec, runs: Sequence[Planned]) -> Path:
+def write(folder: Path, spec: Spec, runs: Sequence[Cell]) -> Path:
     """Write index.html with links to the files that the folder has so far; call it after they are written.
 
     Raises OSError.
@@ -68,7 +68,7 @@ def strip(sources: tuple[tuple[str, Path], ...]) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
-def command(run: Planned) -> str:
+def command(run: Cell) -> str:
     """The command line that computes a run's picture again, from the sweep's folder."""
     files = run.job.files
     words = [["neural-style"], ["--recipe", f"runs/{run.stem}.toml"]]

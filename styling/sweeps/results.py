@@ -23,9 +23,10 @@ from pathlib import Path
 
 import msgspec
 
+from styling.command.jobs import Job
 from styling.command.painting import Named
+from styling.pictures.images import FLAGS as IMAGES
 from styling.settings import recipes
-from styling.sweeps.specs import IMAGES, Cell, text
 from styling.system.files import write_whole
 
 MOST_BYTES = 80  # of the labels in the name of a file
@@ -48,20 +49,29 @@ class Result:
 
 
 @dataclass
-class Planned(Cell):
-    """A cell with its run, which changes while it is computed; several cells may have the same run.
+class Cell:
+    """A place in a sweep, and its run, which changes while it is computed; several cells may have the same.
 
-    path: of the run's files, without their endings. Of the job, settings leave nothing open, and saved is
-    where it goes on. named: its images. iteration: the updates made. memory: the bytes that it needs.
-    remark: what the program has chosen by itself.
+    place: the indices of its page, row and column. labels: theirs. job: of the run; once it is planned, its
+    settings leave nothing open, and saved is where it goes on. path: of the run's files, without their
+    endings. named: its images. iteration: the updates made. memory: the bytes that it needs. remark: what the
+    program has chosen by itself.
     """
 
-    path: Path
+    place: tuple[int, int, int]
+    labels: tuple[str, ...]
+    job: Job
+    path: Path = Path()
     result: Result = field(default_factory=Result)
     named: Named = field(default_factory=list)
     iteration: int = 0
     memory: float = 0.0
     remark: str = ""
+
+    @property
+    def label(self) -> str:
+        """The labels as one text."""
+        return ", ".join(self.labels) or "the run"
 
     @property
     def stem(self) -> str:
@@ -79,7 +89,18 @@ class Planned(Cell):
         return {name: text(value) for name, value in table.items()}
 
 
-def different(runs: Iterable[Planned]) -> list[Planned]:
+def text(value: object) -> str:
+    """A value of a setting for people."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={text(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(text, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def different(runs: Iterable[Cell]) -> list[Cell]:
     """The runs, each once."""
     return list({run.path: run for run in runs}.values())
 
@@ -100,7 +121,7 @@ def stem(labels: Sequence[str], existing: dict[str, str], *parts: object) -> str
     return existing.setdefault(digest, f"{words.strip('-.')}-{digest}".lstrip("-"))
 
 
-def read(run: Planned) -> Result:
+def read(run: Cell) -> Result:
     """The result in a run's file; "waiting" if there is no file, or no valid one."""
     try:
         result = msgspec.json.decode(run.file(".json").read_bytes(), type=Result)
@@ -109,12 +130,12 @@ def read(run: Planned) -> Result:
     return result if result.status == "done" and run.file(".png").is_file() else Result()
 
 
-def write(run: Planned, result: Result) -> None:
+def write(run: Cell, result: Result) -> None:
     """Write the file of a run's result. Raises OSError."""
     write_whole(run.file(".json"), lambda file: file.write(msgspec.json.encode(result)))
 
 
-def write_table(folder: Path, runs: Sequence[Planned]) -> Path:
+def write_table(folder: Path, runs: Sequence[Cell]) -> Path:
     """Write results.csv: a line for each cell, with its place, its run's result and its settings."""
     rows = list(map(_row, runs))
     names = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
@@ -127,7 +148,7 @@ def write_table(folder: Path, runs: Sequence[Planned]) -> Path:
     return write_whole(folder / "results.csv", lambda file: file.write(table))
 
 
-def _row(run: Planned) -> dict[str, object]:
+def _row(run: Cell) -> dict[str, object]:
     result = run.result
     page, row, column = (index + 1 for index in run.place)
     cells: dict[str, object] = {"page": page, "row": row, "column": column, "label": run.label}

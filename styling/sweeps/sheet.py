@@ -12,8 +12,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from styling.pictures import images
-from styling.sweeps.results import Planned, Result
-from styling.sweeps.specs import IMAGES, Spec
+from styling.pictures.images import FLAGS as IMAGES
+from styling.sweeps.results import Cell, Result
+from styling.sweeps.specs import Spec
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
 
@@ -35,7 +36,7 @@ def names(spec: Spec) -> list[str]:
     return ["sheet.png"] if count == 1 else [f"sheet-{number + 1}.png" for number in range(count)]
 
 
-def write(folder: Path, spec: Spec, runs: Sequence[Planned]) -> list[Path]:
+def write(folder: Path, spec: Spec, runs: Sequence[Cell]) -> list[Path]:
     """Write a sheet for each page, with the pictures that exist so far. Raises OSError."""
     paths = []
     for page, name in enumerate(names(spec)):
@@ -44,7 +45,7 @@ def write(folder: Path, spec: Spec, runs: Sequence[Planned]) -> list[Path]:
     return paths
 
 
-def sources(runs: Sequence[Planned]) -> tuple[Sources, Sources, Sources]:
+def sources(runs: Sequence[Cell]) -> tuple[Sources, Sources, Sources]:
     """The images to show for each page, row and column, by its index, with flags.
 
     Images that all runs of a page share are shown once for the page. Of the others, images that all runs of a
@@ -126,7 +127,7 @@ def side_by_side(pairs: Iterable[tuple[str, Path]], width: int) -> Image.Image:
     return row
 
 
-def draw(spec: Spec, page: int, runs: Sequence[Planned]) -> Image.Image:
+def draw(spec: Spec, page: int, runs: Sequence[Cell]) -> Image.Image:
     """The sheet of a page: a head, and a table of pictures with labels and sources."""
     rows, columns = spec.axes["rows"], spec.axes["columns"]
     of_page, of_rows, of_columns = sources(runs)
@@ -138,12 +139,12 @@ def draw(spec: Spec, page: int, runs: Sequence[Planned]) -> Image.Image:
     }
     grid = [[Image.new("RGB", (0, 0))]]
     for j, one in enumerate(columns):
-        grid[0].append(column([words(one["label"], wide), side_by_side(of_columns[j], wide)]))
+        grid[0].append(column([words(one.label, wide), side_by_side(of_columns[j], wide)]))
     for i, one in enumerate(rows):
-        label = column([words(one["label"], LABEL), side_by_side(of_rows[i], LABEL)])
+        label = column([words(one.label, LABEL), side_by_side(of_rows[i], LABEL)])
         grid.append([label, *(fields[i, j] for j in range(len(columns)))])
     whole = table(grid)
-    caption = " - ".join(filter(None, (spec.axes["pages"][page]["label"], describe(of_page[page]))))
+    caption = " - ".join(filter(None, (spec.axes["pages"][page].label, describe(of_page[page]))))
     width = max(whole.width, TITLE_WIDTH)
     head = [words(spec.title, width, TITLE), words(caption, width, ink=GRAY)]
     sheet = column([*head, side_by_side(of_page[page], width), whole])

@@ -23,13 +23,12 @@ and [settings] over the recipe. A flag for a setting that an axis varies is an e
 
 import difflib
 import itertools
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
@@ -40,11 +39,11 @@ from styling.pictures.images import FLAGS as IMAGES
 from styling.pictures.images import LISTS, MASKS
 from styling.settings import FIELDS, recipes
 from styling.settings.checks import checked
+from styling.sweeps.results import Cell, text
 from styling.system.errors import RecipeError, SettingsError, SpecError
 from styling.system.files import data_folder
 
 AXES = ("pages", "rows", "columns")
-MOST_RUNS = 10_000
 SEED = 1  # by default, so that all runs of a sweep have the same noise each time
 WHOLE_SWEEP = ("device", "threads", "print_iterations", "network_sha256")
 
@@ -64,37 +63,27 @@ Axis = Annotated[
 VARIED = {"recipe": Recipe} | {flag: Names if flag in LISTS else Name for flag in IMAGES}
 KEYS = {"title": Text, "description": Text, "settings": Values, "published": Texts} | VARIED
 KEYS |= dict.fromkeys(AXES, Axis)
-TABLE_KEYS = {"label": Text} | VARIED
+PART_KEYS = {"label": Text} | VARIED
+
+
+class Part(NamedTuple):
+    """A table of a spec: its label, and its settings, images (lists of names) and recipe's name as values."""
+
+    label: str
+    recipe: recipes.Recipe
 
 
 @dataclass(frozen=True)
 class Spec:
     """A spec. base: what all runs share. axes: by axis, what each page, row or column adds to that.
-    published: where to get the images, by name.
-
-    Each table has a label and, checked, some of the keys recipe, images (lists of names), settings and vgg16.
-    """
+    published: where to get the images, by name."""
 
     path: Path
     title: str
     description: str
-    base: Table
-    axes: dict[str, list[Table]]
+    base: Part
+    axes: dict[str, list[Part]]
     published: dict[str, str]
-
-
-@dataclass
-class Cell:
-    """The indices of a page, row and column, their labels, and the job whose picture is shown there."""
-
-    place: tuple[int, int, int]
-    labels: tuple[str, ...]
-    job: Job
-
-    @property
-    def label(self) -> str:
-        """The labels as one text."""
-        return ", ".join(self.labels) or "the run"
 
 
 def read(name: str) -> Spec:
@@ -113,27 +102,22 @@ def read(name: str) -> Spec:
                 raise SpecError(f"{key!r} is not a key of a spec; {advice}")
         table = {key: checked(key, value, KEYS[key]) for key, value in table.items()}
         base = {key: table[key] for key in VARIED if key in table} | table.get("settings", {})
-        return Spec(
-            path=path,
-            title=table.get("title", path.stem),
-            description=table.get("description", ""),
-            base=_table(path, "settings", base),
-            axes={axis: _tables(path, axis, table.get(axis, [{"label": ""}])) for axis in AXES},
-            published=table.get("published", {}),
-        )
+        axes = {axis: _parts(path, axis, table.get(axis, [{"label": ""}])) for axis in AXES}
+        title, about = table.get("title", path.stem), table.get("description", "")
+        return Spec(path, title, about, _part(path, "settings", base), axes, table.get("published", {}))
     except (RecipeError, SettingsError, SpecError) as error:
         raise SpecError(f"{path}: {error}") from None
 
 
-def _tables(path: Path, axis: str, value: Any) -> list[Table]:
-    """The tables of an axis: a setting with a list of values, or tables of settings with labels."""
+def _parts(path: Path, axis: str, value: Any) -> list[Part]:
+    """The parts of an axis: a setting with a list of values, or tables of settings with labels."""
     if isinstance(value, dict):
         ((key, values),) = value.items()
         value = [{key: one, "label": f"{key.replace('_', ' ')} {text(one)}"} for one in values]
-    return [_table(path, axis, table) for table in value]
+    return [_part(path, axis, table) for table in value]
 
 
-def _table(path: Path, where: str, table: Table) -> Table:
+def _part(path: Path, where: str, table: Table) -> Part:
     """A table of the spec with its values checked. where: its key."""
     if where in AXES and "label" not in table:
         raise SpecError(f"{where} has a set of settings without a label")
@@ -141,47 +125,37 @@ def _table(path: Path, where: str, table: Table) -> Table:
         if key in table:
             raise SpecError(f"{where}: {key} is for the whole sweep")
     try:
-        own = {key: checked(key, table[key], kind) for key, kind in TABLE_KEYS.items() if key in table}
-        settings = recipes.parse({key: value for key, value in table.items() if key not in own})
+        beside = {key: checked(key, table[key], kind) for key, kind in PART_KEYS.items() if key in table}
+        recipe = recipes.parse({key: value for key, value in table.items() if key not in beside})
     except (RecipeError, SettingsError) as error:
         raise SpecError(f"{where}: {error}") from None
-    for flag in own.keys() & IMAGES:
-        names = [own[flag]] if isinstance(own[flag], str) else own[flag]
-        own[flag] = [WHITE if name == "all" and flag in MASKS else name for name in names]
-    if own.get("recipe", "").endswith(".toml"):
-        own["recipe"] = str(path.parent / own["recipe"])
-    return own | settings.values | {"vgg16": settings.vgg16}
-
-
-def text(value: object) -> str:
-    """A value of a setting for people."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, dict):
-        return " ".join(f"{name}={text(one)}" for name, one in value.items())
-    if isinstance(value, list | tuple):
-        return " ".join(map(text, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    for flag in beside.keys() & IMAGES:
+        names = [beside[flag]] if isinstance(beside[flag], str) else beside[flag]
+        beside[flag] = [WHITE if name == "all" and flag in MASKS else name for name in names]
+    if beside.get("recipe", "").endswith(".toml"):
+        beside["recipe"] = str(path.parent / beside["recipe"])
+    return Part(beside.pop("label", ""), replace(recipe, values=beside | recipe.values))
 
 
 def cells(spec: Spec, flags: Table) -> list[Cell]:
     """The sweep's cells: pages, then rows, then columns; the paths of images are as the spec names them.
 
-    flags: what the command line gives, as in a table of the spec. Raises SettingsError for a flag that
+    flags: what the command line gives, as the values of a part. Raises SettingsError for a flag that
     contradicts the spec, and SpecError or RecipeError for an error in a file.
     """
-    for axis, tables in spec.axes.items():
-        for name in set().union(*(table.keys() | table["vgg16"] for table in tables)) & flags.keys():
+    for axis, parts in spec.axes.items():
+        for name in flags.keys() & {
+            key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)
+        }:
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
-    count = math.prod(map(len, spec.axes.values()))
-    if count > MOST_RUNS:
-        raise SpecError(f"{spec.path}: has {count} runs, more than {MOST_RUNS}")
-    read_recipe, found = cache(recipes.read), []
+    read, found = cache(recipes.read), []
     for (i, page), (j, row), (k, column) in itertools.product(*map(enumerate, spec.axes.values())):
-        labels = tuple(table["label"] for table in (page, row, column) if table["label"])
+        labels = tuple(part.label for part in (page, row, column) if part.label)
+        recipe = spec.base.recipe.under(flags)
+        for part in (page, row, column):
+            recipe = recipe.under(part.recipe.values, part.recipe.vgg16)
         try:
-            values = reduce(_over, (flags, page, row, column), spec.base)
-            found.append(Cell((i, j, k), labels, _job(spec, values, read_recipe)))
+            found.append(Cell((i, j, k), labels, _job(spec, recipe, read)))
         except SettingsError as error:
             if error.name in flags:
                 raise
@@ -190,19 +164,14 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
     return found
 
 
-def _over(before: Table, table: Table) -> Table:
-    """The table over those before, without what it contradicts."""
-    vgg16 = recipes.vgg16_beside(before.get("vgg16", {}), table) | table.get("vgg16", {})
-    return recipes.over(before, table) | {"vgg16": vgg16}
-
-
-def _job(spec: Spec, values: Table, read_recipe: Callable[[str], recipes.Recipe]) -> Job:
-    recipe = read_recipe(values["recipe"]) if "recipe" in values else recipes.Recipe()
+def _job(spec: Spec, part: recipes.Recipe, read: Callable[[str], recipes.Recipe]) -> Job:
+    """The job of a cell. part: its settings, images and recipe. read: gives the recipe of a name."""
+    values, is_named = part.values, "recipe" in part.values
+    recipe = read(values["recipe"]) if is_named else recipes.Recipe()
     recipe = replace(recipe, values={"seed": SEED} | recipe.values)
     images = tuple((flag, Path(name)) for flag in IMAGES for name in values.get(flag, ()))
     files = Files(images, output=Path(), source=str(spec.path))
-    job = jobs.make_job(recipe, values, files, explicit=values if "recipe" in values else FIELDS)
-    job = replace(job, vgg16=job.vgg16 | values["vgg16"])
+    job = jobs.make_job(recipe, values, files, explicit=values if is_named else FIELDS, vgg16=part.vgg16)
     jobs.check_images(job)
     return job
 
@@ -224,9 +193,8 @@ def locate(cells: Sequence[Cell], spec: Spec, named: Mapping[Path, Path], folder
             if path not in files and os.path.isfile(place / path):  # unlike Path, it accepts any name
                 files[path] = place / path
     if missing := [str(path) for path in names if path not in files]:
-        listed = "; ".join(
-            f"{name} ({where})" if (where := spec.published.get(name)) else name for name in missing
-        )
+        places = {name: f"{name} ({where})" for name, where in spec.published.items()}
+        listed = "; ".join(places.get(name, name) for name in missing)
         advice = "name a folder with --images, or each with --image NAME=FILE"
         raise SpecError(f"{spec.path}: images are missing ({advice}): {listed}")
     for cell in cells:

@@ -1,8 +1,8 @@
-"""Workers: processes of this machine, each of which computes one run of a sweep after the other.
+"""Workers: processes of this machine, each of which computes one run of a sweep.
 
-TensorFlow's number of threads is fixed when it starts, and starting takes seconds, so a worker is kept. It is
-a fork of a process that has only loaded TensorFlow. concurrent.futures and joblib are not used: if one of
-their processes is killed, for example because memory ran out, all the others end.
+Loading TensorFlow takes seconds, so each is a fork of a process that has done only that. concurrent.futures
+and joblib are not used: if one of their processes is killed, for example because memory ran out, all the
+others end.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 from styling.command import painting
 from styling.run import states
 from styling.run.recorder import Recorder
-from styling.sweeps.results import Planned, Result
+from styling.sweeps.results import Cell, Result
 from styling.system.errors import StyleError
 from styling.system.process import explain
 
@@ -51,7 +51,7 @@ Event = int | states.Saved | Painted | Result
 ENDS = Painted | Result
 
 
-def compute(run: Planned, send: Callable[[Event], object], network: "Network | None" = None) -> None:
+def compute(run: Cell, send: Callable[[Event], object], network: "Network | None" = None) -> None:
     """Compute a run, and send its events. network: of the job, if it is not to be read from its file."""
     from styling.run.memory import gradients_forgotten
 
@@ -73,8 +73,7 @@ def compute(run: Planned, send: Callable[[Event], object], network: "Network | N
             running, network = painting.start(run.job)
         with gradients_forgotten():
             prepared = painting.prepare(run.job, run.named, running, network)
-            every = max(run.job.settings.iterations // PLOT_POINTS, 1)
-            outcome = painting.follow(prepared, [watch], every)
+            outcome = painting.follow(prepared, [watch], max(run.job.settings.iterations // PLOT_POINTS, 1))
         recorder, progress = outcome.recorder, outcome.progress
         if outcome.early or outcome.picture is None:
             raise outcome.early or StyleError("there is no picture")
@@ -108,18 +107,13 @@ def preload() -> None:
 
 
 class LocalWorker:
-    """A process of this machine. connection: gives the events of its run, and ends when the process does."""
+    """A process of this machine that computes a run. connection: gives the events, and ends with it."""
 
-    def __init__(self) -> None:
-        self.connection, other_end = PROCESSES.Pipe()
-        self._process = PROCESSES.Process(target=serve, args=(other_end,), daemon=True)
+    def __init__(self, run: Cell) -> None:
+        self.connection, other_end = PROCESSES.Pipe(duplex=False)
+        self._process = PROCESSES.Process(target=serve, args=(run, other_end), daemon=True)
         self._process.start()
         other_end.close()  # otherwise this end of the pipe would not notice when the process ends
-
-    def compute(self, run: Planned) -> None:
-        """Begin a run."""
-        with contextlib.suppress(OSError):  # the process is gone, as the connection says
-            self.connection.send(run)
 
     def kill(self) -> None:
         """End the process."""
@@ -127,9 +121,8 @@ class LocalWorker:
         self._process.join()
 
 
-def serve(connection: Connection) -> None:
-    """Compute the runs that come through the pipe, until the other end closes."""
+def serve(run: Cell, connection: Connection) -> None:
+    """Compute a run, and send its events through the pipe, unless the other end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            compute(connection.recv(), connection.send)
+    with contextlib.suppress(OSError):
+        compute(run, connection.send)

@@ -10,13 +10,11 @@ import numpy as np
 import pytest
 import reference
 import sources
-import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_mat
 from processes import Command, make_all
 
-import vgg
 from styling.command.flags import build_parser
 from styling.command.jobs import output_names, plan
 from styling.network import networks
@@ -112,16 +110,10 @@ STATED = {
     },
     "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
-PAINTED = ("best", "cs231n-inversion", "cs231n-texture", "gatys2016", "prisma2017", "tseng2017", "yuan2018")
+PAINTED = ("best", "cs231n-texture", "yuan2018")
 FROM_NOISE = (
-    "best",
-    "kolkin2022",
-    "athalye2015",
-    "gatys2015",
-    "gatys2016",
-    "prisma2017",
-    "cs231n-inversion",
-    "cs231n-texture",
+    *("best", "kolkin2022", "athalye2015", "gatys2015", "gatys2016", "prisma2017"),
+    *("cs231n-inversion", "cs231n-texture"),
 )
 
 
@@ -166,17 +158,14 @@ def test_the_ratio_of_content_and_style_is_one_of_the_articles(name, ratios):
     assert any(weights["content"] / weights["style"] == pytest.approx(ratio) for ratio in ratios.values())
 
 
-def test_tsengs_two_recipes_differ_in_the_extra_terms_alone():
+def test_recipes_that_differ_little():
     extra, without = (combined(name)[0] for name in ("tseng2017", "tseng2017-plain"))
     assert extra.losses == ("content", "style", "shift", "histogram", "tv", "total")
     same = dataclasses.replace(
         extra, shift_weight=0, histogram_weight=0, shifts=without.shifts, histogram_layers=None
     )
     assert same == without
-
-
-def test_athalyes_recipe_is_what_the_program_does_by_itself():
-    assert combined("athalye2015")[0] == Settings()
+    assert combined("athalye2015")[0] == Settings(), "which is what the program does by itself"
 
 
 # Runs on the command line.
@@ -186,8 +175,7 @@ def wide(name):
     """A recipe's flags for images of 40 x 30 pixels, and the (height, width) of the picture."""
     if name == "cs231n-texture":
         return ["--styles", "style1.png", "--width", "21", "--height", "26"], (26, 21)
-    styles = [] if name == "cs231n-inversion" else ["--styles", "style1.png"]
-    return ["--content", "content.png", *styles, "--width", "24"], (18, 24)
+    return ["--content", "content.png", "--styles", "style1.png", "--width", "24"], (18, 24)
 
 
 def write_recipe(folder, text, name="own.toml"):
@@ -366,13 +354,6 @@ def test_the_weights_for_a_vgg16_are_for_any_network_of_its_layout(
     assert (settings.content_weight, settings.style_weight, settings.tv_weight) == weights
 
 
-def test_a_flag_at_odds_with_the_weights_for_a_vgg16_is_found_before_any_network_is_read(planned, folder):
-    recipe = write_recipe(folder, "[vgg16]\nhistogram_weight = 1")
-    assert planned(f"--recipe {recipe} --tile 0")
-    with pytest.raises(SettingsError, match="tile"):
-        planned(f"--recipe {recipe} --tile 64")
-
-
 def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder):
     def network_for(words):
         job = planned(words)
@@ -399,20 +380,16 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
 @pytest.mark.parametrize(
     ("flags", "status", "parts"),
     [
-        ("--recipe missing.toml", 2, ["--recipe", "missing.toml"]),
         ("--recipe bad.toml", 1, ["bad.toml", "style_wieght", "style_weight"]),
-        ("--recipe pair.toml", 1, ["pair.toml", "max_size"]),
         ("--recipe lost.toml", 1, ["lost.toml", "lost.mat", "--network"]),
         ("--recipe tall.toml", 1, ["tall.toml", "height"]),
         ("--shift-weight 1 --shifts 900 --recipe fine.toml", 2, ["--shifts", "smaller"]),
         ("--save-recipe bad.toml", 2, ["--save-recipe", "bad.toml", "--overwrite"]),
         ("--recipe fine.toml --save-recipe fine.toml --overwrite", 2, ["--save-recipe", "fine.toml"]),
-        ("--recipe tseng2017 --optimizer adam --evaluations 20", 2, ["--evaluations", "lbfgs-b"]),
     ],
 )
 def test_a_recipe_that_cannot_be_is_refused_in_a_line(neural_style, folder, flags, status, parts):
     write_recipe(folder, "style_wieght = 3", "bad.toml")
-    write_recipe(folder, "width = 30\nmax_size = 30", "pair.toml")
     write_recipe(folder, "iterations = 3", "fine.toml")
     write_recipe(folder, 'network = "lost.mat"', "lost.toml")
     write_recipe(folder, "width = 30\nheight = 30", "tall.toml")
@@ -439,25 +416,15 @@ def test_list_recipes_has_a_line_for_each(neural_style):
     [
         ("style_wieght = 3", ["style_wieght", "style_weight"]),
         ("[vgg16]\niterations = 3", ["iterations", "[vgg16]", "style_weight"]),
-        ("vgg16 = 3", ["vgg16", "[vgg16]"]),
         ("iterations = 1.0", ["iterations", "whole number"]),
-        ("clip = 1", ["clip", "true or false"]),
         ('style_weight = "500"', ["style_weight", "number"]),
-        ("style_weight = nan", ["style_weight"]),
         ("style_weight = 1979-05-27", ["style_weight", "number"]),
-        ("shifts = [1, 2.5]", ["shifts", "whole numbers"]),
         ('style_layers = "relu1_1"', ["style_layers", "names"]),
-        ('style_layers = { relu1_1 = "a" }', ["style_layers", "numbers"]),
         ("pooling = 3", ["pooling", "avg, max"]),
-        ("description = 3", ["description", "text"]),
-        ('padding = "edge"', ["padding"]),
         ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
-        ("content_weight = 0\nstyle_weight = 0\n[vgg16]\ntv_weight = 0", ["weight"]),
-        ("iterations = 3\niterations = 4", ["TOML"]),
         ("style_weight = " + 10000 * "9", ["TOML"]),
         ("shifts = " + 20000 * "[", ["TOML"]),
         (b"\xff\xfe", ["TOML"]),
-        ("# " + 2**21 * "x", ["too large"]),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
@@ -537,14 +504,6 @@ def test_layers_that_are_missing_are_dropped_and_named_and_the_others_keep_their
         assert fitting.layer_weights(term) == before
     assert fitting.layer_weights("histogram") == {"relu1_1": 3}
     assert fitting.layers() <= there
-
-
-def test_layers_named_by_a_flag_stay_for_the_network_to_refuse(network_file):
-    run = Settings(content_layers=("conv1_1a",), style_layers=("relu1_1", "conv1_1b"))
-    fitting, gone = run.for_network({}, {"relu1_1"}, ("content_layers", "style_layers"))
-    assert (fitting, gone) == (run, [])
-    with pytest.raises(NetworkError, match="conv1_1a, conv1_1b"):
-        vgg.load(network_file).features(tf.zeros([1, 4, 4, 3]), fitting.layers())
 
 
 def test_a_term_that_would_lose_every_layer_is_refused():

@@ -1,4 +1,4 @@
-"""Sweeps on a Ray cluster, whose nodes are on this machine."""
+"""Sweeps on a Ray cluster, whose nodes are on this machine; test_sweeps.py has workers that are lost."""
 
 import os
 import subprocess
@@ -13,6 +13,7 @@ from processes import Command
 from styling.sweeps.__main__ import main
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]'")
+pytestmark = pytest.mark.slow  # a node alone takes ten seconds to start
 
 # Nodes of one machine that nobody else can reach; Ray means to be reached from elsewhere otherwise.
 ENVIRONMENT = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -93,7 +94,6 @@ def test_a_cluster_computes_the_picture_of_one_machine_though_a_node_is_lost(
     compare(tmp_path, network_file)
 
 
-@pytest.mark.slow
 def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(tmp_path, network_file, start):
     driver = start(6000, *words("--save-state-iterations 200"))
     wait_for_state(tmp_path)
@@ -106,7 +106,6 @@ def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(tmp_pat
     compare(tmp_path, network_file)
 
 
-@pytest.mark.slow
 def test_what_no_node_can_compute_fails(start):
     _, errors = start(5, "--threads", "3").finish(1)
     assert errors.count("no node of the cluster has 3 CPUs") == 1

@@ -14,7 +14,7 @@ import pytest
 from conftest import words
 
 from styling.sweeps import page, results, sheet, specs
-from styling.sweeps.results import Planned, Result
+from styling.sweeps.results import Cell, Result
 
 COLORS = [(200, 30, 30), (30, 160, 30), (40, 40, 210), (220, 190, 20), (20, 190, 190), (190, 30, 190)]
 SOURCES = {"content": (150, 90, 60), "style": (60, 90, 150), "other": (110, 150, 60)}
@@ -45,7 +45,7 @@ def make(folder, text, stems=None, results_by_index=None, shape=(60, 80)):
     specs.locate(cells, spec, {}, [])
     for i, cell in enumerate(cells):
         path = folder / "runs" / (stems[i] if stems else f"run-{i}")
-        run = Planned(cell.place, cell.labels, cell.job, path, (results_by_index or {}).get(i, DONE))
+        run = Cell(cell.place, cell.labels, cell.job, path, (results_by_index or {}).get(i, DONE))
         if run.result.status == "done":
             plain(run.file(".png"), COLORS[i % len(COLORS)], *shape)
             run.file(".toml").touch()

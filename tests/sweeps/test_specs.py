@@ -213,7 +213,7 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
     [
         (bytes(range(256)), ["TOML"]),
         ("rows = " + 20000 * "[", ["TOML"]),
-        ("rows = { width = [" + 30 * "9" + "] }", ["width", "64 bits"]),
+        ("rows = { width = [" + 30 * "9" + "] }", ["width", "too large"]),
         ("colums = 3", ["colums", "columns"]),
         ("label = 'a'", ["label"]),
         ("style_weight = 3", ["style_weight", "[settings]"]),
@@ -239,7 +239,6 @@ def test_all_images_that_are_missing_are_named_at_once_with_where_they_are_to_be
         ("rows = { network = ['vgg16'] }", ["network vgg16: network", "vgg16 is not here"]),
         ("rows = { style_scales = [[1], [1, 2]] }", ["style scales 1 2: style_scales", "2 of them"]),
         ("rows = { styles = [[], 'style.png'] }", ["styles none: styles is needed"]),
-        (f"rows = {{ seed = {[*range(101)]} }}\npages = {{ tv_weight = {[*range(100)]} }}", ["10100 runs"]),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )

@@ -91,10 +91,10 @@ def start(folder, *arguments, **keywords):
     ("arguments", "told"),
     [
         # One flag of each kind; the settings' own tests have the bounds of each.
-        ("--iterations 1e3", "--iterations: 1e3 is not a whole number of at least 0"),
+        ("--iterations 1.5", "--iterations: 1.5 is not a whole number of at least 0"),
         ("--style-weight 3,5", "--style-weight: 3,5 is not a number of at least 0"),
         ("--save-state-iterations 0", "--save-state-iterations: 0 is not"),
-        ("--seed 9223372036854775808", "--seed: 9223372036854775808 is more than 64 bits hold"),
+        ("--seed 9223372036854775808", "--seed: 9223372036854775808 is too large"),
         ("--learning-rate nan", "--learning-rate: nan is not a number above 0"),
         ("--style-scales 1,0", "--style-scales: 0.0 is not"),
         ("--style-scales 1e308", "--style-scales: 1e+308 is not"),
@@ -105,7 +105,7 @@ def start(folder, *arguments, **keywords):
         ("--style-layers relu4_1=1 Relu4-2=2", "did you mean relu4_2?"),
         ("--style-layers", "--style-layers: expected at least one argument"),
         ("--pooling median", "--pooling: invalid choice: 'median'"),
-        ("--device tpu", "--device: 'tpu' is not cpu, gpu or gpu:N"),
+        ("--device tpu", "--device: tpu is not cpu, gpu or gpu:N"),
         ("--device gpu:99", "--device: gpu:99 is not here"),
         ("--normalize yes", "yes"),
         # Flags at odds.
