@@ -90,7 +90,7 @@ def checked(name: str, value: object, hint: Any, strict: bool = True) -> Any:
 
     strict: whether a text stands for itself alone; otherwise it may stand for a number, as on a command line.
     """
-    shown = value if isinstance(value, str) and not strict else reprlib.repr(value)
+    shown = reprlib.repr(value) if strict else " ".join(value) if isinstance(value, list) else str(value)
     try:
         plain = msgspec.to_builtins(value, enc_hook=methodcaller("tolist"))  # what NumPy has
         converted = msgspec.convert(plain, hint, strict=strict)

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import itertools
 import random
 import subprocess
 import sys
@@ -59,40 +58,10 @@ def read_damaged(read, refusal, path, contents):
 # Networks. Bytes are not changed here, since scipy's reader crashes on some.
 
 
-def load_damaged(path, contents):
-    network = read_damaged(vgg.load, NetworkError, path, contents)
-    assert network is None or network.layers[0].name == "conv1_1"
-    return network
-
-
-@pytest.mark.parametrize("compress", [False, True])
-def test_a_network_that_is_cut_off_is_refused(tmp_path, compress):
-    whole = write_mat(tmp_path / "a.mat", tiny_layers(), compress=compress).read_bytes()
+def test_a_network_that_is_cut_off_is_refused(tmp_path):
+    whole = write_mat(tmp_path / "a.mat", tiny_layers(), compress=True).read_bytes()
     for end in np.linspace(0, 0.9 * len(whole), 12, dtype=int):
-        assert load_damaged(tmp_path / "a.mat", whole[:end]) is None
-
-
-ODD = [
-    np.eye(3),
-    np.array([]),
-    np.array(np.nan),
-    np.array([[1j]]),
-    "word",
-    {"a": 1},
-    np.empty((0, 2), object),
-    ["a", 1],
-]
-
-
-@pytest.mark.parametrize("layout", ["old", "new"])
-@pytest.mark.parametrize("older", [False, True])
-def test_a_network_with_an_odd_field_is_refused_or_loads(tmp_path, layout, older):
-    fields = ("name", "type", "weights", "filters", "biases", "pad", "stride", "leak", "pool")
-    cases = itertools.product(("conv1_1", "conv2_1", "relu1_2", "pool3"), fields, ODD)
-    for layer, field, odd in itertools.islice(cases, None, None, 13):
-        oddity = {layer: {field: odd}}
-        path = write_mat(tmp_path / "a.mat", tiny_layers(), layout, older=older, fields=oddity)
-        load_damaged(path, path.read_bytes())
+        assert read_damaged(vgg.load, NetworkError, tmp_path / "a.mat", whole[:end]) is None
 
 
 # Images.
@@ -126,16 +95,6 @@ def read_damaged_image(path, contents):
 def test_mutated_images_are_refused_or_read(picture_bytes, tmp_path, count):
     for seed in range(count):
         read_damaged_image(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
-
-
-def test_a_tiff_with_fewer_rows_than_it_says_is_refused(tmp_path):
-    path = tmp_path / "a.tif"
-    Image.new("RGB", (64, 48), "red").save(path)
-    contents = path.read_bytes()
-    tag = contents.index((257).to_bytes(2, "little") + (4).to_bytes(2, "little"))  # ImageLength, a long
-    path.write_bytes(contents[: tag + 8] + (10**6).to_bytes(4, "little") + contents[tag + 12 :])
-    with pytest.raises(ImageError, match="fewer pixels"):
-        images.read(path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
@@ -219,7 +178,7 @@ def test_any_text_is_read_or_refused(tmp_path_factory, kind, text):
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(20_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("kind", "change"), [("recipe", mutated), ("spec", mutated), ("spec", shuffled)])
+@pytest.mark.parametrize(("kind", "change"), [("recipe", mutated), ("spec", shuffled)])
 def test_mutated_recipes_and_specs_are_read_or_refused(tmp_path, count, kind, change):
     files = recipes.shipped("recipes" if kind == "recipe" else "figures").values()
     whole = [file.read_bytes() for file in files]

@@ -14,7 +14,7 @@ from styling.command.jobs import plan
 from styling.pictures import images
 from stylize import stylize
 
-CASES = ("avg", "max", "blend", "weights", "full")
+CASES = ("blend", "full", *(pytest.param(name, marks=pytest.mark.slow) for name in ("avg", "max", "weights")))
 MAKE_MAT = {
     "net-small-old.mat": ["--size", "small", "--layout", "old"],
     "net-small-new.mat": ["--size", "small", "--layout", "new"],
