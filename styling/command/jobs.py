@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -133,8 +133,10 @@ def plan(options: argparse.Namespace) -> list[Job]:
         if error.name in flags or error.name not in recipe.values:
             raise
         raise RecipeError(f"{job.files.source}: {error.name} {error.problem}") from None
-    check_effect(job, flags, recipe)
-    check_options(options, job.settings)
+    is_film = len(contents) == 1 and writing.asks_for_film(contents[0], options.output)
+    is_batch = not is_film and (len(contents) > 1 or any(map(os.path.isdir, contents)))
+    check_together(options, job, is_film, is_batch)
+    check_effect(options, job, flags, recipe)
     settings, running = job.settings, job.running
     if saved:
         check_unchanged(options.resume, saved, combine(recipe, {})[0], settings, flags)
@@ -143,14 +145,13 @@ def plan(options: argparse.Namespace) -> list[Job]:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-    job = replace(job, settings=settings, running=running, saved=saved)
-    job = replace(job, quiet=options.quiet, live=options.live)
-    if len(contents) == 1 and writing.asks_for_film(contents[0], options.output):
+    looks = {"quiet": options.quiet, "live": options.live}
+    job = replace(job, settings=settings, running=running, saved=saved, **looks)
+    if is_film:
         return [plan_film(options, contents[0], job)]
-    check_no_film(options, flags)
-    if len(contents) > 1 or any(map(os.path.isdir, contents)):
-        return [replace(job, files=each) for each in plan_batch(options, contents, job.files)]
-    return [job]
+    if options.output.suffix.lower() in writing.FORMATS.keys() - images.FORMATS:
+        raise SettingsError("content", f"must name one film, since {options.output} is one")
+    return [replace(job, files=each) for each in plan_batch(contents, job.files)] if is_batch else [job]
 
 
 def make_job(
@@ -196,9 +197,6 @@ def plan_files(options: argparse.Namespace, named: NamedFiles) -> Files:
 def plan_film(options: argparse.Namespace, content: Path, job: Job) -> Job:
     """The job with the film that the command line asks for. content: the clip."""
     files, output = job.files, job.files.output
-    check_unset(
-        options, (*ONE_PICTURE, *PROGRESS), "one picture only; a film goes on by itself when run again"
-    )
     for module, package in (("cv2", "opencv-python-headless"), ("av", "av")):
         if importlib.util.find_spec(module) is None:
             raise SettingsError("content", f"is a film, which needs {package}: pip install {package}")
@@ -208,9 +206,9 @@ def plan_film(options: argparse.Namespace, content: Path, job: Job) -> Job:
         raise SettingsError("frame_rate", f"is for numbered images; {clip.name} has its own")
     moving = [(flag, path) for flag, path in files.images if flag in MOVING_MASKS and clips.moves(path)]
     masks = {path: clips.find(flag, path, span) for flag, path in moving}
-    is_file = writing.is_file(output)
-    form = writing.format_of(output, options.video_codec, options.crf) if is_file else None
-    check_unset(options, () if is_file else ("video_codec", "crf"), "films in one file")
+    form = None
+    if writing.is_file(output):
+        form = writing.format_of(output, options.video_codec, options.crf)
     painted = store.painted(output, form is not None, job.settings.colors == "content")
     files = replace(files, images=tuple(pair for pair in files.images if pair[0] != "content"))
     job = replace(job, files=files, film=Film(clip, painted, masks, form))
@@ -237,31 +235,13 @@ def check_film_output(job: Job, painted: store.Store, to: store.Store) -> None:
         raise SettingsError("output", problem)
 
 
-def check_no_film(options: argparse.Namespace, flags: Collection[str]) -> None:
-    """Raise SettingsError for what is for films alone."""
-    if options.output.suffix.lower() in writing.FORMATS.keys() - images.FORMATS:
-        raise SettingsError("content", f"must name one film, since {options.output} is one")
-    why = "a film only; name one with --content and --output"
-    check_unset(options, FILM_FLAGS, why)
-    check_unset(options, (name for name in flags if FIELDS[name].metadata.get("group") == "video"), why)
-
-
-def check_unset(options: argparse.Namespace, flags: Iterable[str], what: str) -> None:
-    """Raise SettingsError for the first of these flags that the command line has. what: it goes with."""
-    for flag in flags:
-        value = getattr(options, flag, None)
-        if value is not None and value is not False:  # but 0 is a value
-            raise SettingsError(flag, f"goes with {what}")
-
-
-def plan_batch(options: argparse.Namespace, named: Sequence[Path], files: Files) -> Iterator[Files]:
+def plan_batch(named: Sequence[Path], files: Files) -> Iterator[Files]:
     """The files of each picture. named: photographs, and folders of photographs."""
     folder, contents = files.output, tuple(folders.expand("content", named))
     filenames.check_folder("output", folder)
     if folder.suffix.lower() in images.FORMATS:
         problem = f"{folder} is one picture; name a folder for the {len(contents)} of --content"
         raise SettingsError("output", problem)
-    check_unset(options, ONE_PICTURE, "one picture only; give a single --content")
     others = [pair for pair in files.images if pair[0] != "content"]
     outputs = [folder / f"{name}.png" for name in names_apart(contents)]
     if {folder.resolve(), *map(Path.resolve, outputs)} & set(map(Path.resolve, (*named, *contents))):
@@ -282,21 +262,50 @@ def names_apart(contents: Sequence[Path]) -> list[Path]:
     return short if len(set(short)) == len(short) else names
 
 
-def check_effect(job: Job, flags: dict[str, Any], recipe: recipes.Recipe) -> None:
-    """Raise SettingsError for flags that have no effect beside the others."""
+def check_together(options: argparse.Namespace, job: Job, is_film: bool, is_batch: bool) -> None:
+    """Raise SettingsError for the first flag that lacks what it goes with."""
     settings, files = job.settings, job.files
+    noise = settings.noiseblend(bool(files.named("initial")))
+    is_masked = files.named("style_masks") or files.named("content_mask")
+    video = [name for name, field in FIELDS.items() if field.metadata.get("group") == "video"]
+    a_film = "a film only; name one with --content and --output"
+    for flags, is_met, what in (
+        ((*FILM_FLAGS, *video), is_film, a_film),
+        (("video_codec", "crf"), writing.is_file(files.output), "films in one file"),
+        (ONE_PICTURE, not (is_film or is_batch), "one picture only; other runs go on when made again"),
+        (PROGRESS, not is_film, "pictures only"),
+        (("noise",), noise > 0, "noise in the start; see --initial-noiseblend"),
+        (("initial",), noise < 1, "--initial-noiseblend below 1, which is all noise"),
+        (("mask_feather",), is_masked, "--style-masks or --content-mask"),
+        (("save_state_iterations",), files.save_state, "--save-state; give both"),
+        (("save_state", *PROGRESS), settings.iterations, "updates, of which --iterations 0 makes none"),
+        (("checkpoint_output",), settings.checkpoint_iterations, "--checkpoint-iterations; give both"),
+        (("checkpoint_iterations",), files.checkpoint_output, "--checkpoint-output; give both"),
+    ):
+        for name in flags:
+            value = getattr(options, name, None)
+            if not is_met and value is not None and value is not False:  # but 0 is a value
+                raise SettingsError(name, f"goes with {what}")
+
+
+def check_effect(
+    options: argparse.Namespace, job: Job, flags: dict[str, Any], recipe: recipes.Recipe
+) -> None:
+    """Raise SettingsError for flags that have no effect beside the others, or need what is not here."""
+    settings, every = job.settings, job.settings.checkpoint_iterations
     if settings.iterations and recipe.values.get("iterations") == 0:
-        problem = f"does not go with {files.source}, which minimises nothing; take --recipe best"
+        problem = f"does not go with {job.files.source}, which minimises nothing; take --recipe best"
         raise SettingsError("iterations", problem)
     settings.check_effect(flags)
-    has_initial = bool(files.named("initial"))
-    noise = settings.noiseblend(has_initial)
-    if "noise" in flags and noise == 0:
-        raise SettingsError("noise", "has no effect, since the start has no noise; see --initial-noiseblend")
-    if has_initial and noise == 1:
-        raise SettingsError("initial", "has no effect with --initial-noiseblend 1, which is all noise")
-    if "mask_feather" in flags and not (files.named("style_masks") or files.named("content_mask")):
-        raise SettingsError("mask_feather", "has no effect without --style-masks or --content-mask")
+    if "checkpoint_iterations" in flags and every and every > settings.iterations:
+        problem = f"{every} is more than the {settings.iterations} iterations"
+        raise SettingsError("checkpoint_iterations", problem)
+    if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
+        raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
+    if options.live is not None:
+        if not address.is_installed():
+            raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
+        address.bind("live", address.LOOPBACK[0], options.live).close()
 
 
 def choose_network(named: str | None, recipe: recipes.Recipe, source: str | None) -> tuple[Path, str | None]:
@@ -424,26 +433,3 @@ def checkpoint_path(pattern: str, iteration: int) -> Path:
         problem = f"{pattern} makes the same name each time; use {{}} or %d, as in out_{{:05}}.png"
         raise SettingsError("checkpoint_output", problem)
     return Path(name)
-
-
-def check_options(options: argparse.Namespace, settings: Settings) -> None:
-    """Raise SettingsError for flags that lack another flag, or a package."""
-    if options.save_state_iterations and not (options.save_state or options.resume):
-        raise SettingsError("save_state_iterations", "goes together with --save-state; give both")
-    if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
-        raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
-    if options.live is not None:
-        if not address.is_installed():
-            raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
-        address.bind("live", address.LOOPBACK[0], options.live).close()
-    for name in ("save_state", "progress_write", "progress_plot", "progress_grid"):
-        if vars(options).get(name) and not settings.iterations:
-            raise SettingsError(name, "has no effect with --iterations 0; leave it out")
-    every = settings.checkpoint_iterations
-    is_asked = "checkpoint_iterations" in vars(options)  # a recipe's only select the best image
-    if (options.checkpoint_output and not every) or (is_asked and not options.checkpoint_output):
-        problem = "goes together with --checkpoint-iterations; give both or neither"
-        raise SettingsError("checkpoint_output", problem)
-    if is_asked and every and every > settings.iterations:
-        problem = f"{every} is more than the {settings.iterations} iterations"
-        raise SettingsError("checkpoint_iterations", problem)

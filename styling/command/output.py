@@ -3,11 +3,10 @@
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,14 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class StateFile:
-    """Looks on at a run, and saves it in a file.
-
-    path: its name, which changes if another run has taken it. overwrite: whether an existing file may be
-    replaced. saved: the iteration that is in the file.
-    """
+    """Looks on at a run, and saves it in a file. saved: the iteration that is in the file."""
 
     path: Path
-    overwrite: bool
     saved: int | None = None
 
     def __call__(self, progress: "Progress", recorder: Recorder) -> None:
@@ -50,15 +44,13 @@ class StateFile:
             return False
         began = time.monotonic()
         try:
-            path = states.write(self.path, recorder.saved(progress), self.overwrite)
+            states.write(self.path, recorder.saved(progress))
         except OSError as error:
             complain(f"the run is not saved: {explain(error)}")
             return False
         finally:
             recorder.was_saved(time.monotonic() - began)
-        if path != self.path:
-            complain(f"{self.path} was written by another program meanwhile; the run is saved in {path}")
-        self.path, self.overwrite, self.saved = path, True, progress.iteration
+        self.saved = progress.iteration
         return True
 
 
@@ -92,7 +84,8 @@ def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: S
     If the picture cannot be written to its place, it goes into the folder for temporary files, and a
     StyleError says so.
     """
-    written = []
+    written: list[Path] = []
+    history, pictures = recorder.history, recorder.grid_pictures()
     if picture is not None:
         try:
             if files.folder:
@@ -102,16 +95,15 @@ def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: S
             refuge = Path(tempfile.gettempdir(), files.output.name)
             refuge = images.write(refuge, picture, overwrite=False)
             raise StyleError(f"{explain(error)}; the picture is in {refuge} instead") from None
-    writers: dict[str, tuple[Sequence[Any], Callable[..., Path]]] = {
-        "progress_write": (recorder.history, partial(report.write_history, names=losses)),
-        "progress_plot": (recorder.history, partial(report.plot_history, names=losses)),
-        "progress_grid": (recorder.grid_pictures(), report.write_grid),
-    }
-    for flag in files.progress:
-        content, write = writers[flag]
-        if content:
-            try:
-                written.append(write(files.beside(flag), files.overwrite, content))
-            except OSError as error:
-                raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
+    try:
+        for flag in files.progress:
+            path = files.beside(flag)
+            if flag == "progress_write" and history:
+                written.append(report.write_history(path, files.overwrite, history, losses))
+            if flag == "progress_plot" and history:
+                written.append(report.plot_history(path, files.overwrite, history, losses))
+            if flag == "progress_grid" and pictures:
+                written.append(report.write_grid(path, files.overwrite, pictures))
+    except OSError as error:
+        raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
     return ", ".join(map(str, written))

@@ -172,7 +172,7 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
             checkpoints = Checkpoints(files.checkpoint_output, files.overwrite, settings)
             observers.append(checkpoints)
         if files.save_state:
-            state = StateFile(files.save_state, files.overwrite or files.save_state == files.resume)
+            state = StateFile(files.save_state)
             observers.append(state)
         stack.callback(reporter.close)
         reporter.say(line)

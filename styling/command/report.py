@@ -47,9 +47,10 @@ class Reporter:
         begins, now = progress.state.scale != self._scale, time.monotonic()
         is_line = self._every and (iteration % self._every == 0 or iteration == iterations)
         is_look = not self._quiet and (begins or now >= self._next_look)
-        losses = describe(progress.losses()) if is_line or is_look else ""
+        losses = progress.losses() if is_line or is_look else {}
         if not losses:
             return
+        told = "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
         if is_look:
             self._next_look, self._scale = time.monotonic() + SECONDS_BETWEEN_UPDATES, progress.state.scale
             (height, width), count = progress.scales[self._scale].size, len(progress.scales)
@@ -57,10 +58,10 @@ class Reporter:
                 self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {count})")
             self._estimate(progress)
             self._bar.set_description_str(f"{iteration}/{iterations}", refresh=False)
-            self._bar.set_postfix_str(losses, refresh=False)
+            self._bar.set_postfix_str(told, refresh=False)
             self._bar.update(progress.share_done - self._bar.n)
         if is_line:
-            self.say(f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {losses}")
+            self.say(f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {told}")
 
     def _estimate(self, progress: "Progress") -> None:
         """Print once, for a long run, the time that it takes."""
@@ -145,11 +146,6 @@ def seconds(count: float) -> str:
         return f"{count:.0f} s"
     minutes = round(count / 60)
     return f"{minutes} minutes" if minutes < 180 else f"{round(minutes / 60)} hours"
-
-
-def describe(losses: dict[str, float]) -> str:
-    """The losses in a line."""
-    return "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
 
 
 def write_history(

@@ -280,7 +280,7 @@ def test_a_recipes_checkpoints_are_compared_without_being_written(planned, folde
     job = planned(f"--recipe {recipe}")
     assert job.settings.checkpoint_iterations == 2
     assert [flag for flag, _ in output_names(job)] == ["output"]
-    with pytest.raises(SettingsError, match="goes together"):
+    with pytest.raises(SettingsError, match="goes with --checkpoint-output"):
         planned("--checkpoint-iterations 2")
 
 
