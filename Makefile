@@ -20,7 +20,7 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-.venv/installed: setup.py
+.venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv

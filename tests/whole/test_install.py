@@ -61,7 +61,10 @@ def test_a_wheel_has_what_ships(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
         assert not any(re.match("tests|training|benchmarks", name) for name in archive.namelist())
-    data = tmp_path / "site" / "styling" / "data"
+    installed = tmp_path / "site" / "styling"
+    folders = {path.parent.name for path in (ROOT / "styling").glob("*/__init__.py")}
+    assert folders < set(os.listdir(installed))
+    data = installed / "data"
     others = {"__init__.py", "README.md", "recipes", "figures"}
     assert {path.name for path in data.iterdir()} == others | set(SHIPPED)
     for folder, names in (("recipes", RECIPES), ("figures", FIGURES)):
