@@ -58,7 +58,6 @@ def test_the_time_left_counts_pixels(monkeypatch):
     [
         (LONG, (750, 1000), "; --width 500 would take about 8 minutes"),
         (Settings(max_size=1200), (1200, 900), "; --max-size 600 would take about 8 minutes"),
-        (Settings(), (300, 400), "; --iterations 500 would take about 16 minutes"),
         (Settings(width=1000, height=700), (700, 1000), "; --iterations 500 would take about 16 minutes"),
     ],
 )
@@ -95,8 +94,6 @@ def test_a_short_run_is_not_said_to_be_long(monkeypatch, capsys):
     ]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(59, "59 s"), (200, "3 minutes"), (9000, "150 minutes"), (12_000, "3 hours")]
-)
-def test_durations_are_told_in_words(seconds, words):
-    assert report.seconds(seconds) == words
+def test_durations_are_told_in_words():
+    told = [report.seconds(seconds) for seconds in (59, 200, 9000, 12_000)]
+    assert told == ["59 s", "3 minutes", "150 minutes", "3 hours"]

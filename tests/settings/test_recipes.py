@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import reference
 import sources
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_mat
 from processes import Command, make_all
 
@@ -20,7 +18,6 @@ from styling.command.jobs import output_names, plan
 from styling.network import networks
 from styling.network.networks import FILES
 from styling.settings import Running, Settings, combine, recipes
-from styling.settings.checks import VGG_LAYERS
 from styling.system.errors import NetworkError, RecipeError, SettingsError
 from stylize import build_objective
 
@@ -450,33 +447,27 @@ def test_a_name_that_is_no_recipes_is_answered_with_the_nearest(name, near):
 
 # Writing.
 
-names = st.sampled_from(VGG_LAYERS)
-numbers = st.floats(1e-30, 1e30)
-layers = st.none() | st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
-weighted = layers | st.dictionaries(names, numbers | st.integers(1, 9), min_size=1, max_size=3)
-RUNS = st.fixed_dictionaries(
-    {
-        "iterations": st.integers(1, 2**63 - 1),
-        "content_weight": numbers | st.integers(0, 2**31),
-        "seed": st.none() | st.integers(0, 2**63 - 1),
-        "best_of_all": st.booleans(),
-        "content_layers": weighted,
-        "style_layers": weighted,
-        "shifts": st.lists(st.integers(1, 2**40), min_size=1, max_size=4, unique=True).map(tuple),
-        "style_scales": st.none() | st.lists(st.floats(1e-30, 10), min_size=1, max_size=3).map(tuple),
-        "gram_divisor": st.sampled_from(["size", "positions", "none"]),
-    }
-)
-WAYS = st.fixed_dictionaries(
-    {"network": st.none() | names, "device": st.sampled_from([None, "cpu", "gpu:3"])},
-    optional={"threads": st.integers(1, 1024), "progress_grid": st.booleans()},
-)
 
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(RUNS, WAYS)
-def test_what_is_written_is_read_as_the_same(tmp_path, run, way):
-    run, running = Settings(**run), Running(**way)
+@pytest.mark.parametrize(
+    ("run", "running"),
+    [
+        (Settings(), Running()),
+        (
+            Settings(
+                iterations=2**63 - 1,
+                seed=2**63 - 1,
+                content_weight=1e-30,
+                content_layers={"conv1_1": 1e30, "pool5": 3},
+                style_layers=("relu3_1", "conv2_2"),
+                shifts=(2**40, 1),
+                style_scales=(1e-30, 10),
+                gram_divisor="none",
+            ),
+            Running(network="Größe\n.mat", device="gpu:3", threads=1024, progress_grid=True),
+        ),
+    ],
+)
+def test_what_is_written_is_read_as_the_same(tmp_path, run, running):
     path = tmp_path / "run.toml"
     recipes.write(path, recipes.to_table(run, running))
     assert combined(str(path)) == (run, running)
