@@ -20,7 +20,7 @@ from styling import __version__
 from styling.films import writing
 from styling.network import networks
 from styling.settings import FIELDS, recipes
-from styling.settings.checks import Count, Layers, Whole, checked, choices, parts
+from styling.settings.checks import Count, Layers, Whole, checked, choices, parts, shown
 from styling.system import terminal
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import data_folder
@@ -228,7 +228,8 @@ def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
     """The flag of a setting, made from its type and its entry; settings_of() reads its words."""
     entry, kind = field.metadata, parts(field.type)[0]
     flags = [*filter(None, [entry["short"]]), flag_of(field.name)]
-    default = entry["unset"] or shown(field.default)
+    has_default = kind is not bool and field.default is not None
+    default = entry["unset"] or (shown(field.default) if has_default else "")
     text = entry["text"] + (f" (default: {default})" if default else "")
     item = get_args(kind)[0] if get_origin(kind) is tuple else kind
     how: dict[str, Any] = {"metavar": entry["metavar"] or METAVARS.get(parts(item)[0])}
@@ -239,14 +240,6 @@ def add_setting(group: argparse._ArgumentGroup, field: Field) -> None:
     if item != kind or kind == LAYERS:
         how |= {"nargs": "+", "action": "extend"}
     group.add_argument(*flags, help=text, **how)
-
-
-def shown(default: object) -> str:
-    """A default as it is typed; empty for a switch, or if there is no default."""
-    if isinstance(default, bool) or default is None:
-        return ""
-    values = default if isinstance(default, tuple) else (default,)
-    return " ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values)
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:

@@ -105,6 +105,17 @@ def checked(name: str, value: object, hint: Any, strict: bool = True) -> Any:
     raise SettingsError(name, f"{shown} is not {described(hint)}")
 
 
+def shown(value: object) -> str:
+    """A value as it is typed on the command line; a switch as on or off."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, dict):
+        return " ".join(f"{name}={shown(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return " ".join(map(shown, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def described(hint: Any) -> str:
     """The words for what a type allows."""
     kind, notes = parts(hint)

@@ -34,19 +34,21 @@ def build_parser() -> flags.Parser:
     parser, groups = flags.new_parser("neural-style-sweep", usage, description, GROUPS)
     text = "a .toml file that lists the runs, or the name of a published figure"
     parser.add_argument("spec", metavar="SPEC", help=text)
-    add, text = groups["the sweep"].add_argument, "folder for all that is computed"
-    add("-o", "--output", type=Path, metavar="DIR", required=True, help=text)
+    add = groups["the sweep"].add_argument
+    add("-o", "--output", type=Path, metavar="DIR", required=True, help="folder for all that is computed")
     text = "folders with the spec's images, searched before the spec's own folder"
     add("--images", help=text, **flags.SEVERAL | {"metavar": "DIR"})
     text = "files to use in place of images that the spec names"
     add("--image", help=text, **flags.SEVERAL | {"type": str, "metavar": "NAME=FILE"})
     add("--dry-run", help="list the runs, and compute nothing", **flags.SWITCH)
     add("--overwrite", help="replace files that are not from a sweep", **flags.SWITCH)
-    text, figures = (
-        "list the specs of published figures, and exit",
-        partial(flags.listed, "figures", specs.read),
+    figures = partial(flags.listed, "figures", specs.read)
+    add(
+        "--list-figures",
+        help="list the specs of published figures, and exit",
+        action=flags.Answer,
+        const=figures,
     )
-    add("--list-figures", action=flags.Answer, help=text, const=figures)
     flags.add_images(groups)
     flags.add(groups["recipes"], "--recipe", **flags.RECIPE)
     flags.add_settings(groups, without=("checkpoint_iterations", "print_iterations", "progress_grid"))

@@ -82,7 +82,7 @@ class Sweep:
         self._count = self._ended + len(self.waiting)
         work, done = sum(map(updates, self.waiting)), sum(run.iteration for run in self.waiting)
         self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", work, quiet, done)
-        self._page_is_old, self._next_page = False, 0.0
+        self._next_page = 0.0
         for run in runs:
             if run.result.status == "failed":
                 self.warn(f"{run.label} failed: {run.result.error}")
@@ -103,9 +103,6 @@ class Sweep:
                         self._end(run, event)
                     case None:
                         self.warn(f"{run.label}: its process is gone; the run continues in another")
-                if self._page_is_old and time.monotonic() >= self._next_page:
-                    self.write_pages()
-                    self._page_is_old, self._next_page = False, time.monotonic() + SECONDS_BETWEEN_PAGES
 
     def _advance(self, run: Cell, iteration: int) -> None:
         text = f"{self._ended} of {self._count} runs; {run.label} {iteration}/{updates(run)}"
@@ -117,7 +114,6 @@ class Sweep:
         for twin in self._runs:
             if twin.path == run.path:
                 twin.result = result
-        self._page_is_old = True
         self._ended += 1
         self._advance(run, updates(run))
         start = f"{self._ended} of {self._count}: {run.label}"
@@ -126,6 +122,9 @@ class Sweep:
         else:
             loss = f"total loss {result.losses['total']:.6g}" if result.losses else "painted in one pass"
             self.say(f"{start}: {loss} in {result.seconds:.0f} s")
+        if time.monotonic() >= self._next_page:
+            self.write_pages()
+            self._next_page = time.monotonic() + SECONDS_BETWEEN_PAGES
 
     def write_pages(self, sheets: bool = False) -> list[Path]:
         """Write the table, the page and, if asked for, the sheets; returns their names. Raises OSError."""

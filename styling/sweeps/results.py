@@ -27,6 +27,7 @@ from styling.command.jobs import Job
 from styling.command.painting import Named
 from styling.pictures.images import FLAGS as IMAGES
 from styling.settings import recipes
+from styling.settings.checks import shown
 from styling.system.files import write_whole
 
 MOST_BYTES = 80  # of the labels in the name of a file
@@ -86,18 +87,7 @@ class Cell:
     def settings(self) -> dict[str, str]:
         """The settings of the job by name, as text."""
         table = recipes.to_table(self.job.settings, self.job.running)
-        return {name: text(value) for name, value in table.items()}
-
-
-def text(value: object) -> str:
-    """A value of a setting for people."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, dict):
-        return " ".join(f"{name}={text(one)}" for name, one in value.items())
-    if isinstance(value, list | tuple):
-        return " ".join(map(text, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return {name: shown(value) for name, value in table.items()}
 
 
 def different(runs: Iterable[Cell]) -> list[Cell]:

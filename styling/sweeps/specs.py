@@ -38,8 +38,8 @@ from styling.command.jobs import Files, Job
 from styling.pictures.images import FLAGS as IMAGES
 from styling.pictures.images import LISTS, MASKS
 from styling.settings import FIELDS, recipes
-from styling.settings.checks import checked
-from styling.sweeps.results import Cell, text
+from styling.settings.checks import checked, shown
+from styling.sweeps.results import Cell
 from styling.system.errors import RecipeError, SettingsError, SpecError
 from styling.system.files import data_folder
 
@@ -113,7 +113,7 @@ def _parts(path: Path, axis: str, value: Any) -> list[Part]:
     """The parts of an axis: a setting with a list of values, or tables of settings with labels."""
     if isinstance(value, dict):
         ((key, values),) = value.items()
-        value = [{key: one, "label": f"{key.replace('_', ' ')} {text(one)}"} for one in values]
+        value = [{key: one, "label": f"{key.replace('_', ' ')} {shown(one)}"} for one in values]
     return [_part(path, axis, table) for table in value]
 
 

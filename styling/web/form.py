@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from styling.command.flags import build_parser, shown
+from styling.command.flags import build_parser
 from styling.command.jobs import Job, plan
 from styling.pictures.images import Images
 from styling.run.one_pass import check_network
 from styling.run.sizes import scales_of
 from styling.settings import FIELDS, Settings, recipes
+from styling.settings.checks import shown
 from styling.system.errors import NetworkError, SettingsError, StyleError, flag_of
 from styling.web.studio import Form, Studio
 from vgg import Network
@@ -47,8 +48,6 @@ def typed(name: str, value: object) -> str:
         return FIELDS[name].metadata["unset"]
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, dict):
-        return " ".join(f"{layer}={weight:g}" for layer, weight in value.items())
     return shown(value)
 
 
