@@ -40,10 +40,10 @@ function complain({error = "", field} = {}) {  // beside the button; the field i
 heard.error = () => complain({error: "The program does not answer; is it still running? If it is, load the page again."});
 heard.open = () => { if ($("error").textContent.startsWith("The program does not")) complain(); };
 
-function values(recipe) {  // of the settings, by their names, as on the command line
+function values(recipe, power = 1) {  // of the settings, by their names, as on the command line
   const values = {}, weights = [...chosen.styles.values()], strokes = $("style_scales").value;
   if ($("max_size").value && !$("width").value) values.max_size = $("max_size").value;
-  const times = 10 ** +$("style_weight").value;
+  const times = 10 ** (power * $("style_weight").value);
   if (times != 1) values.style_weight = round(+data.recipes[recipe].values.style_weight * times);
   if (+strokes != 1 && weights.length) values.style_scales = weights.map(() => strokes).join(" ");
   if (weights.length > 1) values.style_blend_weights = weights.join(" ");
@@ -213,7 +213,7 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
   await showTime();
   if (mine != asked || isExample() || !$("run").hidden || !$("result").hidden) return;
   says("look-caption", "A first look is on its way");
-  const {recipe, values: few} = data.preview, look = {...values(recipe), ...few};
+  const {recipe, values: few} = data.preview, look = {...values(recipe, 1.2), ...few};  // one pass is bolder, by eye
   if ($("colors").value) look.colors = $("colors").value;
   const {error} = await ask("preview", JSON.stringify({...form(), recipe, values: look, number: mine}));
   if (mine == asked && error) says("look-caption", "");

@@ -23,7 +23,7 @@ function areas() {  // the layers that are drawn, as urls
 const urlsOf = layers =>
   Object.fromEntries(Object.entries(layers).filter(([, canvas]) => !isEmpty(canvas)).map(([name, canvas]) => [name, canvas.toDataURL()]));
 function showAreas() {
-  const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : name);
+  const names = Object.keys(areas()).map(name => name == STAYS ? "what stays" : titled(name));
   $("drawn").textContent = names.length ? `drawn: ${names.join(", ")}` : "";
 }
 
@@ -199,7 +199,7 @@ $("draw").onclick = async () => {
     return make("label", {}, input, picture, make("span", {textContent: text}));
   };
   const styles = await Promise.all(targets().slice(1).map(async key =>
-    entry(key, `${key} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
+    entry(key, `${titled(key)} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
   $("targets").replaceChildren(
     entry(STAYS, "leave this as it is", make("span", {className: "swatch"})), ...styles, entry(ERASER, "erase", make("span")));
   $("below").src = onto.photo.src;

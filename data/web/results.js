@@ -146,4 +146,7 @@ heard.run = run => {
   if (run.status == "done") showTime();  // by what was learned
 };
 const stored = localStorage.form;
-Promise.resolve(stored ? fill(JSON.parse(stored)) : showImages()).then(() => lookAhead(false));
+Promise.resolve(stored ? fill(JSON.parse(stored)) : showImages()).then(() => {
+  for (const list of document.querySelectorAll(".thumbs")) list.scrollLeft = list.querySelector("[aria-pressed=true]").parentElement.offsetLeft - 90;
+  lookAhead(false);
+});

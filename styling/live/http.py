@@ -71,7 +71,7 @@ class Guard:
         if not self._is_here(headers.get("host", "")):
             return error("this is not a name of this machine; see --host and --public-name", 403)
         if self._password and not knows(self._password, headers.get("authorization", "")):
-            return error("the password is needed", 401, headers=ASKS_PASSWORD)
+            return json({"error": "the password is needed"}, 401, ASKS_PASSWORD)
         is_own = COOKIE in request.cookies or headers.get("origin") == f"http://{headers.get('host')}"
         is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if (request.method not in ("GET", "HEAD") and not is_own) or (is_foreign and request.url.path != "/"):
@@ -141,13 +141,11 @@ def application(routes: list[Route], for_people: Callable[[str], str] = str) -> 
     """An application with the files of the page. Its errors are one line for people, as JSON."""
 
     async def refused(request: Request, problem: Exception) -> Response:
-        if isinstance(problem, HTTPException):
-            return error(problem.detail, problem.status_code)
         if isinstance(problem, SettingsError):
             return error(for_people(problem.problem), 400, problem.name)
         return error(for_people(explain(problem)), 400)
 
-    kinds = (StyleError, OSError, HTTPException, ClientDisconnect, msgspec.MsgspecError)
+    kinds = (StyleError, OSError, ClientDisconnect, msgspec.MsgspecError)
     files = Mount("/page", StaticFiles(directory=FOLDER))
     return Starlette(routes=[*routes, files], exception_handlers=dict.fromkeys(kinds, refused))
 
@@ -157,11 +155,9 @@ def json(value: object, status: int = 200, headers: dict[str, str] | None = None
     return Response(msgspec.json.encode(value), status, headers, "application/json")
 
 
-def error(
-    line: str, status: int, field: str | None = None, headers: dict[str, str] | None = None
-) -> Response:
+def error(line: str, status: int, field: str | None = None) -> Response:
     """An error's line, for the page, and the field that it is about."""
-    return json({"error": line, "field": field}, status, headers)
+    return json({"error": line, "field": field}, status)
 
 
 def page(request: Request, name: str, **context: object) -> Response:

@@ -34,7 +34,7 @@ from styling.web.studio import Form, Picture, Studio
 EXAMPLE = Form("harbour.jpg", ["watercolour.jpg"])
 ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
 SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
-STARTING = 2  # seconds before the first update
+STARTING, STARTING_FILM = 2, 10  # seconds before the first update, or before a process has begun a film
 USUAL_PACE = 4e-6  # seconds for an update of a pixel that costs 1, until it has been measured
 FIRST = 4  # updates, which compile functions and tell no pace
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
@@ -87,7 +87,8 @@ class Painter:
         if content.frames > 1:
             from styling.films.frames import share_of_work  # which needs OpenCV, as every film does
 
-            film = seconds + (content.frames - 1) * share_of_work(job.settings) * pixels * self._pace
+            frames = 1 + (content.frames - 1) * share_of_work(job.settings)
+            film = STARTING_FILM + frames * pixels * self._pace
         return {"seconds": seconds, "film": film, "size": size}
 
     def preview(self, form: Form) -> None:
