@@ -30,7 +30,11 @@ def work(options: argparse.Namespace) -> int:
     job = jobs[0]
     if job.film:
         return paint_film(job, job.film)
-    return paint_batch(jobs) if job.files.folder else paint(job, read_images(job), *start(job))
+    if job.files.folder:
+        return paint_batch(jobs)
+    named = read_images(job)  # whose errors come before TensorFlow, which takes seconds
+    job, network = start(job)
+    return paint(job, named, network)
 
 
 if __name__ == "__main__":

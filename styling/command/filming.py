@@ -53,14 +53,13 @@ def paint_film(job: Job, film: Film) -> int:
     except (KeyboardInterrupt, OSError) as error:
         stop = error
     count = sum(painted.path(number).is_file() for number in clip.numbers())
-    there = f"{count} frames are in {painted.folder}"
+    frames_line = f"{count} frames are in {painted.folder}"
     if stop is not None:
         why = "interrupted" if isinstance(stop, KeyboardInterrupt) else f"error: {explain(stop)}"
-        complain(f"{why}; {there}, and the same command goes on from there")
+        complain(f"{why}; {frames_line}, and the same command goes on from there")
         return status_after(stop)
-    say(
-        f"wrote {written}; its {there}" if written != painted.folder else f"wrote {count} frames to {written}"
-    )
+    is_apart = written != painted.folder
+    say(f"wrote {written}; its {frames_line}" if is_apart else f"wrote {count} frames to {written}")
     return 0
 
 
@@ -79,17 +78,17 @@ def paint_frames(film: Film, named: Named, network: "Network", settings: Setting
         with contextlib.closing(film.clip.frames()) as frames:
             for frame in frames:
                 number, pixels = frame.number, frame.pixels()
-                of_frame = {path: next(each) for path, each in masks.items()}
+                now = {path: next(each) for path, each in masks.items()}
                 size = size or content_size(pixels.shape[0], pixels.shape[1], settings)
                 light = films.light(pixels)
                 content = images.resize(pixels / (light or 1), *size)
-                given = Images.named((flag, of_frame.get(path, image)) for flag, path, image in named)
-                areas = films.masks_of(given, content)
+                inputs = Images.named((flag, now.get(path, image)) for flag, path, image in named)
+                areas = films.masks_of(inputs, content)
                 first = None if films.is_cut(content, before) else first
                 if not painted.path(number).is_file():
                     run = None
                     if light:
-                        run = films.resolve(content, given, before, network, settings, areas, first)
+                        run = films.resolve(content, inputs, before, network, settings, areas, first)
                     work = 1 if run and run.images.warped is None else share
                     picture = paint_frame(run, reporter, work) if run else content
                     images.write(painted.path(number), picture * (light or 1))

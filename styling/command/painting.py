@@ -24,7 +24,7 @@ from styling.pictures.images import Images
 from styling.run import states
 from styling.run.recorder import Recorder
 from styling.run.sizes import sizes_in_use
-from styling.settings import Running, Settings, recipes
+from styling.settings import Settings, recipes
 from styling.system import terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
 from styling.system.process import explain, status_after, uninterrupted
@@ -78,7 +78,7 @@ def paint_batch(jobs: Sequence[Job]) -> int:
     say(f"{len(left)} of {count} pictures to be made")
     if not left:
         return 0
-    running, network = start(left[0])
+    started, network = start(left[0])
     from styling.run.memory import gradients_forgotten
 
     failed: list[Path] = []
@@ -87,7 +87,7 @@ def paint_batch(jobs: Sequence[Job]) -> int:
         say(f"{number + 1} of {count}: {content}")
         try:
             with gradients_forgotten():
-                status = paint(job, read_images(job), running, network)
+                status = paint(replace(job, running=started.running), read_images(job), network)
         except (StyleError, OSError, KeyboardInterrupt) as error:
             complain("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {explain(error)}")
             status = status_after(error)
@@ -127,32 +127,30 @@ def read_images(job: Job, model: tuple[int, int] | None = None) -> Named:
     return named
 
 
-def start(job: Job) -> tuple[Running, "Network"]:
-    """Load TensorFlow and the network; returns job.running with the actual device and network, and the
-    network."""
+def start(job: Job) -> tuple[Job, "Network"]:
+    """Load TensorFlow and the network; returns the job with the device and the network that it really has."""
     import vgg
     from styling.system.device import configure
 
     device = configure(job.running.device, job.running.threads, deterministic=job.settings.seed is not None)
     network = vgg.load(job.network)
-    return replace(with_network(job, network), device=device), network
+    job = with_network(job, network)
+    return replace(job, running=replace(job.running, device=device)), network
 
 
-def with_network(job: Job, network: "Network") -> Running:
-    """job.running with the actual network. Raises NetworkError if the job is for another."""
+def with_network(job: Job, network: "Network") -> Job:
+    """The job with the actual network's name and SHA-256. Raises NetworkError if it is for another."""
     if job.running.network_sha256 not in (None, network.sha256):
         problem = f"is not the network of {job.files.source}"
         advice = f"name that one, whose SHA-256 is {job.running.network_sha256}, with --network"
         raise NetworkError(f"{job.network}: {problem}; {advice}")
-    return replace(job.running, network=networks.name(job.network), network_sha256=network.sha256)
+    name = networks.name(job.network)
+    return replace(job, running=replace(job.running, network=name, network_sha256=network.sha256))
 
 
-def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
-    """Paint one picture, write its files, report on it, and return the exit status.
-
-    running: as start() returns it.
-    """
-    prepared, files = prepare(job, named, running, network), job.files
+def paint(job: Job, named: Named, network: "Network") -> int:
+    """Paint one picture, write its files, report on it, and return the exit status. job: as of start()."""
+    prepared, files = prepare(job, named, network), job.files
     line, settings = prepared.line, prepared.run.settings
     if files.save_recipe:
         path = recipes.write(files.save_recipe, prepared.record.settings, files.overwrite)
@@ -183,8 +181,8 @@ def paint(job: Job, named: Named, running: Running, network: "Network") -> int:
     return status or int(checkpoints is not None and checkpoints.failed)
 
 
-def prepare(job: Job, named: Named, running: Running, network: "Network") -> Prepared:
-    """Make the run of a job definite. named: its images. running: as start() returns it.
+def prepare(job: Job, named: Named, network: "Network") -> Prepared:
+    """Make the run of a job definite. job: with the actual device and network. named: its images.
 
     Raises StyleError for images or a network that do not fit the job, or the memory at hand.
     """
@@ -196,7 +194,7 @@ def prepare(job: Job, named: Named, running: Running, network: "Network") -> Pre
         check_same_images(files.resume, identities, saved.images)
     run, lacking = make_run(job, named, network)
     images.check_size(files.output, *run.scales[-1].size)
-    table = recipes.to_table(run.settings, replace(running, progress_grid=False))
+    table = recipes.to_table(run.settings, replace(job.running, progress_grid=False))
     record = replace(saved or states.Saved({}, []), settings=table, images=identities)
     try:
         state = states.State.from_arrays(record.arrays) if record.arrays else None

@@ -36,18 +36,17 @@ def plan(cells: Sequence[Cell], folder: Path) -> None:
 
 def make_ready(cell: Cell, stems: dict[str, str]) -> None:
     """Fill in all that the computation of a run needs, and its result if it has one."""
-    job = cell.job
+    job, network = cell.job, load(cell.job.network.absolute())
     hashed = [(flag, path, *read_image(path.absolute(), flag in MASKS)) for flag, path in job.files.images]
     cell.named = [(flag, path, pixels) for flag, path, pixels, _ in hashed]
-    network = load(job.network.absolute())
-    running = painting.with_network(job, network)
+    job = painting.with_network(job, network)
     resolved, lacking = painting.make_run(job, cell.named, network)
     parts = asdict(resolved.settings), job.files.progress, network.sha256
     hashes = [(flag, sha256) for flag, _, _, sha256 in hashed]
     cell.path = cell.path.with_name(results.stem(cell.labels, stems, *parts, hashes))
     state = cell.file(".state")
     files = replace(job.files, output=cell.file(".png"), save_state=state, resume=state)
-    cell.job = replace(job, settings=resolved.settings, running=running, files=files, saved=saved(state))
+    cell.job = replace(job, settings=resolved.settings, files=files, saved=saved(state))
     cell.iteration = cell.job.saved.iteration if cell.job.saved else 0
     cell.memory, cell.remark = memory_needed(resolved), painting.describe(job, resolved, lacking)
     cell.result = results.read(cell)

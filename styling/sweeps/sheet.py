@@ -54,11 +54,11 @@ def sources(runs: Sequence[Cell]) -> tuple[Sources, Sources, Sources]:
     shown: tuple[Sources, Sources, Sources] = defaultdict(tuple), defaultdict(tuple), defaultdict(tuple)
     for flag in IMAGES:
         named = [(one.place, tuple(pair for pair in one.job.files.images if pair[0] == flag)) for one in runs]
-        for axis, of_axis in enumerate(shown):
+        for axis, by_index in enumerate(shown):
             different = {(place[axis], pairs) for place, pairs in named}
             if len(different) == len(dict(different)):  # all of an index have the same
                 for index, pairs in different:
-                    of_axis[index] += pairs[:MOST_SOURCES]
+                    by_index[index] += pairs[:MOST_SOURCES]
                 break
     return shown
 
@@ -130,7 +130,7 @@ def side_by_side(pairs: Iterable[tuple[str, Path]], width: int) -> Image.Image:
 def draw(spec: Spec, page: int, runs: Sequence[Cell]) -> Image.Image:
     """The sheet of a page: a head, and a table of pictures with labels and sources."""
     rows, columns = spec.axes["rows"], spec.axes["columns"]
-    of_page, of_rows, of_columns = sources(runs)
+    page_sources, row_sources, column_sources = sources(runs)
     side = min(SIDE, math.isqrt(MOST_PIXELS // ((len(rows) + 1) * (len(columns) + 1))))
     pictures = {run.path: thumbnail(run.file(".png"), side) for run in runs if run.result.status == "done"}
     wide = max([min(LEAST_WIDE, side), *(image.width for image in pictures.values() if image)])
@@ -139,15 +139,15 @@ def draw(spec: Spec, page: int, runs: Sequence[Cell]) -> Image.Image:
     }
     grid = [[Image.new("RGB", (0, 0))]]
     for j, one in enumerate(columns):
-        grid[0].append(column([words(one.label, wide), side_by_side(of_columns[j], wide)]))
+        grid[0].append(column([words(one.label, wide), side_by_side(column_sources[j], wide)]))
     for i, one in enumerate(rows):
-        label = column([words(one.label, LABEL), side_by_side(of_rows[i], LABEL)])
+        label = column([words(one.label, LABEL), side_by_side(row_sources[i], LABEL)])
         grid.append([label, *(fields[i, j] for j in range(len(columns)))])
     whole = table(grid)
-    caption = " - ".join(filter(None, (spec.axes["pages"][page].label, describe(of_page[page]))))
+    caption = " - ".join(filter(None, (spec.axes["pages"][page].label, describe(page_sources[page]))))
     width = max(whole.width, TITLE_WIDTH)
     head = [words(spec.title, width, TITLE), words(caption, width, ink=GRAY)]
-    sheet = column([*head, side_by_side(of_page[page], width), whole])
+    sheet = column([*head, side_by_side(page_sources[page], width), whole])
     return ImageOps.expand(sheet, MARGIN, PAPER)
 
 

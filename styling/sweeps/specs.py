@@ -148,20 +148,20 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
             key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)
         }:
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
-    read, found = cache(recipes.read), []
+    read, planned = cache(recipes.read), []
     for (i, page), (j, row), (k, column) in itertools.product(*map(enumerate, spec.axes.values())):
         labels = tuple(part.label for part in (page, row, column) if part.label)
         recipe = spec.base.recipe.under(flags)
         for part in (page, row, column):
             recipe = recipe.under(part.recipe.values, part.recipe.vgg16)
         try:
-            found.append(Cell((i, j, k), labels, _job(spec, recipe, read)))
+            planned.append(Cell((i, j, k), labels, _job(spec, recipe, read)))
         except SettingsError as error:
             if error.name in flags:
                 raise
             where = f"{', '.join(labels)}: " if labels else ""
             raise SpecError(f"{spec.path}: {where}{error.name} {error.problem}") from None
-    return found
+    return planned
 
 
 def _job(spec: Spec, part: recipes.Recipe, read: Callable[[str], recipes.Recipe]) -> Job:

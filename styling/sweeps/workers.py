@@ -68,12 +68,12 @@ def compute(run: Cell, send: Callable[[Event], object], network: "Network | None
             recorder.was_saved(time.monotonic() - began)
 
     try:
-        running = run.job.running
+        job = run.job
         if network is None:
-            running, network = painting.start(run.job)
+            job, network = painting.start(job)
         with gradients_forgotten():
-            prepared = painting.prepare(run.job, run.named, running, network)
-            outcome = painting.follow(prepared, [watch], max(run.job.settings.iterations // PLOT_POINTS, 1))
+            prepared = painting.prepare(job, run.named, network)
+            outcome = painting.follow(prepared, [watch], max(job.settings.iterations // PLOT_POINTS, 1))
         recorder, progress = outcome.recorder, outcome.progress
         if outcome.early or outcome.picture is None:
             raise outcome.early or StyleError("there is no picture")

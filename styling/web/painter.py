@@ -177,7 +177,8 @@ class Painter:
                 raise KeyboardInterrupt
 
         with gradients_forgotten():
-            prepared = painting.prepare(job, painting.read_images(job), self._running, self.network)
+            job = replace(job, running=self._running)
+            prepared = painting.prepare(job, painting.read_images(job), self.network)
             return painting.follow(prepared, [watch], max(job.settings.iterations // POINTS, 1))
 
     def _picture(self, task: Task) -> None:

@@ -125,10 +125,10 @@ def test_words_stand_where_there_is_no_picture(tmp_path):
 def test_images_are_shown_once_where_all_runs_share_them(tmp_path):
     text = 'title = "A"\nrows = { content = ["content.png", "other.png"] }\nstyles = "style.png"\n'
     spec, runs = make(tmp_path, text + "columns = { seed = [1, 2] }\n")
-    of_page, of_rows, of_columns = sheet.sources(runs)
-    assert dict(of_page) == {0: (("styles", tmp_path / "style.png"),)}
-    names = {i: [path.stem for _, path in pairs] for i, pairs in of_rows.items()}
-    assert names == {0: ["content"], 1: ["other"]} and not of_columns
+    page_sources, row_sources, column_sources = sheet.sources(runs)
+    assert dict(page_sources) == {0: (("styles", tmp_path / "style.png"),)}
+    names = {i: [path.stem for _, path in pairs] for i, pairs in row_sources.items()}
+    assert names == {0: ["content"], 1: ["other"]} and not column_sources
     [path] = sheet.write(tmp_path, spec, runs)
     assert region(path, SOURCES["style"])[1] < region(path, COLORS[0])[0]  # in the head
     for i, name in ((0, "content"), (2, "other")):  # beside their rows
