@@ -135,8 +135,10 @@ def plan(options: argparse.Namespace) -> list[Job]:
         raise RecipeError(f"{job.files.source}: {error.name} {error.problem}") from None
     is_film = len(contents) == 1 and writing.asks_for_film(contents[0], options.output)
     is_batch = not is_film and (len(contents) > 1 or any(map(os.path.isdir, contents)))
-    check_together(options, job, is_film, is_batch)
-    check_effect(options, job, flags, recipe)
+    check_together(options, job, recipe, is_film, is_batch)
+    job.settings.check_effect(flags)
+    if options.live is not None:
+        address.bind("live", address.LOOPBACK[0], options.live).close()
     settings, running = job.settings, job.running
     if saved:
         check_unchanged(options.resume, saved, combine(recipe, {})[0], settings, flags)
@@ -262,50 +264,37 @@ def names_apart(contents: Sequence[Path]) -> list[Path]:
     return short if len(set(short)) == len(short) else names
 
 
-def check_together(options: argparse.Namespace, job: Job, is_film: bool, is_batch: bool) -> None:
+def check_together(
+    options: argparse.Namespace, job: Job, recipe: recipes.Recipe, is_film: bool, is_batch: bool
+) -> None:
     """Raise SettingsError for the first flag that lacks what it goes with."""
     settings, files = job.settings, job.files
-    noise = settings.noiseblend(bool(files.named("initial")))
+    noise, every = settings.noiseblend(bool(files.named("initial"))), settings.checkpoint_iterations
     is_masked = files.named("style_masks") or files.named("content_mask")
+    has_matplotlib = importlib.util.find_spec("matplotlib") is not None
+    updates = not settings.iterations or recipe.values.get("iterations") != 0
     video = [name for name, field in FIELDS.items() if field.metadata.get("group") == "video"]
-    a_film = "a film only; name one with --content and --output"
-    for flags, is_met, what in (
-        ((*FILM_FLAGS, *video), is_film, a_film),
-        (("video_codec", "crf"), writing.is_file(files.output), "films in one file"),
-        (ONE_PICTURE, not (is_film or is_batch), "one picture only; other runs go on when made again"),
-        (PROGRESS, not is_film, "pictures only"),
-        (("noise",), noise > 0, "noise in the start; see --initial-noiseblend"),
-        (("initial",), noise < 1, "--initial-noiseblend below 1, which is all noise"),
-        (("mask_feather",), is_masked, "--style-masks or --content-mask"),
-        (("save_state_iterations",), files.save_state, "--save-state; give both"),
-        (("save_state", *PROGRESS), settings.iterations, "updates, of which --iterations 0 makes none"),
-        (("checkpoint_output",), settings.checkpoint_iterations, "--checkpoint-iterations; give both"),
-        (("checkpoint_iterations",), files.checkpoint_output, "--checkpoint-output; give both"),
+    for flags, is_met, problem in (
+        ((*FILM_FLAGS, *video), is_film, "goes with a film only; name one with --content and --output"),
+        (("video_codec", "crf"), writing.is_file(files.output), "goes with films in one file"),
+        (ONE_PICTURE, not (is_film or is_batch), "goes with one picture only; others go on by themselves"),
+        (PROGRESS, not is_film, "goes with pictures only"),
+        (("iterations",), updates, f"does not go with {files.source}, which minimises nothing; try best"),
+        (("noise",), noise > 0, "goes with noise in the start; see --initial-noiseblend"),
+        (("initial",), noise < 1, "goes with --initial-noiseblend below 1; 1 is all noise"),
+        (("mask_feather",), is_masked, "goes with --style-masks or --content-mask"),
+        (("save_state_iterations",), files.save_state, "goes with --save-state; give both"),
+        (("save_state", *PROGRESS), settings.iterations, "goes with updates; --iterations 0 makes none"),
+        (("checkpoint_output",), every, "goes with --checkpoint-iterations; give both"),
+        (("checkpoint_iterations",), files.checkpoint_output, "goes with --checkpoint-output; give both"),
+        (("checkpoint_iterations",), settings.iterations >= (every or 0), "is more than --iterations"),
+        (("progress_plot",), has_matplotlib, "needs matplotlib: pip install matplotlib"),
+        (("live",), address.is_installed(), "needs starlette and uvicorn: pip install starlette uvicorn"),
     ):
         for name in flags:
             value = getattr(options, name, None)
             if not is_met and value is not None and value is not False:  # but 0 is a value
-                raise SettingsError(name, f"goes with {what}")
-
-
-def check_effect(
-    options: argparse.Namespace, job: Job, flags: dict[str, Any], recipe: recipes.Recipe
-) -> None:
-    """Raise SettingsError for flags that have no effect beside the others, or need what is not here."""
-    settings, every = job.settings, job.settings.checkpoint_iterations
-    if settings.iterations and recipe.values.get("iterations") == 0:
-        problem = f"does not go with {job.files.source}, which minimises nothing; take --recipe best"
-        raise SettingsError("iterations", problem)
-    settings.check_effect(flags)
-    if "checkpoint_iterations" in flags and every and every > settings.iterations:
-        problem = f"{every} is more than the {settings.iterations} iterations"
-        raise SettingsError("checkpoint_iterations", problem)
-    if options.progress_plot and importlib.util.find_spec("matplotlib") is None:
-        raise SettingsError("progress_plot", "needs matplotlib: pip install matplotlib")
-    if options.live is not None:
-        if not address.is_installed():
-            raise SettingsError("live", "needs starlette and uvicorn: pip install starlette uvicorn")
-        address.bind("live", address.LOOPBACK[0], options.live).close()
+                raise SettingsError(name, problem)
 
 
 def choose_network(named: str | None, recipe: recipes.Recipe, source: str | None) -> tuple[Path, str | None]:
