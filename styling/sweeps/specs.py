@@ -144,9 +144,8 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
     contradicts the spec, and SpecError or RecipeError for an error in a file.
     """
     for axis, parts in spec.axes.items():
-        for name in flags.keys() & {
-            key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)
-        }:
+        varied = {key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)}
+        for name in varied & flags.keys():
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
     read, planned = cache(recipes.read), []
     for (i, page), (j, row), (k, column) in itertools.product(*map(enumerate, spec.axes.values())):
