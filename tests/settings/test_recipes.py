@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import reference
 import sources
+from conftest import words
 from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_mat
-from processes import Command, make_all
 
 from styling.command.flags import build_parser
 from styling.command.jobs import output_names, plan
@@ -107,7 +107,6 @@ STATED = {
     },
     "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
-PAINTED = ("best", "cs231n-texture", "yuan2018")
 FROM_NOISE = (
     *("best", "kolkin2022", "athalye2015", "gatys2015", "gatys2016", "prisma2017"),
     *("cs231n-inversion", "cs231n-texture"),
@@ -168,11 +167,7 @@ def test_recipes_that_differ_little():
 # Runs on the command line.
 
 
-def wide(name):
-    """A recipe's flags for images of 40 x 30 pixels, and the (height, width) of the picture."""
-    if name == "cs231n-texture":
-        return ["--styles", "style1.png", "--width", "21", "--height", "26"], (26, 21)
-    return ["--content", "content.png", "--styles", "style1.png", "--width", "24"], (18, 24)
+PICTURE = words("--content content.png --styles style1.png --width 24 --output out.png --seed 1")
 
 
 def write_recipe(folder, text, name="own.toml"):
@@ -180,69 +175,39 @@ def write_recipe(folder, text, name="own.toml"):
     return name
 
 
-def fill(folder, image_files):
-    """Put images, and tiny networks under the published networks' names, into a folder."""
-    for path in image_files:
-        (folder / path.name).write_bytes(path.read_bytes())
-    for name, convolutions in CONVOLUTIONS.items():
-        write_mat(folder / FILES[name], tiny_layers(convolutions))
-    return folder
-
-
 @pytest.fixture
 def folder(tmp_path, image_files):
-    return fill(tmp_path, image_files)
+    """The test's folder, with images, and tiny networks under the published networks' names."""
+    for path in image_files:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for name, convolutions in CONVOLUTIONS.items():
+        write_mat(tmp_path / FILES[name], tiny_layers(convolutions))
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def painted(tmp_path_factory, image_files):
-    """A folder in which these command lines were run, and what each printed, the exit status last.
-
-    They share a process, and its cache of the networks.
-    """
-    folder = fill(tmp_path_factory.mktemp("painted"), image_files)
-    write_recipe(folder, 'style_layers = ["relu1_1", "relu3_4"]', "deep.toml")
-    few, images = "--iterations 2 --seed 1", "--content content.png --styles style1.png --width 24"
-    lines = {
-        name: f"--recipe {name} {' '.join(wide(name)[0])} --output {name}.png {few}" for name in PAINTED
-    } | {
-        "deep": f"--recipe deep.toml --network vgg16 {images} --output deep.png {few}",
-        "early": "--content-weight 0 --style-weight 0 --width 6 --height 5 --optimizer lbfgs-b --seed 1 "
-        "--iterations 5000 --output early.png",
-    }
-    process = Command(make_all, folder, lines.values(), {"XDG_CACHE_HOME": str(folder / "cache")})
-    *parts, rest = re.split(r"(?<=^> \d\n)", process.finish()[0], flags=re.MULTILINE)
-    assert rest == ""
-    return folder, dict(zip(lines, map(str.splitlines, parts), strict=True))
-
-
-@pytest.mark.parametrize("name", PAINTED)
-def test_recipes_paint(painted, name):
-    folder, printed = painted
-    assert printed[name][-1] == "> 0"
-    network = FILES[combined(name)[1].network]
-    assert re.fullmatch(rf"painting with {network}(; in bfloat16.*)?", printed[name][0])
-    picture = iio.imread(folder / f"{name}.png")
-    assert picture.shape == (*wide(name)[1], 3) and picture.std() > 0
+@pytest.mark.parametrize("name", ["best", "yuan2018"])
+def test_recipes_paint(neural_style, folder, name):
+    line, *_ = neural_style(*PICTURE, *words(f"--recipe {name} --iterations 2"), check=0).stdout.splitlines()
+    assert re.fullmatch(rf"painting with {FILES[combined(name)[1].network]}(; in bfloat16.*)?", line)
+    picture = iio.imread(folder / "out.png")
+    assert picture.shape == (18, 24, 3) and picture.std() > 0
     if name == "yuan2018":
-        assert iio.imread(folder / f"{name}-progress-grid.png").shape[1] >= 5 * 24
+        assert iio.imread(folder / "out-progress-grid.png").shape[1] >= 5 * 24
 
 
-def test_layers_that_the_network_lacks_are_named_in_its_line(painted):
-    _, printed = painted
-    assert FILES["vgg16"] in printed["deep"][0] and printed["deep"][0].endswith(
-        "without relu3_4, which it lacks"
-    )
-    assert printed["deep"][-1] == "> 0"
+def test_a_recipe_without_a_photograph_paints_what_the_network_has_layers_for(neural_style, folder):
+    write_recipe(folder, "content_weight = 0\nstyle_layers = ['relu1_1', 'relu3_4']")
+    flags = words("--styles style1.png --width 21 --height 26 --iterations 2 --output out.png")
+    line, *_ = neural_style(*flags, *words("--recipe own.toml --network vgg16"), check=0).stdout.splitlines()
+    assert FILES["vgg16"] in line and line.endswith("without relu3_4, which it lacks")
+    assert iio.imread(folder / "out.png").shape == (26, 21, 3)
 
 
-def test_a_run_that_ends_early_says_so(painted):
-    folder, printed = painted
-    *_, line, status = printed["early"]
-    assert status == "> 0"
+def test_a_run_that_ends_early_says_so(neural_style, folder):
+    nothing = words("--content-weight 0 --style-weight 0 --width 6 --height 5 --seed 1 --output early.png")
+    printed = neural_style(*nothing, *words("--optimizer lbfgs-b --iterations 5000"), check=0).stdout
     ending = r" after (\d+) iterations, as lbfgs-b finds no lower, in \d+ s; wrote early.png$"
-    iterations = re.search(ending, line).group(1)
-    assert 0 < int(iterations) < 5000
+    assert 0 < int(re.search(ending, printed.strip()).group(1)) < 5000
     assert np.ptp(iio.imread(folder / "early.png"), axis=(0, 1)).max() <= 1
 
 

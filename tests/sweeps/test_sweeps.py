@@ -36,7 +36,7 @@ from styling.sweeps.workers import Painted
 from styling.system import limits
 
 OUT = words("--output out --network tiny.mat")
-ONE = words("--workers 1 --threads 1")
+ONE = words(f"--workers 1 --threads {jobs.cores()}")  # as many as this process has
 BASE = 'content = "content.png"\nstyles = "style1.png"\n'
 
 
@@ -66,13 +66,6 @@ def here(folder):
 def write(folder, text, name="spec.toml"):
     (folder / name).write_text(text, encoding="utf-8")
     return name
-
-
-def painted(folder, lines):
-    """What neural-style prints for these command lines, in a process with threads of its own."""
-    printed, _ = Command(make_all, folder, lines).finish()
-    assert printed.count("> 0\n") == len(lines)
-    return printed
 
 
 def cells_for(arguments):
@@ -133,20 +126,25 @@ def copied(grid, folder):
     return folder
 
 
-def test_each_picture_is_the_one_of_neural_style(grid):
-    folder, _ = grid
-    rows = [*table_of(folder / "out").values()][1::2]
-    lines = []
-    for number, row in enumerate(rows):
-        images = f"--content {row['content']} --styles {row['styles']}"
-        images += f" --initial {row['initial']}" if row["initial"] else ""
-        recipe = Path(row["file"]).with_suffix(".toml")
-        lines.append(f"--recipe out/{recipe} {images} --output again{number}.png")
-    totals = re.findall(r"total loss (\S+) after 3 iterations", painted(folder, lines))
-    assert totals == [f"{float(row['total_loss']):.6g}" for row in rows]
-    pictures = [(folder / "out" / row["file"]).read_bytes() for row in rows]
-    assert [(folder / f"again{number}.png").read_bytes() for number in range(len(rows))] == pictures
-    assert len(set(pictures)) == len(rows) == 2
+def test_each_picture_is_the_one_of_neural_style(grid, neural_style):
+    folder, out, pictures = grid[0], grid[0] / "out", []
+    for row in [*table_of(out).values()][1::2]:
+        images = [
+            "--content",
+            folder / row["content"],
+            "--styles",
+            *map(folder.joinpath, words(row["styles"])),
+        ]
+        images += ["--initial", folder / row["initial"]] if row["initial"] else []
+        recipe = (out / row["file"]).with_suffix(".toml")
+        flags = ["--recipe", recipe, "--output", recipe.with_name("again.png"), "--overwrite"]
+        printed = neural_style(*images, *flags, check=0).stdout
+        assert f"total loss {float(row['total_loss']):.6g} after 3 iterations" in printed
+        pictures.append((out / row["file"]).read_bytes())
+        assert recipe.with_name("again.png").read_bytes() == pictures[-1]
+        recipe.with_name("again.png").unlink()
+        recipe.with_name("again-progress-grid.png").unlink(missing_ok=True)
+    assert len(set(pictures)) == len(ROWS)
 
 
 def test_all_that_is_promised_is_there(grid):
@@ -164,7 +162,7 @@ def test_all_that_is_promised_is_there(grid):
         assert path.with_name(f"{path.stem}-losses.svg").read_text().startswith("<?xml")
         assert path.with_name(f"{path.stem}-grid.png").exists() == row["label"].startswith("yuan")
         recipe = tomllib.loads(path.with_suffix(".toml").read_text())
-        assert recipe["threads"] == 1 and recipe["device"] == "cpu" and recipe["tile"] == 0
+        assert recipe["threads"] == jobs.cores() and recipe["device"] == "cpu" and recipe["tile"] == 0
         assert iio.imread(path).shape == (18, 24, 3)
         assert f"{i + 1} of 4: {row['label']}: total loss" in printed
     assert {path.name for path in out.iterdir()} == {"runs", "results.csv", "sheet.png", "index.html"}
@@ -375,7 +373,8 @@ def test_a_sweep_that_is_stopped_in_every_way_comes_to_the_same_pictures(folder)
         killed.result()
     assert stderr.count("\n") == 1 and "the run continues in another" in stderr
     common = "--content content.png --styles style1.png --network tiny.mat --width 24 --threads 1"
-    painted(folder, [f"{common} --iterations 8000 --seed {n} --output {n}.png" for n in (1, 2)])
+    lines = [f"{common} --iterations 8000 --seed {seed} --output {seed}.png" for seed in (1, 2)]
+    Command(make_all, folder, lines).finish()
     for row, alone in zip(table_of(folder / "out").values(), ("1.png", "2.png"), strict=True):
         assert (folder / "out" / row["file"]).read_bytes() == (folder / alone).read_bytes()
         assert float(row["seconds"]) > 1000
