@@ -213,9 +213,9 @@ async function lookAhead(isUsers = true) {  // a result that is shown gives way 
   await showTime();
   if (mine != asked || isExample() || !$("run").hidden || !$("result").hidden) return;
   says("look-caption", "A first look is on its way");
-  const {recipe, values: few} = data.preview, look = {...values(recipe, 1.2), ...few};  // one pass is bolder, by eye
+  const {recipe, values: few} = data.look, look = {...values(recipe, 1.2), ...few};  // one pass is bolder, by eye
   if ($("colors").value) look.colors = $("colors").value;
-  const {error} = await ask("preview", JSON.stringify({...form(), recipe, values: look, number: mine}));
+  const {error} = await ask("look", JSON.stringify({...form(), recipe, values: look, number: mine}));
   if (mine == asked && error) says("look-caption", "");
 }
 async function showTime() {

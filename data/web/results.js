@@ -99,7 +99,7 @@ $("two").onclick = () => {
   showBeside(isPicking() ? results.findLast(one => one.key != current).key : null);
   markStrip();
 };
-$("go-on").onclick = async () => complain(await ask("go-on"));
+$("go-on").onclick = async () => complain(await ask("go_on"));
 $("again").onclick = () => again(current);
 $("larger").onclick = async () => {
   const side = $("larger").textContent.match(/\d+/)[0];

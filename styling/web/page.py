@@ -37,14 +37,7 @@ class Page:
 
     def app(self) -> Starlette:
         """The routes."""
-        painter = self._painter
-        actions = {
-            "estimate": painter.estimate,
-            "preview": painter.preview,
-            "paint": painter.paint,
-            "stop": lambda form: painter.stop(),
-            "go-on": lambda form: painter.go_on(),
-        }
+        painter, actions = self._painter, ("estimate", "paint", "stop", "go_on")
         routes = [
             Route("/", self.index),
             Route("/events", lambda request: http.events(self.facts)),
@@ -53,7 +46,8 @@ class Page:
             Route("/results/{key}", self.result),
             Route("/images", self.upload, methods=["POST"]),
             Route("/remove/{key}", self.remove, methods=["POST"]),
-            *(Route(f"/{name}", asked(act), methods=["POST"]) for name, act in actions.items()),
+            Route("/look", asked(painter.begin), methods=["POST"]),
+            *(Route(f"/{name}", asked(getattr(painter, name)), methods=["POST"]) for name in actions),
         ]
         return http.application(routes, self._studio.without_folders)
 
@@ -64,7 +58,7 @@ class Page:
             "images": [*self._studio.pictures.values()],
             "recipes": forms.offered(painter.network),
             "example": EXAMPLE,
-            "preview": painter.look,
+            "look": painter.first_look,
         }
         texts = {
             "settings": [FIELDS[name] for name in forms.NAMES if name not in CONTROLS],

@@ -60,7 +60,7 @@ class Task(View):
 class Painter:
     """Paints with one network in one thread. Sets TensorFlow up, and loads the network.
 
-    task: the latest. look: how a first look is made, in one pass or, by other networks than the small one,
+    task: the latest. first_look: how one is made, in one pass or, by other networks than the small one,
     in a short run.
     """
 
@@ -72,7 +72,7 @@ class Painter:
         name, digest = networks.name(path), self.network.sha256
         self._running = Running(network=name, network_sha256=digest, device=device, threads=threads)
         self.task: Task | None = None
-        self.look = ONE_PASS if networks.is_small(path) else SHORT
+        self.first_look = ONE_PASS if networks.is_small(path) else SHORT
         self._thread, self._pace = ThreadPoolExecutor(1), USUAL_PACE
 
     def estimate(self, form: Form) -> dict[str, object]:
@@ -91,23 +91,32 @@ class Painter:
             film = STARTING_FILM + frames * pixels * self._pace
         return {"seconds": seconds, "film": film, "size": size}
 
-    def preview(self, form: Form) -> None:
-        """Begin a first look."""
-        self._put(form)
+    def begin(self, form: Form, key: str = "", goes_on: bool = False) -> None:
+        """Begin a first look, or the result of this key; it ends a first look that is being made.
+
+        Raises StyleError, also if a result is on its way.
+        """
+        task = Task(form, key, forms.job(self._words(form, key, goes_on)))
+        if self.task and self.task.key and not self.task.is_done:
+            raise StyleError("A picture is being painted; stop it first.")
+        self.stop()
+        self.task = task
+        self._thread.submit(self._work, task)
 
     def paint(self, form: Form) -> None:
         """Begin a picture, or a film."""
         stems = [Path(key).stem for key in (form.content, *form.styles) if key]
-        self._put(form, self.studio.free_key(f"{'-'.join(stems[:3])}.{'mp4' if form.film else 'png'}"))
+        name = f"{'-'.join(stems[:3])}.{'mp4' if form.film else 'png'}"
+        self.begin(form, self.studio.free_key(name))
 
-    def go_on(self) -> None:
+    def go_on(self, _: object = None) -> None:
         """Continue the run that was stopped last."""
         key = self.studio.resumable
         if key is None:
             raise StyleError("There is nothing to go on with; paint again.")
-        self._put(self.studio.pictures[key].form, key, goes_on=True)
+        self.begin(self.studio.pictures[key].form, key, goes_on=True)
 
-    def stop(self) -> None:
+    def stop(self, _: object = None) -> None:
         """End the task after the current iteration, and keep its picture."""
         if self.task:
             self.task.stop.set()
@@ -119,8 +128,8 @@ class Painter:
 
     def warm_up(self) -> None:
         """Paint an example, so that functions are compiled and the pace of this machine is known."""
-        for look in (self.look, SHORT):
-            self._put(msgspec.structs.replace(EXAMPLE, recipe=look.recipe, values=look.values))
+        for look in (self.first_look, SHORT):
+            self.begin(msgspec.structs.replace(EXAMPLE, recipe=look.recipe, values=look.values))
 
     def _words(self, form: Form, key: str = "", goes_on: bool = False) -> list[str]:
         """The flags of the command line for a form. key: of the result, if it is for one."""
@@ -130,18 +139,6 @@ class Painter:
         chosen = [] if form.film else ["--save-recipe=look.toml"]  # so that the seed is chosen
         running = [f"--device={self._running.device}", f"--threads={self._running.threads}"]
         return [*asked, *files, *running, *chosen]
-
-    def _put(self, form: Form, key: str = "", goes_on: bool = False) -> None:
-        """Begin a task, which ends a first look that is being made.
-
-        Raises StyleError, also if a result is on its way.
-        """
-        task = Task(form, key, forms.job(self._words(form, key, goes_on)))
-        if self.task and self.task.key and not self.task.is_done:
-            raise StyleError("A picture is being painted; stop it first.")
-        self.stop()
-        self.task = task
-        self._thread.submit(self._work, task)
 
     def _work(self, task: Task) -> None:
         try:

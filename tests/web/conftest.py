@@ -15,7 +15,7 @@ def served(tmp_path_factory, network_file):
     from styling.web.studio import Form
 
     with Server(tmp_path_factory.mktemp("studio"), network_file) as server:
-        server.painter.look = Form(recipe="gatys2015", values={"iterations": "2", "max_size": "192"})
+        server.painter.first_look = Form(recipe="gatys2015", values={"iterations": "2", "max_size": "192"})
         yield server
 
 

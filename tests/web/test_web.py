@@ -104,7 +104,7 @@ def test_a_run_that_is_stopped_is_the_command_lines_too_and_goes_on(server, tmp_
         assert server.again(stopped[-1], tmp_path / "again") == picture
         assert server.studio.resumable == stopped[-1]
         if least:
-            assert server.post("/go-on") == {}
+            assert server.post("/go_on") == {}
     assert (pixels(server, stopped[0]) != pixels(server, stopped[1])).any()
 
 
@@ -239,7 +239,7 @@ def test_a_film_is_painted_stopped_and_gone_on_with(server, tmp_path):
     server.post("/stop")
     key = server.finished()
     if not server.studio.pictures[key].whole:
-        assert server.post("/go-on") == {}
+        assert server.post("/go_on") == {}
         key = server.finished()
     result = server.studio.pictures[key]
     assert result.whole and result.frames == 5
