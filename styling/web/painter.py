@@ -21,7 +21,6 @@ from styling.network import networks
 from styling.pictures import images
 from styling.run import states
 from styling.run.memory import gradients_forgotten
-from styling.run.pace import Pace
 from styling.run.progress import Progress
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, recipes
@@ -159,16 +158,18 @@ class Painter:
 
     def _follow(self, task: Task) -> painting.Outcome:
         """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
-        job, pace = task.job, Pace()
+        job = task.job
+        seen: list[tuple[float, int]] = []
         if task.key:
             job = replace(job, files=replace(job.files, save_state=self.studio.state))
 
         def watch(progress: Progress, recorder: Recorder) -> None:
             task.tell(status="painting")
             task(progress, recorder)
-            left = pace(progress)
-            if left and progress.iteration > FIRST:
-                self._pace = left / progress.pixels_left / forms.COSTS[job.settings.style_measure]
+            seen.append((time.monotonic(), progress.pixels_left))
+            (then, before), (now, left) = seen[min(FIRST, len(seen) - 1)], seen[-1]
+            if left < before:  # matches and new scales between updates count as well
+                self._pace = (now - then) / (before - left) / forms.COSTS[job.settings.style_measure]
             # Not at the start of a scale, since a run that ends there does not reach that scale.
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt

@@ -48,13 +48,18 @@ def shown(page, selector, text=None):
     page.locator(selector, has_text=text).wait_for()
 
 
-def paint(page, number=1, **values):
-    """Paint a small picture to the end; the key of the result, the so manieth in the strip."""
-    expert(page, **{"iterations": "3"} | values)
+def quicken(page):
+    """Ask for a small picture of few iterations."""
+    expert(page, iterations="3")
     page.select_option("#recipe", "gatys2015")
     page.select_option("#max_size", "192")
+
+
+def paint(page):
+    """Paint a first picture to the end; its key."""
+    quicken(page)
     page.click("#paint")
-    shown(page, f"#strip figure:nth-child({number})")
+    shown(page, "#strip figure")
     shown(page, "#result:not([hidden])")
     return page.locator("#strip figure button").first.get_attribute("title")
 
@@ -128,7 +133,7 @@ def test_paint_waits_for_what_is_on_its_way(page, server, image_files):
     page.route("**/images?*", lambda route: held.append(route))
     page.set_input_files("#content-file", image_files[0])
     shown(page, "#content-coming", "content.png: on its way")
-    expert(page, iterations="3")
+    quicken(page)
     page.click("#paint")
     shown(page, "#paint-time", "waits")
     assert not (server.painter.task and server.painter.task.key)
@@ -213,6 +218,8 @@ def test_results_are_compared_on_the_picture_shown_at_their_size_and_offered_lar
     assert page.inner_text("#larger") == "Paint it larger, 256 pixels"
     page.click("#larger")
     shown(page, "#note", "256")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.set_viewport_size({"width": 200, "height": 800})
     assert page.locator("#both").bounding_box()["width"] < 200
     drag(page, "#both", (0.5, 0.5))
@@ -358,10 +365,7 @@ def test_with_the_keyboard_alone(page, tmp_path):
     assert focus(page) == "name"
 
 
-def test_on_a_narrow_screen_and_in_the_dark(page):
-    page.set_viewport_size({"width": 360, "height": 740})
-    paint(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_in_light_and_in_the_dark(page):
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         colors = page.evaluate(
