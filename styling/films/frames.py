@@ -2,15 +2,15 @@
 
 Ruder, Dosovitskiy, Brox, "Artistic style transfer for videos" (2016): earlier frames are warped along the
 optical flow. Where the flow can be trusted, they are the start and the target of the temporal loss. New areas
-start from parts of the painting that fit. The paper's long-term loss over several earlier frames is the loss
-to a single frame here: each pixel of it comes from the first frame of the scene where nothing has changed,
-else from the nearest earlier frame that shows the pixel.
+start from a picture of one pass, painted coarse to fine like the first frame. The paper's long-term loss over
+several earlier frames is the loss to a single frame here: each pixel of it comes from the first frame of the
+scene where nothing has changed, else from the nearest earlier frame that shows the pixel.
 """
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -19,16 +19,16 @@ from styling.films import flow
 from styling.objective import layer_masks
 from styling.pictures.images import LUMA, Images, Warped, to_bytes
 from styling.pictures.masks import resize
-from styling.run import runs
+from styling.run import one_pass, runs
 from styling.run.runs import Run
 from styling.run.sizes import scales_of
 from styling.settings import Settings
+from stylize import resized
 from vgg import Network
 
 LEAST_TRUST = 0.2  # mean within a scene
 SCENE_SIDE = 160  # pixels of the frames that are looked at to find cuts
 FULL_LIGHT = 128  # the luma of the light parts of a frame that is neither dark nor in a fade
-REACH, STEP, WINDOW = 24, 3, 15  # pixels; how far, and by what, parts of a frame are moved to where they fit
 SEAM = 0.8  # pixels; between what an earlier frame shows and what is new
 MOST_APART = 60  # levels from the median of 3 x 3 pixels; a pixel further away would be a speck
 BLACK = 0.06  # of full light; so dark a frame is not painted
@@ -73,14 +73,12 @@ def resolve(
         weights = tuple(share * paints for share, paints in zip(shares, painting, strict=True))
         settings = replace(settings, style_blend_weights=weights)
     back = settings.frames_back if settings.temporal_weight else ()
-    warped = predict(content, before, back, masks, first)
+    anew = partial(at_once, given, network, settings)
+    warped = predict(content, before, back, masks, first, anew)
     if warped is None:
         return runs.resolve(given, network, settings)
     settings = replace(settings, iterations=iterations_between(settings), scales=(1.0,), scale_shares=None)
-    settings = replace(settings, initial_noiseblend=0.0)
-    one_pass = settings.start == "one-pass" and not settings.iterations
-    initial = None if one_pass else warped.pixels
-    return runs.resolve(replace(given, initial=initial, warped=warped), network, settings)
+    return runs.resolve(replace(given, initial=None, warped=warped), network, settings)
 
 
 def without_empty_masks(given: Images, network: Network, settings: Settings) -> tuple[Images, list[bool]]:
@@ -158,13 +156,14 @@ def predict(
     frames_back: Sequence[int],
     masks: np.ndarray | None = None,
     first: Painted | None = None,
+    anew: Callable[[], np.ndarray] | None = None,
 ) -> Warped | None:
     """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
     masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
-    first: of the scene. Trust fades out within what is known, so that no pixel is held to one carried
-    across an edge. The rest only starts from earlier frames as far as they show it, else from parts of the
-    last frame.
+    first: of the scene. anew: paints the frame for what no earlier frame shows; the content without it. Trust
+    fades out within what is known, so that no pixel is held to one carried across an edge; there the frame
+    only starts from earlier ones.
     """
     layers: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -172,7 +171,7 @@ def predict(
         if masks is not None and frame.masks is not None:
             same = np.abs(masks - np.atleast_3d(flow.warp(frame.masks, motion))) < 0.5
             share = share * same.all(axis=-1)
-        layers.append((flow.warp(frame.picture, motion), share))
+        layers.append((flow.carried(frame.picture, motion), share))
 
     frames = [before[-back] for back in sorted(frames_back) if back <= len(before)]
     with flow.one_thread(), ThreadPoolExecutor() as threads:
@@ -190,33 +189,18 @@ def predict(
         seen = np.minimum(cv2.GaussianBlur(share, (0, 0), SEAM), 1 - covered)
         known += seen[..., None] * picture
         covered += seen
-    pixels = known + (1 - covered[..., None]) * _moved(content, before[-1], known, covered)
+    new = content if anew is None or covered.min() > 0.99 else anew()
+    pixels = known + (1 - covered[..., None]) * new
     around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
     trust = np.minimum(sum(flow.faded(share) for _, share in layers), 1)
     return Warped(np.clip(pixels, around - MOST_APART, around + MOST_APART), trust)
 
 
-def _moved(content: np.ndarray, painted: Painted, known: np.ndarray, covered: np.ndarray) -> np.ndarray:
-    """A frame put together from parts of a painted one, moved to where they fit the content, and what is
-    known of the painting: a start for what is new, as strongly painted as the rest.
-
-    known, covered: the painting, [H, W, 3], times how far it is known, [H, W].
-    """
-    height, width = content.shape[:2]
-    here, there = (
-        cv2.copyMakeBorder(to_bytes(image), REACH, REACH, REACH, REACH, cv2.BORDER_REFLECT)
-        for image in (painted.content, painted.picture)
-    )
-    seen, wanted = to_bytes(content), to_bytes(known)
-    is_known = cv2.merge(3 * [to_bytes(255.0 * (covered > 0.99))])
-    least = np.full((height, width), np.inf, np.float32)
-    matched, picture = seen.copy(), wanted.copy()
-    for top, left in itertools.product(range(0, 2 * REACH + 1, STEP), repeat=2):
-        part = np.s_[top : top + height, left : left + width]
-        apart = cv2.bitwise_and(cv2.absdiff(wanted, there[part]), is_known)
-        apart = cv2.addWeighted(cv2.absdiff(seen, here[part]), 0.5, apart, 0.5, 0)
-        around = cv2.boxFilter(cv2.cvtColor(apart, cv2.COLOR_RGB2GRAY), cv2.CV_32F, (WINDOW, WINDOW))
-        better = cv2.compare(around, least, cv2.CMP_LT)
-        for source, best in ((around, least), (here[part], matched), (there[part], picture)):
-            cv2.copyTo(source, better, best)
-    return np.clip(picture + cv2.blur(content - matched, (WINDOW, WINDOW)), 0, 255)  # in its colours
+def at_once(given: Images, network: Network, settings: Settings) -> np.ndarray:
+    """A frame painted anew in one pass, coarse to fine, [H, W, 3]; the content if there are no styles."""
+    if not given.styles:
+        return given.photo
+    settings = replace(settings, scales=(1.0,), scale_shares=None)
+    run = runs.resolve(replace(given, initial=None), network, settings)
+    pictures = resized(run.images, run.scales[0])
+    return one_pass.start(pictures, run.scales[0].size, run.layouts[0], network, run.settings)

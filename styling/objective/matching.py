@@ -55,6 +55,13 @@ class Scene:
         """The styles that paint anywhere."""
         return sorted({i for region in self.layout.regions for i, share in region.shares.items() if share})
 
+    def has_paintings_of(self, other: "Scene") -> bool:
+        """Whether the paintings are the same, and used in the same way."""
+        if (self.network, self.settings, self.used) != (other.network, other.settings, other.used):
+            return False
+        pairs = zip((*self.styles, *self.layout.guides), (*other.styles, *other.layout.guides), strict=False)
+        return len(self.styles) == len(other.styles) and all(np.array_equal(*pair) for pair in pairs)
+
     def views(self, x: tf.Tensor, layers: Collection[str]) -> Iterator[View]:
         """The features of the picture, or of another image of its size."""
         return self.tiling.views(self.network, x, layers, self.settings.pooling)

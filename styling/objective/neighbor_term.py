@@ -4,6 +4,7 @@ A field is what is compared at each position: a layer's map, or, with the names 
 hypercolumns that these layers' maps make at a quarter of the image's side.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,9 @@ class Candidates(NamedTuple):
 
     directions: np.ndarray
     wanted: np.ndarray
+
+
+LAST: deque[tuple[Scene, dict[int, dict[Field, Candidates]]]] = deque(maxlen=1)  # what was offered last
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,13 @@ class Neighbors:
 
     @cached_property
     def _candidates(self) -> dict[int, dict[Field, Candidates]]:
-        return {i: self._of_painting(i) for i in self.scene.used}
+        """What each painting offers; the next frame of a film is offered the same."""
+        for scene, candidates in LAST:
+            if scene.has_paintings_of(self.scene):
+                return candidates
+        LAST.clear()  # before the next need memory
+        LAST.append((self.scene, {i: self._of_painting(i) for i in self.scene.used}))
+        return LAST[0][1]
 
     def _of_painting(self, style: int) -> dict[Field, Candidates]:
         """What a painting offers in each field, with its turns by quarters."""

@@ -59,12 +59,10 @@ def start(
 ) -> np.ndarray:
     """The picture from which a run starts, [H, W, 3], RGB 0..255, of this size; pictures have theirs for it.
 
-    A frame of a film goes on from the frame before, and others from the initial image, if there is one. Where
-    updates follow, any network may make them; the small one always makes the pass.
+    It goes on from the initial image, if there is one. Where updates follow, any network may make them; the
+    small one always makes the pass.
     """
     before = None if pictures.initial is None else images.resize(pictures.initial, *size)
-    if pictures.warped is not None:
-        before = pictures.warped.pixels
     # The weight of other losses has another measure.
     measured = not settings.iterations or settings.style_measure == "neighbors"
     strength = Strength.of_weight(settings.style_weight) if measured else Strength()

@@ -6,7 +6,6 @@ from styling.run import one_pass
 from styling.run.progress import enlarged
 from styling.run.runs import Run
 from styling.system.quiet import tf
-from vgg import Network
 
 
 def start(
@@ -14,17 +13,24 @@ def start(
 ) -> tf.Tensor:
     """The first x of a scale, [1, height, width, 3] minus the mean pixel.
 
-    before: the last scale's x, which is enlarged. In a film, the frame before counts as far as it is trusted;
-    where nothing is painted, x is the content.
+    before: the last scale's x, which is enlarged. A frame of a film starts as predicted from those before.
+    Where nothing is painted, x is the content.
     """
-    x = _first(pictures, run, size, layout) if before is None else enlarged(before, size)
-    return _with_known(x, pictures, run.network, layout)
+    if before is not None:
+        x = enlarged(before, size)
+    elif pictures.warped is not None:
+        x = run.network.preprocess(pictures.warped.pixels)
+    else:
+        x = _first(pictures, run, size, layout)
+    if layout.painted is None:
+        return x
+    return tf.where(layout.painted[None, ..., None] > 0, x, run.network.preprocess(pictures.photo))
 
 
 def _first(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layout) -> tf.Tensor:
     """An image, noise, a blend of the two, or the picture of one pass."""
     settings, network = run.settings, run.network
-    if settings.start == "one-pass" and not (settings.iterations and pictures.warped):
+    if settings.start == "one-pass":
         return network.preprocess(one_pass.start(pictures, size, layout, network, settings))
     if settings.start == "blurred":  # without its three finest bands (Kolkin et al. 2022)
         small = images.resize(pictures.photo, *(-(-side // 8) for side in size))
@@ -39,13 +45,3 @@ def _first(pictures: Images, run: Run, size: tuple[int, int], layout: masks.Layo
     elif share > 0:
         x += share * tf.constant(images.noise(*size, settings.seed))
     return x
-
-
-def _with_known(x: tf.Tensor, pictures: Images, network: Network, layout: masks.Layout) -> tf.Tensor:
-    """x with the frame before as far as it is trusted, and with the content where nothing is painted."""
-    if pictures.warped is not None:
-        before = network.preprocess(pictures.warped.pixels)
-        x += pictures.warped.trust[None, ..., None] * (before - x)
-    if layout.painted is None:
-        return x
-    return tf.where(layout.painted[None, ..., None] > 0, x, network.preprocess(pictures.photo))

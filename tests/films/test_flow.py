@@ -25,6 +25,16 @@ def test_a_whole_shift_moves_pixels_as_they_are():
     np.testing.assert_allclose(moved[10, -3:], image[8, [-1, -1, -1]], atol=1e-3)  # the edge, repeated
 
 
+def test_a_picture_that_is_carried_on_and_on_stays_sharp():
+    image = cv2.resize(smooth_image(96, 120), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    motion, warped, carried = constant_flow(48, 60, 0.5, 0.25), image, image
+    for _ in range(8):
+        warped, carried = flow.warp(warped, motion), flow.carried(carried, motion)
+    wanted = flow.warp(image, constant_flow(48, 60, 4, 2))
+    errors = [np.abs(each - wanted)[8:-8, 8:-8].mean() for each in (warped, carried)]
+    assert errors[1] < 0.6 * errors[0]
+
+
 @pytest.mark.parametrize(("right", "down"), [(4, 0), (-3, 2), (0.5, -1.5)])
 def test_the_flow_of_a_shift_is_found(right, down):
     large = smooth_image(96, 120)
