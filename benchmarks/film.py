@@ -1,11 +1,10 @@
 """Measure the flicker, style loss and time of a painted film, on a drawn clip whose motion is known exactly.
 
-    python benchmarks/film.py --output FOLDER --judge vgg16.mat [--frames 24] [--width 320] [--network small]
-    python benchmarks/film.py --output FOLDER --frames 3 --temporal-weights 0.3 3 30 300 3000
+    python benchmarks/film.py [--frames 24] [--width 320] [--recipe best] [--judge vgg16.mat] [--alone 28]
+    python benchmarks/film.py --frames 4 --width 192 --temporal-weights 3 30 300
 
-A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The clip is painted
-frame by frame, like photographs with the same number of iterations, and as a film. The temporal error is the
-mean squared difference between a frame and the frame before it, warped by the true motion, in gray levels
+A camera moves over data/harbour.jpg while a part of data/still_life.jpg moves in front. The temporal error is
+the mean squared difference between a frame and the frame before it, warped by the true motion, in gray levels
 squared, where both show the same thing. The style loss is the sum of the relative losses of relu1_1 to
 relu5_1, in the painting network or, better, in another network, the judge. Specks are the pixels further than
 70 levels from the median of their 3 x 3.
@@ -13,17 +12,25 @@ relu5_1, in the painting network or, better, in another network, the judge. Spec
 
 import argparse
 import statistics
-import subprocess
-import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+import stylize
 import vgg
-from styling.films import flow
+from styling.films import flow, frames
 from styling.network import networks
 from styling.pictures import images
+from styling.pictures.images import Images
+from styling.run.memory import gradients_forgotten
+from styling.run.sizes import style_size
+from styling.settings import Settings
+from styling.system.device import configure
 from styling.system.files import data_folder
 
 LAYERS = [f"relu{block}_1" for block in range(1, 6)]
@@ -94,23 +101,28 @@ def _sample(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndar
     )
 
 
-def paint(options: argparse.Namespace, folder: Path, *flags: object) -> tuple[list[np.ndarray], float]:
-    """Paint the clip into a folder; returns the pictures, and the median of seconds from one to the next."""
-    words = [
-        "--recipe",
-        options.recipe,
-        "--seed",
-        1,
-        "--network",
-        options.network,
-        "--styles",
-        options.style,
-        *flags,
-    ]
-    subprocess.run([sys.executable, "-m", "neural_style", "--device", "cpu", *map(str, words)], check=True)
-    files = sorted(folder.glob("*.png"))
-    seconds = np.diff([file.stat().st_mtime for file in files])
-    return [images.read(file) for file in files], statistics.median(seconds)
+def paint(
+    contents: Sequence[np.ndarray],
+    style: np.ndarray,
+    network: vgg.Network,
+    settings: Settings,
+    first: np.ndarray | None = None,
+) -> tuple[list[np.ndarray], list[float]]:
+    """The painted frames of a film, float32 [H, W, 3], and the seconds that each took; `first` is painted
+    already. With a temporal weight of 0, each frame is painted alone."""
+    given, seconds = Images(styles=(style,)), []
+    before: list[frames.Painted] = []
+    for content in contents:
+        began = time.perf_counter()
+        if first is None or before:
+            run = frames.resolve(content, given, before, network, settings, first=next(iter(before), None))
+            with gradients_forgotten():
+                picture = deque(stylize.follow(run), maxlen=1).pop().result()
+        else:
+            picture = first
+        seconds.append(time.perf_counter() - began)
+        before.append(frames.Painted(content, np.rint(picture)))
+    return [painted.picture for painted in before], seconds
 
 
 def specks(picture: np.ndarray) -> float:
@@ -131,47 +143,57 @@ def style_loss(network: vgg.Network, picture: np.ndarray, style: np.ndarray) -> 
     return total
 
 
+def temporal_error(scene: Scene, pictures: Sequence[np.ndarray]) -> float:
+    """The mean over the frames of the mean squared difference to the frame before, along the true motion."""
+    errors = []
+    for t in range(1, len(pictures)):
+        motion, same = scene.motion(t)
+        errors.append(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2))
+    return float(np.mean(errors))
+
+
 def main() -> None:
-    """Paint the clip in both ways, and print the measurements."""
+    """Paint the clip, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="a new folder for the pictures")
+    parser.add_argument("--output", type=Path, help="a folder for the pictures")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--iterations", type=int, default=28, help="for a frame by itself (default 28)")
     parser.add_argument("--recipe", default="best")
     parser.add_argument("--network", default="small")
     parser.add_argument("--judge", default=None, help="network for the style loss (default: --network)")
-    weights_help = "a film for each of these (default: one with the recipe's)"
-    parser.add_argument("--temporal-weights", nargs="+", default=[None], help=weights_help)
+    parser.add_argument("--alone", type=int, help="also paint frames alone, with so many updates each")
+    weights_help = "a film for each of these, all from the same first frame (default: the recipe's)"
+    parser.add_argument("--temporal-weights", nargs="+", type=float, help=weights_help)
     parser.add_argument("--style", type=Path, default=data_folder() / "mosaic.jpg")
     options = parser.parse_args()
-    scene = Scene(options.width, options.width * 9 // 16)
-    clip = options.output / "clip"
-    clip.mkdir(parents=True)
-    for t in range(options.frames):
-        images.write(clip / f"{t + 1:06}.png", scene.frame(t))
-    apart = options.output / "apart"
+    configure("cpu")
+    network, scene = vgg.load(networks.find(options.network)), Scene(options.width, options.width * 9 // 16)
+    judge = vgg.load(networks.find(options.judge)) if options.judge else network
+    contents, style = [scene.frame(t) for t in range(options.frames)], images.read(options.style)
+    settings = Settings.from_recipe(options.recipe, network, seed=1)
     ways = {
-        "frame by frame": (apart, "--iterations", options.iterations, "--content", clip, "--output", apart)
+        f"weight {weight:g}": replace(settings, temporal_weight=weight)
+        for weight in options.temporal_weights or [settings.temporal_weight]
     }
-    for weight in options.temporal_weights:
-        folder = options.output / ("film" if weight is None else f"film-{weight}")
-        more = () if weight is None else ("--temporal-weight", weight)
-        ways[folder.name] = (folder, "--content", clip / "%06d.png", "--output", folder, *more)
-    judge = vgg.load(networks.find(options.judge or options.network))
-    style = images.read(options.style)
-    style = images.resize(style, round(options.width * style.shape[0] / style.shape[1]), options.width)
-    print("| | temporal error | style loss | specks, % | seconds a frame (median) |")
+    if options.alone:
+        ways["frames alone"] = replace(settings, temporal_weight=0, iterations=options.alone)
+    print("| | temporal error | style loss: first, then | specks, % | seconds: first, then (median) |")
     print("| --- | --- | --- | --- | --- |")
-    for name, flags in ways.items():
-        pictures, seconds = paint(options, *flags)
-        errors = []
-        for t in range(1, len(pictures)):
-            motion, same = scene.motion(t)
-            errors.append(np.mean((pictures[t] - flow.warp(pictures[t - 1], motion))[same] ** 2))
-        loss = np.mean([style_loss(judge, picture, style) for picture in pictures[1:]])
-        dots = f"{specks(pictures[0]):.2f}, then {np.mean([*map(specks, pictures[1:])]):.2f}"
-        print(f"| {name} | {np.mean(errors):.1f} | {loss:.4f} | {dots} | {seconds:.1f} |", flush=True)
+    seen, first, slow = images.resize(style, *style_size(*style.shape[:2], 1, options.width)), None, 0.0
+    for name, of_way in ways.items():
+        pictures, seconds = paint(contents, style, network, of_way, None if name == "frames alone" else first)
+        if first is None:
+            first, slow = pictures[0], seconds[0]
+        for number, picture in enumerate(pictures if options.output else (), 1):
+            folder = options.output / name.replace(" ", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            images.write(folder / f"{number:04}.png", picture)
+        figures = [f"{temporal_error(scene, pictures):.1f}"]
+        losses = [style_loss(judge, picture, seen) for picture in pictures]
+        for form, values in (("{:.4f}", losses), ("{:.2f}", [*map(specks, pictures)])):
+            figures.append(", ".join(map(form.format, (values[0], np.mean(values[1:])))))
+        figures.append(f"{slow:.1f}, {statistics.median(seconds[1:]):.1f}")
+        print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":

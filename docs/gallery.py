@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,7 +27,7 @@ PAIRS = {  # name: content, style
 }
 INSTANT = ("woodcut.jpg", "mosaic.jpg", "watercolour.jpg", "glass.jpg")
 STRENGTHS = ("0.1", "0.3", "1", "3", "10")
-TEMPORAL_WEIGHTS = ("0", "1", "8", "100", "1000")
+TEMPORAL_WEIGHTS = (0.0, 1.0, 10.0, 100.0, 1000.0)
 STYLE_LOSSES = ("gram", "li2016", "best")
 GAP = 4
 
@@ -61,25 +62,29 @@ def paint(
         return Image.open(output).convert("RGB")
 
 
-def strip(frames: int, width: int, weights: Sequence[str] = ()) -> Image.Image:
+def strip(frames: int, width: int, weights: Sequence[float] = ()) -> Image.Image:
     """A film of benchmarks/film.py: every other frame of the clip, above the film's. With weights, the last
     frame of each film, above its difference from the frame before along the true motion, three times."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from film import Scene, flow
+    sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT)]
+    import film
 
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, ROOT / "benchmarks" / "film.py", "--output", f"{folder}/out"]
-        more = ["--temporal-weights", *weights] if weights else []
-        subprocess.run([*command, "--frames", str(frames), "--width", str(width), *more], check=True)
-        names = [f"film-{weight}" for weight in weights] or ["clip", "film"]
-        paths = [sorted(Path(folder, "out", name).glob("*.png")) for name in names]
-        films = [[np.asarray(Image.open(path), np.float32) for path in each] for each in paths]
+    network, scene = film.vgg.load(film.networks.find("small")), film.Scene(width, width * 9 // 16)
+    contents, style = [scene.frame(t) for t in range(frames)], np.asarray(Image.open(find("mosaic.jpg")))
+    settings = film.Settings.from_recipe("best", network, seed=1)
+    films, first = [], None
+    for weight in weights or [settings.temporal_weight]:
+        of_weight = replace(settings, temporal_weight=weight)
+        pictures, _ = film.paint(contents, style.astype(np.float32), network, of_weight, first)
+        films.append(pictures)
+        first = pictures[0]
     if not weights:
-        return stacked([side_by_side([*map(picture, film[::2])]) for film in films])
-    motion, same = Scene(width, width * 9 // 16).motion(frames - 1)
-    apart = [255 - 3 * np.abs(film[-1] - flow.warp(film[-2], motion)) * same[..., None] for film in films]
+        return stacked([side_by_side([*map(picture, each[::2])]) for each in (contents, *films)])
+    motion, same = scene.motion(frames - 1)
+    apart = [
+        255 - 3 * np.abs(each[-1] - film.flow.warp(each[-2], motion)) * same[..., None] for each in films
+    ]
     return stacked(
-        [side_by_side([picture(film[-1]) for film in films]), side_by_side([*map(picture, apart)])]
+        [side_by_side([picture(each[-1]) for each in films]), side_by_side([*map(picture, apart)])]
     )
 
 

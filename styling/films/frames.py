@@ -192,8 +192,9 @@ def predict(
     new = content if anew is None or covered.min() > 0.99 else anew()
     pixels = known + (1 - covered[..., None]) * new
     around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
+    clipped = np.clip(pixels, around - MOST_APART, around + MOST_APART)
     trust = np.minimum(sum(flow.faded(share) for _, share in layers), 1)
-    return Warped(np.clip(pixels, around - MOST_APART, around + MOST_APART), trust)
+    return Warped(clipped + trust[..., None] * (pixels - clipped), trust)
 
 
 def at_once(given: Images, network: Network, settings: Settings) -> np.ndarray:
