@@ -164,16 +164,6 @@ def test_the_values_of_an_axis_are_its_labels(folder, axis, labels):
     assert [cell.label for cell in cells] == labels
 
 
-def test_images_can_differ_from_cell_to_cell(folder):
-    rows = (
-        '[[rows]]\nlabel = "a"\ninitial = "style.png"\n[[rows]]\nlabel = "b"\nstyles = []\nstyle_weight = 0'
-    )
-    a, b = cells_of(write(folder, IMAGES + rows))
-    content, style = folder / "content.png", folder / "style.png"
-    assert a.job.files.images == (("content", content), ("styles", style), ("initial", style))
-    assert b.job.files.images == (("content", content),)
-
-
 # Images.
 
 

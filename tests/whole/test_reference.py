@@ -126,19 +126,6 @@ def test_pooling_by_hand(pooling, x, pooled):
     assert reference.pool(np.array(x, float)[..., None], pooling)[..., 0].tolist() == pooled
 
 
-@few
-@given(sides, sides, sides, st.integers(1, 7), seeds)
-def test_shifted_grams_are_sums_over_pairs_of_positions_d_apart(h, w, channels, d, seed):
-    F = np.random.default_rng(seed).normal(size=(h, w, channels))
-    found = reference.shifted_grams(F, [d])
-    assert [axis for axis, _ in found] == ["sideways"] * (d < w) + ["down"] * (d < h)
-    for (axis, _), G in found.items():
-        down, right = (0, d) if axis == "sideways" else (d, 0)
-        pairs = [(F[y + down, x + right], F[y, x]) for y in range(h - down) for x in range(w - right)]
-        total = sum(np.outer(*pair) for pair in pairs)
-        assert pytest.approx(total / (len(pairs) * channels)) == G
-
-
 @pytest.mark.parametrize(
     ("values", "style", "matched"),
     [
@@ -154,42 +141,3 @@ def test_shifted_grams_are_sums_over_pairs_of_positions_d_apart(h, w, channels, 
 def test_histogram_matching_by_hand(values, style, matched):
     F, S = np.array(values, float)[None, :, None], np.array(style, float)[:, None, None]
     assert reference.match_histogram(F, S)[0, :, 0] == pytest.approx(np.array(matched, float))
-
-
-@pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_a_normalized_network_has_mean_activations_of_1_and_the_same_features_up_to_factors(pooling):
-    rng = np.random.default_rng(11)
-    layers = network(rng)
-    layers[0][3][2] = -1e6  # a filter that nothing activates
-    images = [rng.normal(0, 50, shape) for shape in (SHAPE, (6, 9, 3))]
-    scaled = reference.normalized(layers, images, pooling)
-    old = [reference.features(layers, image, pooling) for image in images]
-    new = [reference.features(scaled, image, pooling) for image in images]
-
-    def mean(maps, name):
-        return np.concatenate([F[name].reshape(-1, F[name].shape[-1]) for F in maps]).mean(axis=0)
-
-    def factor(name):
-        return np.maximum(mean(old, name), 0.25 * mean(old, name).mean())  # so much for idle filters
-
-    for name in ("relu1_1", "relu1_2", "relu2_1"):
-        lit = mean(old, name) > 0
-        assert lit.tolist() == [not (name == "relu1_1" and c == 2) for c in range(len(lit))]
-        often = mean(old, name) == factor(name)
-        assert often.any() and mean(new, name)[often] == pytest.approx(1)
-        for before, after in zip(old, new, strict=True):
-            assert after[name] == pytest.approx(before[name] / factor(name))
-            block = name.replace("relu", "conv")
-            assert after[block] == pytest.approx(before[block] / factor(name))
-    pools = [("pool1", "relu1_2"), ("pool2", "relu2_1")]
-    for name, above in pools:
-        assert new[1][name] == pytest.approx(old[1][name] / factor(above))
-    assert [layer[:2] for layer in scaled] == [layer[:2] for layer in layers]
-
-
-def test_adam_by_hand():
-    # Gradient 2 at x = 0 gives m 1, v 1; gradient 4 elsewhere gives m 2.5, v 4.75; eps 1 shows its place.
-    slope = {0.0: 2.0, -0.5: 4.0}
-    path = reference.adam(0.0, lambda x: slope[float(x)], 2, learning_rate=1, beta1=0.5, beta2=0.75, eps=1)
-    second = np.sqrt(1 - 0.75**2) / (1 - 0.5**2) * 2.5 / (np.sqrt(4.75) + 1)
-    assert [float(x) for x in path] == pytest.approx([0, -0.5, -0.5 - second])
