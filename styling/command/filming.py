@@ -99,7 +99,7 @@ def paint_frames(film: Film, named: Named, network: "Network", settings: Setting
     except DivergedError as error:
         raise StyleError(f"frame {number}: {error}") from None
     finally:
-        reporter.close()
+        reporter.bar.close()
 
 
 def paint_frame(run: "Run", reporter: report.FilmReporter, work: float) -> np.ndarray:

@@ -152,13 +152,15 @@ def paint(job: Job, named: Named, network: "Network") -> int:
     """Paint one picture, write its files, report on it, and return the exit status. job: as of start()."""
     prepared, files = prepare(job, named, network), job.files
     line, settings = prepared.line, prepared.run.settings
+    say = partial(terminal.print_line, quiet=job.quiet)
     if files.save_recipe:
         path = recipes.write(files.save_recipe, prepared.record.settings, files.overwrite)
         line += f"; saved the settings in {path}"
     with contextlib.ExitStack() as stack:
         resumed = bool(prepared.record.arrays)
         reporter = report.Reporter(settings, job.running.print_iterations, job.quiet, resumed)
-        observers: list[Observer] = [lambda progress, recorder: reporter(progress)]
+        stack.enter_context(contextlib.closing(reporter.bar))
+        observers: list[Observer] = [reporter]
         if job.live is not None:
             from styling.live.http import watched
 
@@ -172,12 +174,11 @@ def paint(job: Job, named: Named, network: "Network") -> int:
         if files.save_state:
             state = StateFile(files.save_state)
             observers.append(state)
-        stack.callback(reporter.close)
-        reporter.say(line)
+        say(line)
         needs_losses = job.live is not None or {"progress_write", "progress_plot"} & set(files.progress)
         losses_every = (job.running.print_iterations or 1) if needs_losses else 0
         outcome = follow(prepared, observers, losses_every)
-    status = finish(prepared, outcome, state, reporter.say)
+    status = finish(prepared, outcome, state, say)
     return status or int(checkpoints is not None and checkpoints.failed)
 
 

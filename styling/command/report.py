@@ -27,7 +27,7 @@ GRID_COLUMNS = 5
 
 
 class Reporter:
-    """Shows each Progress it is called with: a bar on stderr if that is a terminal, else lines on stdout.
+    """Shows each Progress that it is called with: a bar if stderr is a terminal, else lines on stdout.
 
     settings: of the run. every: print a line every so many iterations; None for ten lines a run, if there is
     no bar. resumed: the run was begun before, so its size cannot change any more.
@@ -35,13 +35,13 @@ class Reporter:
 
     def __init__(self, settings: Settings, every: int | None, quiet: bool, resumed: bool = False) -> None:
         self._settings, self._quiet, self._resumed = settings, quiet, resumed
-        self._bar = new_bar("{desc} [{elapsed}, {remaining} left]{postfix}", 1.0, quiet)
-        self._every = every or (max(settings.iterations // LINES, 1) if self._bar.disable else None)
+        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]{postfix}", 1.0, quiet)
+        self._every = every or (max(settings.iterations // LINES, 1) if self.bar.disable else None)
         self._started, self._next_look = time.monotonic(), 0.0
         self._pace, self._is_estimated = Pace(), False
         self._scale: int | None = None
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "Progress", recorder: object = None) -> None:
         """Show what is due; the losses are read from the device only if anything is."""
         iteration, iterations = progress.iteration, self._settings.iterations
         begins, now = progress.state.scale != self._scale, time.monotonic()
@@ -55,13 +55,15 @@ class Reporter:
             self._next_look, self._scale = time.monotonic() + SECONDS_BETWEEN_UPDATES, progress.state.scale
             (height, width), count = progress.scales[self._scale].size, len(progress.scales)
             if begins and count > 1:
-                self.say(f"{width} x {height} pixels (scale {self._scale + 1} of {count})")
+                line = f"{width} x {height} pixels (scale {self._scale + 1} of {count})"
+                print_line(line, self._quiet)
             self._estimate(progress)
-            self._bar.set_description_str(f"{iteration}/{iterations}", refresh=False)
-            self._bar.set_postfix_str(told, refresh=False)
-            self._bar.update(progress.share_done - self._bar.n)
+            self.bar.set_description_str(f"{iteration}/{iterations}", refresh=False)
+            self.bar.set_postfix_str(told, refresh=False)
+            self.bar.update(progress.share_done - self.bar.n)
         if is_line:
-            self.say(f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {told}")
+            line = f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {told}"
+            print_line(line, self._quiet)
 
     def _estimate(self, progress: "Progress") -> None:
         """Print once, for a long run, the time that it takes."""
@@ -70,15 +72,7 @@ class Reporter:
             self._is_estimated = True
             if left > LONG_SECONDS:
                 advice = f"; {shorter(left, self._settings, progress.scales[-1].size)}"
-                self.say(f"about {seconds(left)} to go{'' if self._resumed else advice}")
-
-    def say(self, line: str) -> None:
-        """Print a line on stdout, above the bar."""
-        print_line(line, self._quiet)
-
-    def close(self) -> None:
-        """Take the bar off the terminal."""
-        self._bar.close()
+                print_line(f"about {seconds(left)} to go{'' if self._resumed else advice}", self._quiet)
 
 
 class FilmReporter:
@@ -92,29 +86,25 @@ class FilmReporter:
         self._total, self._before, self._done = total, done, done
         self._share, self._quiet, self._work = share, quiet, 0.0
         whole = 1 + share * (total - 1)
-        self._bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, quiet, share * done)
+        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, quiet, share * done)
         self._started = time.monotonic()
 
     def __call__(self, progress: "Progress", work: float) -> None:
         """Show the progress of the current frame, of this work."""
-        self._bar.set_description_str(f"frame {self._done + 1} of {self._total}", refresh=False)
+        self.bar.set_description_str(f"frame {self._done + 1} of {self._total}", refresh=False)
         done = self._share * self._before + self._work + progress.share_done * work
-        self._bar.update(done - self._bar.n)
+        self.bar.update(done - self.bar.n)
 
     def is_done(self, work: float) -> None:
         """Note that the current frame, of this work, is painted; a line says what the first one and, without
         a bar, each tenth of them took."""
         self._work, self._done = self._work + work, self._done + 1
-        is_tenth = self._bar.disable and self._done % max(self._total // LINES, 1) == 0
+        is_tenth = self.bar.disable and self._done % max(self._total // LINES, 1) == 0
         if is_tenth or self._done == self._before + 1:
             passed = time.monotonic() - self._started
             left = passed / self._work * self._share * (self._total - self._done)
             line = f"frame {self._done} of {self._total}, {seconds(passed)}, {seconds(left)} left"
             print_line(line, self._quiet)
-
-    def close(self) -> None:
-        """Take the bar off the terminal."""
-        self._bar.close()
 
 
 def new_bar(text: str, total: float, quiet: bool, done: float = 0) -> tqdm:
