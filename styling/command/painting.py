@@ -79,15 +79,12 @@ def paint_batch(jobs: Sequence[Job]) -> int:
     if not left:
         return 0
     started, network = start(left[0])
-    from styling.run.memory import gradients_forgotten
-
     failed: list[Path] = []
     for number, job in enumerate(left, count - len(left)):
         (content,) = job.files.named("content")
         say(f"{number + 1} of {count}: {content}")
         try:
-            with gradients_forgotten():
-                status = paint(replace(job, running=started.running), read_images(job), network)
+            status = paint(replace(job, running=started.running), read_images(job), network)
         except (StyleError, OSError, KeyboardInterrupt) as error:
             complain("interrupted" if isinstance(error, KeyboardInterrupt) else f"error: {explain(error)}")
             status = status_after(error)
@@ -219,13 +216,15 @@ def follow(prepared: Prepared, observers: Iterable[Observer], losses_every: int 
     losses_every: record the losses every so many iterations, and at the end; 0 for never. An error is raised
     if there is nothing to keep yet, and is in the outcome otherwise.
     """
+    from styling.run.memory import gradients_forgotten
+
     job, record, settings = prepared.job, prepared.record, prepared.run.settings
     grid = "progress_grid" in job.files.progress
     recorder = Recorder(record, settings.iterations, losses_every, grid, job.files.save_state_iterations)
     progress: Progress | None = None
     early: KeyboardInterrupt | StyleError | None = None
     try:
-        with contextlib.closing(prepared.progresses) as progresses:
+        with gradients_forgotten(), contextlib.closing(prepared.progresses) as progresses:
             for progress in progresses:
                 recorder(progress)
                 for observer in observers:

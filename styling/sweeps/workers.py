@@ -53,8 +53,6 @@ ENDS = Painted | Result
 
 def compute(run: Cell, send: Callable[[Event], object], network: "Network | None" = None) -> None:
     """Compute a run, and send its events. network: of the job, if it is not to be read from its file."""
-    from styling.run.memory import gradients_forgotten
-
     next_event = 0.0
 
     def watch(progress: "Progress", recorder: Recorder) -> None:
@@ -71,9 +69,8 @@ def compute(run: Cell, send: Callable[[Event], object], network: "Network | None
         job = run.job
         if network is None:
             job, network = painting.start(job)
-        with gradients_forgotten():
-            prepared = painting.prepare(job, run.named, network)
-            outcome = painting.follow(prepared, [watch], max(job.settings.iterations // PLOT_POINTS, 1))
+        prepared = painting.prepare(job, run.named, network)
+        outcome = painting.follow(prepared, [watch], max(job.settings.iterations // PLOT_POINTS, 1))
         recorder, progress = outcome.recorder, outcome.progress
         if outcome.early or outcome.picture is None:
             raise outcome.early or StyleError("there is no picture")

@@ -20,7 +20,6 @@ from styling.live.view import POINTS, View
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
-from styling.run.memory import gradients_forgotten
 from styling.run.progress import Progress
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, recipes
@@ -174,10 +173,9 @@ class Painter:
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt
 
-        with gradients_forgotten():
-            job = replace(job, running=self._running)
-            prepared = painting.prepare(job, painting.read_images(job), self.network)
-            return painting.follow(prepared, [watch], max(job.settings.iterations // POINTS, 1))
+        job = replace(job, running=self._running)
+        prepared = painting.prepare(job, painting.read_images(job), self.network)
+        return painting.follow(prepared, [watch], max(job.settings.iterations // POINTS, 1))
 
     def _picture(self, task: Task) -> None:
         """Paint a picture, and write it, its recipe and, if it was stopped, its saved run."""
