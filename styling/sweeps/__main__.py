@@ -165,7 +165,7 @@ def compute(options: argparse.Namespace, spec: Spec, cells: list[Cell], count: i
     finally:
         with uninterrupted():
             written = work.write_pages(sheets=True)
-    work.say(f"wrote {', '.join(map(str, written))}")
+    terminal.print_line(f"wrote {', '.join(map(str, written))}", options.quiet)
     failed = [run.stem for run in different(cells) if run.result.status == "failed"]
     if failed:
         work.warn(f"{len(failed)} of {len(different(cells))} runs failed: {', '.join(failed)}")

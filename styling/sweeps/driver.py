@@ -121,7 +121,7 @@ class Sweep:
             self.warn(f"{start} failed: {result.error}")
         else:
             loss = f"total loss {result.losses['total']:.6g}" if result.losses else "painted in one pass"
-            self.say(f"{start}: {loss} in {result.seconds:.0f} s")
+            terminal.print_line(f"{start}: {loss} in {result.seconds:.0f} s", self._quiet)
         if time.monotonic() >= self._next_page:
             self.write_pages()
             self._next_page = time.monotonic() + SECONDS_BETWEEN_PAGES
@@ -131,10 +131,6 @@ class Sweep:
         written = sheet.write(self._folder, self._spec, self._runs) if sheets else []
         table = results.write_table(self._folder, self._runs)
         return [*written, page.write(self._folder, self._spec, self._runs), table]
-
-    def say(self, line: str) -> None:
-        """Print a line on stdout, unless quiet."""
-        terminal.print_line(line, self._quiet)
 
     def warn(self, line: str) -> None:
         """Print a line on stderr."""
