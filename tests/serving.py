@@ -8,12 +8,24 @@ import shlex
 import shutil
 import time
 import zipfile
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from conftest import run_in_process
 
 SECONDS = 120  # until a test gives up
+
+
+def ask(url, method, path, body=None, **headers):
+    """The status, the headers and the body of an answer; headers have _ for -."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    if method == "POST":
+        headers = {"Origin": url.rstrip("/")} | headers
+    connection.request(method, path, body, {name: value for name, value in headers.items() if value})
+    with contextlib.closing(connection):
+        answer = connection.getresponse()
+        return answer.status, answer.headers, answer.read()
 
 
 class Server:
@@ -42,15 +54,7 @@ class Server:
         self.painter.close()
 
     def ask(self, method, path, body=None, **headers):
-        """The status, the headers and the body of an answer; headers have _ for -."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SECONDS)
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        if method == "POST":
-            headers = {"Origin": self.url[:-1]} | headers
-        connection.request(method, path, body, {name: value for name, value in headers.items() if value})
-        with contextlib.closing(connection):
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
+        return ask(self.url, method, path, body, **headers)
 
     def get(self, path):
         return self.ask("GET", path)

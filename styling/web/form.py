@@ -25,7 +25,7 @@ from styling.web.studio import Form, Studio
 from vgg import Network
 
 PASS = 3  # a picture in one pass takes the time of so many updates
-COSTS = {"gram": 0.4, "neighbors": 1, "patches": 3}  # of an update by its style measure, as measured
+COSTS = {"gram": 0.5, "neighbors": 1, "patches": 3}  # of an update by its style measure, as measured
 NAMES = tuple(field.name for field in dataclasses.fields(Settings))
 
 

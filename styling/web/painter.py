@@ -66,9 +66,8 @@ class Painter:
         threads = running.threads or cores()
         # Deterministic, since every run here has a seed.
         device = configure(running.device, threads, deterministic=True)
+        self._flags = [f"--network={path}", f"--device={device}", f"--threads={threads}"]
         self.studio, self.path, self.network = Studio(folder), path, vgg.load(path)
-        name, digest = networks.name(path), self.network.sha256
-        self._running = Running(network=name, network_sha256=digest, device=device, threads=threads)
         self.task: Task | None = None
         self.first_look = ONE_PASS if networks.is_small(path) else SHORT
         self._thread, self._pace = ThreadPoolExecutor(1), USUAL_PACE
@@ -94,7 +93,8 @@ class Painter:
 
         Raises StyleError, also if a result is on its way.
         """
-        task = Task(form, key, forms.job(self._words(form, key, goes_on)))
+        job = forms.job(self._words(form, key, goes_on))
+        task = Task(form, key, painting.with_network(job, self.network))
         if self.task and self.task.key and not self.task.is_done:
             raise StyleError("A picture is being painted; stop it first.")
         self.stop()
@@ -133,10 +133,8 @@ class Painter:
         """The flags of the command line for a form. key: of the result, if it is for one."""
         resumed = goes_on and not form.film
         asked = [f"--resume={self.studio.state}"] if resumed else forms.words(form, self.studio)
-        files = [f"--network={self.path}", f"--output={self.studio.folder / (key or 'look.png')}"]
         chosen = [] if form.film else ["--save-recipe=look.toml"]  # so that the seed is chosen
-        running = [f"--device={self._running.device}", f"--threads={self._running.threads}"]
-        return [*asked, *files, *running, *chosen]
+        return [*asked, *self._flags, f"--output={self.studio.folder / (key or 'look.png')}", *chosen]
 
     def _work(self, task: Task) -> None:
         try:
@@ -157,8 +155,7 @@ class Painter:
 
     def _follow(self, task: Task) -> painting.Outcome:
         """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
-        job = task.job
-        seen: list[tuple[float, int]] = []
+        job, seen = task.job, list[tuple[float, int]]()
         if task.key:
             job = replace(job, files=replace(job.files, save_state=self.studio.state))
 
@@ -173,7 +170,6 @@ class Painter:
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt
 
-        job = replace(job, running=self._running)
         prepared = painting.prepare(job, painting.read_images(job), self.network)
         return painting.follow(prepared, [watch], max(job.settings.iterations // POINTS, 1))
 
@@ -217,15 +213,14 @@ class Painter:
         if not (is_whole or (task.stop.is_set() and done)):
             raise StyleError(problem.strip().rpartition("error: ")[2] or "The film was stopped.")
         note = f"{done} of {count} frames, painted in {report.seconds(time.monotonic() - began)}"
-        recipes.write(self.studio.recipe(task.key), recipes.to_table(task.job.settings, self._running))
+        recipes.write(self.studio.recipe(task.key), recipes.to_table(task.job.settings, task.job.running))
         self._add(task, task.key, images.read(store.path(1)), note, is_whole, done)
 
     def _add(self, task: Task, key: str, pixels: np.ndarray, note: str, whole: bool, frames: int = 1) -> None:
         """Add a result whose files are written. pixels: of the picture, or of the first frame."""
-        command, form = forms.command(task.form, self.studio, key), task.form
-        size = pixels.shape[1::-1]
-        picture = Picture(key, "result", size, frames, form=form, note=note, command=command, whole=whole)
-        self.studio.add(picture, pixels)
+        command, size = forms.command(task.form, self.studio, key), pixels.shape[1::-1]
+        result = Picture(key, "result", size, frames, True, task.form, note, command, whole)
+        self.studio.add(result, pixels)
 
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
