@@ -199,7 +199,7 @@ $("draw").onclick = async () => {
     return make("label", {}, input, picture, make("span", {textContent: text}));
   };
   const styles = await Promise.all(targets().slice(1).map(async key =>
-    entry(key, `${titled(key)} goes here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
+    entry(key, `${titled(key)} here`, Object.assign(await loaded(`images/${key}`), {alt: ""}))));
   $("targets").replaceChildren(
     entry(STAYS, "leave this as it is", make("span", {className: "swatch"})), ...styles, entry(ERASER, "erase", make("span")));
   $("below").src = onto.photo.src;

@@ -154,7 +154,7 @@ def test_files_are_dropped_anywhere_or_pasted_and_each_that_fails_is_told(page, 
     shown(page, "#content [title='pasted.png'][aria-pressed=true]")
 
 
-def test_a_first_look_before_paint_and_looks_in_words(page, server):
+def test_a_first_look_before_paint_looks_in_words_and_in_the_dark(page, server):
     assert "For example" in page.inner_text("#look-caption")
     assert page.locator("#look-picture").get_attribute("src") == "page/example.jpg"
     page.click("text=Bold strokes")
@@ -165,6 +165,13 @@ def test_a_first_look_before_paint_and_looks_in_words(page, server):
     assert page.inner_text("#looks [aria-pressed=true]") == "Bold strokes"
     page.fill("#style_scales", "1")
     assert page.locator("#looks [aria-pressed=true]").count() == 0
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colors = page.evaluate(
+            "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
+        )
+        ink, paper = (sum(map(int, re.findall(r"\d+", color))) for color in colors)
+        assert min(ink, paper) < 150 < 600 < max(ink, paper) and (paper < ink) == (scheme == "dark")
 
 
 def test_progress_by_pixels_with_the_time_before_in_the_title_and_one_picture_at_a_time(page, server):
@@ -298,7 +305,7 @@ def test_drawing_with_undo_outline_keys_fill_invert_and_soft_edges(page, server,
     page.fill("#soft", "0")
     page.fill("#brush", "20")
     for target, *points in (
-        ("mosaic goes here", (0.1, 0.1), (0.9, 0.1)),
+        ("mosaic here", (0.1, 0.1), (0.9, 0.1)),
         ("leave this as it is", (0.5, 0.1), (0.5, 0.9)),
         ("erase", (0.1, 0.1)),
     ):
@@ -363,13 +370,3 @@ def test_with_the_keyboard_alone(page, tmp_path):
     tab_to("#strip button")
     page.keyboard.press("Enter")
     assert focus(page) == "name"
-
-
-def test_in_light_and_in_the_dark(page):
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        colors = page.evaluate(
-            "(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))"
-        )
-        ink, paper = (sum(map(int, re.findall(r"\d+", color))) for color in colors)
-        assert min(ink, paper) < 150 < 600 < max(ink, paper) and (paper < ink) == (scheme == "dark")
