@@ -37,7 +37,6 @@ from styling.run import runs
 from styling.run.memory import device_errors
 from styling.run.progress import Progress, image_maker
 from styling.run.runs import Run
-from styling.run.sizes import Scale
 from styling.run.start import start
 from styling.run.states import State
 from styling.settings import Settings
@@ -122,7 +121,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             continue
         with device_errors(*scale.size):
             # 1. What is compared: features, Gram matrices or neighbours, smoothness, and the frame before.
-            pictures = resized(colored if last else replace(colored, warped=None), scale)
+            pictures = scale.resized(colored if last else replace(colored, warped=None))
             objective = build_objective(
                 pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped
             )
@@ -168,7 +167,7 @@ def _start_alone(run: Run) -> Generator[Progress, None, None]:
     scale, layout = run.scales[-1], run.layouts[-1]
     colored = colors.prepared(run.images, run.settings.colors)
     with device_errors(*scale.size):
-        pictures = resized(colored, scale)
+        pictures = scale.resized(colored)
         x = start(pictures, run, scale.size, layout)
         state = State(0, len(run.scales) - 1, 0, x)
         yield Progress(state, run.scales, {}, image_maker(run, colored.are_gray))
@@ -226,11 +225,3 @@ def build_objective(
         names = (*names, "temporal")
     painted = None if layout.painted is None else tf.constant(layout.painted[None, ..., None] > 0)
     return Objective(network, settings.pooling, tiling, names, tuple(compared), matchers, painted)
-
-
-def resized(run_images: Images, scale: Scale) -> Images:
-    """The content and the styles at a scale; the others as they are."""
-    content = None if run_images.content is None else images.resize(run_images.content, *scale.size)
-    styles = zip(run_images.styles, scale.styles, strict=True)
-    resized_styles = tuple(images.resize(style, *size) for style, size in styles)
-    return replace(run_images, content=content, styles=resized_styles)

@@ -23,7 +23,6 @@ from styling.run import one_pass, runs
 from styling.run.runs import Run
 from styling.run.sizes import scales_of
 from styling.settings import Settings
-from stylize import resized
 from vgg import Network
 
 LEAST_TRUST = 0.2  # mean within a scene
@@ -203,5 +202,5 @@ def at_once(given: Images, network: Network, settings: Settings) -> np.ndarray:
         return given.photo
     settings = replace(settings, scales=(1.0,), scale_shares=None)
     run = runs.resolve(replace(given, initial=None), network, settings)
-    pictures = resized(run.images, run.scales[0])
+    pictures = run.scales[0].resized(run.images)
     return one_pass.start(pictures, run.scales[0].size, run.layouts[0], network, run.settings)

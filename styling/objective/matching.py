@@ -59,8 +59,10 @@ class Scene:
         """Whether the paintings are the same, and used in the same way."""
         if (self.network, self.settings, self.used) != (other.network, other.settings, other.used):
             return False
-        pairs = zip((*self.styles, *self.layout.guides), (*other.styles, *other.layout.guides), strict=False)
-        return len(self.styles) == len(other.styles) and all(np.array_equal(*pair) for pair in pairs)
+        if len(self.styles) != len(other.styles):
+            return False
+        pairs = zip((*self.styles, *self.layout.guides), (*other.styles, *other.layout.guides), strict=True)
+        return all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
 
     def views(self, x: tf.Tensor, layers: Collection[str]) -> Iterator[View]:
         """The features of the picture, or of another image of its size."""

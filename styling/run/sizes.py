@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from styling.pictures import images
 from styling.pictures.images import Images
 from styling.settings import Settings
 from styling.system.errors import ImageError
@@ -25,15 +26,24 @@ class Scale:
         """The pixels of all its updates together; the time is proportional to them."""
         return self.iterations * math.prod(self.size)
 
+    def resized(self, run_images: Images) -> Images:
+        """The content and the styles at this scale; the others as they are."""
+        content = run_images.content
+        content = None if content is None else images.resize(content, *self.size)
+        pairs = zip(run_images.styles, self.styles, strict=True)
+        return replace(
+            run_images, content=content, styles=tuple(images.resize(style, *size) for style, size in pairs)
+        )
 
-def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
+
+def scales_of(run_images: Images, settings: Settings) -> tuple[Scale, ...]:
     """The scales in their order, after a check that the needed images are there.
 
     A longer side of less than LEAST_SIDE becomes LEAST_SIDE, or the result's longer side if that is less.
     Scales of the same size become one scale with all their iterations.
     """
-    settings.check_images(**images.counts)
-    height, width = content_size(*images.shape, settings)
+    settings.check_images(**run_images.counts)
+    height, width = content_size(*run_images.shape, settings)
     least = min(LEAST_SIDE / max(height, width), 1)
     scales: list[Scale] = []
     for factor, iterations in zip(settings.scales, settings.iterations_by_scale(), strict=True):
@@ -41,7 +51,7 @@ def scales_of(images: Images, settings: Settings) -> tuple[Scale, ...]:
         if high < 1 or wide < 1:
             problem = f"the picture would be {wide} x {high} pixels"
             raise ImageError(f"{problem}: use a larger --width, --max-size or --scales")
-        styles = _style_sizes(images.styles, settings, high, wide)
+        styles = _style_sizes(run_images.styles, settings, high, wide)
         if scales and scales[-1].size == (high, wide):
             iterations += scales.pop().iterations
         scales.append(Scale((high, wide), styles, iterations))

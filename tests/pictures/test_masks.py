@@ -15,7 +15,7 @@ from styling.pictures.images import Images
 from styling.run import runs
 from styling.settings import Settings
 from styling.system.errors import ImageError, SettingsError
-from stylize import build_objective, paint, resized, stylize
+from stylize import build_objective, paint, stylize
 
 SIZE = 40, 56
 CONTENT, FIRST, SECOND, OTHER = (random_image(40, 56, seed) for seed in range(1, 5))
@@ -38,7 +38,7 @@ TOP[:24] = 1
 def objective_of(network, settings, given):
     run = runs.resolve(given, network, settings)
     (scale,) = run.scales
-    own = resized(run.images, scale)
+    own = scale.resized(run.images)
     layout = masks.layout(run.images, run.settings, scale.size, scale.styles)
     return build_objective(own.content, own.styles, network, run.settings, scale.size, layout)
 
