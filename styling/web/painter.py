@@ -20,6 +20,7 @@ from styling.live.view import POINTS, View
 from styling.network import networks
 from styling.pictures import images
 from styling.run import states
+from styling.run.pace import Pace
 from styling.run.progress import Progress
 from styling.run.recorder import Recorder
 from styling.settings import Running, Settings, recipes
@@ -34,7 +35,6 @@ ONE_PASS = Form(recipe="instant", values={"max_size": "384"})
 SHORT = Form(recipe="best", values={"iterations": "16", "scales": "1", "max_size": "192"})
 STARTING, STARTING_FILM = 2, 10  # seconds before the first update, or before a process has begun a film
 USUAL_PACE = 4e-6  # seconds for an update of a pixel that costs 1, until it has been measured
-FIRST = 4  # updates, which compile functions and tell no pace
 SECONDS_BETWEEN_LOOKS = 0.5  # at the frames of a film
 
 
@@ -155,17 +155,15 @@ class Painter:
 
     def _follow(self, task: Task) -> painting.Outcome:
         """Paint a picture until it ends or is stopped, measure the pace, and have the task show it."""
-        job, seen = task.job, list[tuple[float, int]]()
+        job, pace = task.job, Pace()
         if task.key:
             job = replace(job, files=replace(job.files, save_state=self.studio.state))
 
         def watch(progress: Progress, recorder: Recorder) -> None:
             task.tell(status="painting")
             task(progress, recorder)
-            seen.append((time.monotonic(), progress.pixels_left))
-            (then, before), (now, left) = seen[min(FIRST, len(seen) - 1)], seen[-1]
-            if left < before:  # matches and new scales between updates count as well
-                self._pace = (now - then) / (before - left) / forms.COSTS[job.settings.style_measure]
+            if left := pace(progress):
+                self._pace = left / progress.pixels_left / forms.COSTS[job.settings.style_measure]
             # Not at the start of a scale, since a run that ends there does not reach that scale.
             if task.stop.is_set() and progress.iteration > progress.state.began:
                 raise KeyboardInterrupt

@@ -21,11 +21,12 @@ SCALES = tuple(
 class Run:
     """A run whose updates each take a second a megapixel, after five seconds of preparation for each scale.
 
-    The first update of each scale takes three times as long, since functions are compiled.
+    The first update of each scale takes three times as long, since functions are compiled. matching: how many
+    times as long each tenth update takes.
     """
 
-    def __init__(self, scales, monkeypatch):
-        self.scales, self.now = scales, 1000.0
+    def __init__(self, scales, monkeypatch, matching=1):
+        self.scales, self.now, self.matching = scales, 1000.0, matching
         monkeypatch.setattr(report.time, "monotonic", lambda: self.now)
 
     def __iter__(self):
@@ -35,7 +36,7 @@ class Run:
             self.now += 5
             for count in range(scale.iterations + (index == len(self.scales) - 1)):
                 if count:
-                    self.now += each * (3 if count == 1 else 1)
+                    self.now += each * (3 if count == 1 else self.matching if count % 10 == 0 else 1)
                 losses = {"content": tf.constant(1.0), "total": tf.constant(2.0)}
                 yield Progress(State(iteration, index, 0, tf.zeros([])), self.scales, losses, None)
                 iteration += 1
@@ -51,6 +52,13 @@ def test_the_time_left_counts_pixels(monkeypatch):
     assert told[0] is None and told[1] > 0 and told[110] == 0
     # Two thirds of the iterations are a third of the work.
     assert told[4] / 1.55 < told[75] < told[4]
+
+
+def test_the_time_left_counts_that_some_updates_take_longer(monkeypatch):
+    run, pace = Run(SCALES, monkeypatch, matching=11), pace_module.Pace()  # the others are half of the time
+    told = [(pace(progress), run.now, progress.iteration) for progress in run]
+    left, now, _ = told[79]
+    assert left == pytest.approx(run.now - 5 - now, rel=0.15)
 
 
 @pytest.mark.parametrize(
