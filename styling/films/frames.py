@@ -77,6 +77,8 @@ def resolve(
     if warped is None:
         return runs.resolve(given, network, settings)
     settings = replace(settings, iterations=iterations_between(settings), scales=(1.0,), scale_shares=None)
+    # What starts as a painting is painted as well with half the matches, in a third of the time less.
+    settings = replace(settings, match_positions=-(-settings.match_positions // 2))
     return runs.resolve(replace(given, initial=None, warped=warped), network, settings)
 
 

@@ -446,11 +446,10 @@ def test_a_film_goes_on_where_it_stopped_to_the_same_frames(film_of_painted, fil
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, image_files, number):
-    write_video(tmp_path / "clip.mp4", scene(4))
-    line = "--content clip.mp4 --iterations 60 --width 33"
-    film(f"{line} --output whole.mp4")
+    write_video(tmp_path / "clip.mp4", scene(6))
+    line = "--content clip.mp4 --iterations 28 --width 33 --output out.mp4"
     files = ["--styles", image_files[1], "--network", network_file]
-    process = Command(main, tmp_path, [*words(f"{line} --seed 1 --output out.mp4"), *files])
+    process = Command(main, tmp_path, [*words(f"{line} --seed 1"), *files])
     second = tmp_path / "out-frames" / "000002.png"
     end = time.monotonic() + 100
     while not second.exists() and process.returncode is None and time.monotonic() < end:
@@ -458,11 +457,12 @@ def test_a_stop_loses_the_frame_at_hand_at_most(film, tmp_path, network_file, im
     process.send_signal(number)
     _, stderr = process.finish(143 if number == signal.SIGTERM else -number)
     kept = frames_in(tmp_path / "out-frames")
-    assert 2 <= len(kept) < 4 and not (tmp_path / "out.mp4").exists()
+    assert 2 <= len(kept) < 6 and not (tmp_path / "out.mp4").exists()
     if number == signal.SIGTERM:
         assert stderr.strip().endswith("frames are in out-frames, and the same command goes on from there")
-    film(f"{line} --output out.mp4")
-    assert frames_in(tmp_path / "out-frames") == frames_in(tmp_path / "whole-frames")
+    film(line)
+    assert len(frames_in(tmp_path / "out-frames")) == 6
+    assert kept.items() <= frames_in(tmp_path / "out-frames").items()
 
 
 def test_frames_are_kept_where_one_cannot_be_written(film_of_painted, film, tmp_path):
