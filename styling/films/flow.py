@@ -45,26 +45,34 @@ def warp(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
     Lanczos's kernel blurs least of OpenCV's what is warped from frame to frame. It overshoots at edges, so
     it is held within the nearest 3 x 3 values."""
-    height, width = flow.shape[:2]
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    places, around = (columns + flow[..., 0], rows + flow[..., 1]), np.ones((3, 3), np.uint8)
-    low, high = (
-        cv2.remap(extreme(values, around), *places, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        for extreme in (cv2.erode, cv2.dilate)
-    )
-    moved = cv2.remap(values, *places, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(moved, low, high)
+    moved = cv2.remap(values, *_places(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+    return np.clip(moved, *_around(values, flow))
 
 
 def carried(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """A picture at the places where a flow points, as sharp as it was.
+    """A picture at the places where a flow points, as sharp as it was, and nowhere sharper.
 
     Interpolation blurs a little, and from frame to frame more and more. What the way there and back loses,
     which is twice as much, is added by half (Van Cittert's deconvolution).
     """
     moved = warp(picture, flow)
     back = -warp(flow, -flow)
-    return moved + warp(picture - warp(moved, back), flow) / 2
+    sharper = moved + warp(picture - warp(moved, back), flow) / 2
+    return np.clip(sharper, *_around(picture, flow))
+
+
+def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The columns and rows where a flow points."""
+    height, width = flow.shape[:2]
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return columns + flow[..., 0], rows + flow[..., 1]
+
+
+def _around(values: np.ndarray, flow: np.ndarray) -> Iterator[np.ndarray]:
+    """The least and the largest of the nearest 3 x 3 values where a flow points."""
+    for extreme in (cv2.erode, cv2.dilate):
+        extremes = extreme(values, np.ones((3, 3), np.uint8))
+        yield cv2.remap(extremes, *_places(flow), cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
 
 
 def agreement(flow: np.ndarray, back: np.ndarray) -> np.ndarray:

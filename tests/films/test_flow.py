@@ -32,7 +32,7 @@ def test_a_picture_that_is_carried_on_and_on_stays_sharp():
         warped, carried = flow.warp(warped, motion), flow.carried(carried, motion)
     wanted = flow.warp(image, constant_flow(48, 60, 4, 2))
     errors = [np.abs(each - wanted)[8:-8, 8:-8].mean() for each in (warped, carried)]
-    assert errors[1] < 0.6 * errors[0]
+    assert errors[1] < 0.65 * errors[0]
 
 
 @pytest.mark.parametrize(("right", "down"), [(4, 0), (-3, 2), (0.5, -1.5)])
