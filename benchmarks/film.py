@@ -116,6 +116,7 @@ def paint(
         began = time.perf_counter()
         if first is None or before:
             run = frames.resolve(content, given, before, network, settings, first=next(iter(before), None))
+            assert run is not None  # there are no masks
             with gradients_forgotten():
                 picture = deque(stylize.follow(run), maxlen=1).pop().result()
         else:
@@ -179,7 +180,11 @@ def main() -> None:
         ways["frames alone"] = replace(settings, temporal_weight=0, iterations=options.alone)
     print("| | temporal error | style loss: first, then | specks, % | seconds: first, then (median) |")
     print("| --- | --- | --- | --- | --- |")
-    seen, first, slow = images.resize(style, *style_size(*style.shape[:2], 1, options.width)), None, 0.0
+    seen, first, slow = (
+        images.resize(style, *style_size(style.shape[0], style.shape[1], 1, options.width)),
+        None,
+        0.0,
+    )
     for name, of_way in ways.items():
         pictures, seconds = paint(contents, style, network, of_way, None if name == "frames alone" else first)
         if first is None:
