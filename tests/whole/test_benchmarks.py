@@ -28,8 +28,9 @@ def test_all_sides_are_measured_and_compute_the_same(network_file):
 
 @pytest.mark.slow
 def test_a_film_and_its_frames_painted_apart_are_measured(tmp_path):
-    flags = ["--frames", 3, "--width", 64, "--iterations", 6]
+    flags = ["--frames", 3, "--width", 64, "--alone", 6]
     table = measure("film.py", "--output", tmp_path / "films", *flags)
-    rows = re.findall(r"\| ([\d.]+) \| ([\d.]+) \| [^|]+ \| [\d.]+ \|", table)
-    assert len(rows) == 2 and all(float(cell) > 0 for row in rows for cell in row)
-    assert len(list((tmp_path / "films").glob("*/*.png"))) == 9
+    errors = re.findall(r"\| (weight 30|frames alone) \| ([\d.]+) \|", table)
+    (film, steady), (frames, flickering) = errors
+    assert (film, frames) == ("weight 30", "frames alone") and 2 * float(steady) < float(flickering)
+    assert len(list((tmp_path / "films").glob("*/*.png"))) == 6
