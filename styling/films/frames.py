@@ -17,6 +17,7 @@ import numpy as np
 
 from styling.films import flow
 from styling.objective import layer_masks
+from styling.pictures import colors
 from styling.pictures.images import LUMA, Images, Warped, to_bytes
 from styling.pictures.masks import resize
 from styling.run import one_pass, runs
@@ -62,8 +63,9 @@ def resolve(
     the scene, if it is painted.
     Raises the errors of runs.resolve().
     """
-    colors = "style" if settings.colors == "content" else settings.colors
-    settings = replace(settings, width=None, max_size=None, colors=colors)
+    settings = replace(settings, width=None, max_size=None)
+    if settings.colors == "content":
+        settings = replace(settings, colors="style")
     given, painting = without_empty_masks(replace(given, content=content), network, settings)
     if given.styles and not any(painting):
         return None
@@ -204,5 +206,5 @@ def at_once(given: Images, network: Network, settings: Settings) -> np.ndarray:
         return given.photo
     settings = replace(settings, scales=(1.0,), scale_shares=None)
     run = runs.resolve(replace(given, initial=None), network, settings)
-    pictures = run.scales[0].resized(run.images)
+    pictures = run.scales[0].resized(colors.prepared(run.images, settings.colors))
     return one_pass.start(pictures, run.scales[0].size, run.layouts[0], network, run.settings)

@@ -27,6 +27,7 @@ from styling.films import clips, flow, store, writing  # noqa: E402
 from styling.films import frames as films  # noqa: E402
 from styling.objective.evaluation import compiled  # noqa: E402
 from styling.pictures import images  # noqa: E402
+from styling.run import one_pass  # noqa: E402
 from styling.settings import Settings  # noqa: E402
 
 RATE = Fraction(30000, 1001)
@@ -332,6 +333,16 @@ def test_what_newly_appears_is_painted_anew_and_the_rest_is_carried_along():
     fading = (trust > 0.05) & (trust < 0.8)  # shown before, hence not painted anew
     moved = np.roll(before[0].picture, -14, 1)
     assert fading.any() and np.median(np.abs(pixels - moved)[fading]) < 5
+
+
+@pytest.mark.parametrize("colors", ["style", "matched"])
+def test_what_newly_appears_has_the_colours_of_a_picture_of_one_pass(colors):
+    content, style = (random_image(48, 64, seed) for seed in (1, 2))
+    content, style = content / 2, 128 + style / 2
+    settings = Settings(iterations=0, start="one-pass", colors=colors)
+    small = one_pass.small_network()
+    anew = films.at_once(images.Images(content, (style,)), small, settings)
+    assert np.abs(anew - stylize.paint(content, [style], small, settings)).max() < 1
 
 
 def test_what_is_new_has_no_specks_and_those_of_the_painting_stay():
