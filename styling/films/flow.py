@@ -45,8 +45,7 @@ def warp(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
     Lanczos's kernel blurs least of OpenCV's what is warped from frame to frame. It overshoots at edges, so
     it is held within the nearest 3 x 3 values."""
-    moved = cv2.remap(values, *_places(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(moved, *_around(values, flow))
+    return np.clip(_interpolated(values, flow), *_around(values, flow))
 
 
 def carried(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
@@ -55,10 +54,15 @@ def carried(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     Interpolation blurs a little, and from frame to frame more and more. What the way there and back loses,
     which is twice as much, is added by half (Van Cittert's deconvolution).
     """
-    moved = warp(picture, flow)
+    around = tuple(_around(picture, flow))
+    moved = np.clip(_interpolated(picture, flow), *around)
     back = -warp(flow, -flow)
-    sharper = moved + warp(picture - warp(moved, back), flow) / 2
-    return np.clip(sharper, *_around(picture, flow))
+    return np.clip(moved + warp(picture - warp(moved, back), flow) / 2, *around)
+
+
+def _interpolated(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """Values between pixels, where a flow points, by Lanczos's kernel."""
+    return cv2.remap(values, *_places(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
