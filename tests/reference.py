@@ -12,32 +12,25 @@ A layer's gradient function takes dy = d total / d output to d total / d input, 
 """
 
 import numpy as np
+import scipy.ndimage
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.spatial.distance import cdist
 
 LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601
 
 
 # The layers
-def conv(x, kernel, bias):
+def conv(x, kernel, bias=0):
     """[h, w, in] -> [h, w, out]: out(i, j) = bias + sum over a, b of padded(i + a, j + b) kernel(a, b)."""
-    h, w, _ = x.shape
-    kh, kw, _, out = kernel.shape
+    kh, kw = kernel.shape[:2]
     padded = np.pad(x, ((kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
-    y = np.zeros((h, w, out)) + bias
-    for a in range(kh):
-        for b in range(kw):
-            y += padded[a : a + h, b : b + w] @ kernel[a, b]
-    return y
+    seen = sliding_window_view(padded, (kh, kw), axis=(0, 1))  # [h, w, in, kh, kw]
+    return np.tensordot(seen, kernel, ([3, 4, 2], [0, 1, 2])) + bias
 
 
-def conv_gradient(x, kernel, dy):
+def conv_gradient(kernel, dy):
     """[h, w, out] -> [h, w, in]: each output hands its gradient to the positions that it was summed from."""
-    h, w, before = x.shape
-    kh, kw, _, _ = kernel.shape
-    dpadded = np.zeros((h + kh - 1, w + kw - 1, before))
-    for a in range(kh):
-        for b in range(kw):
-            dpadded[a : a + h, b : b + w] += dy @ kernel[a, b].T
-    return dpadded[kh // 2 : kh // 2 + h, kw // 2 : kw // 2 + w]
+    return conv(dy, kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def windows(x, fill):
@@ -58,23 +51,17 @@ def from_windows(v, h, w):
 
 def pool(x, pooling):
     """[h, w, C] -> [ceil(h/2), ceil(w/2), C]: maximum or mean of the real (not padding) window positions."""
-    if pooling == "max":
-        return windows(x, -np.inf).max(axis=2)
-    if pooling == "avg":
-        return windows(x, 0).sum(axis=2) / windows(np.ones_like(x), 0).sum(axis=2)
-    raise ValueError(f"pooling is 'max' or 'avg', not {pooling!r}")
+    return {"max": np.nanmax, "avg": np.nanmean}[pooling](windows(x, np.nan), axis=2)
 
 
 def pool_gradient(x, dy, pooling):
     """[ceil(h/2), ceil(w/2), C] -> [h, w, C]: to the first maximum in row-major order, or in equal shares."""
-    h, w, _ = x.shape
+    seen = windows(x, np.nan)
     if pooling == "max":
-        first = windows(x, -np.inf).argmax(axis=2)  # argmax returns the first of equal maxima
-        share = np.arange(4)[:, None] == first[:, :, None, :]
+        share = np.arange(4)[:, None] == np.nanargmax(seen, axis=2)[:, :, None, :]
     else:
-        real = windows(np.ones_like(x), 0)
-        share = real / real.sum(axis=2, keepdims=True)
-    return from_windows(share * dy[:, :, None, :], h, w)
+        share = ~np.isnan(seen) / np.sum(~np.isnan(seen), axis=2, keepdims=True)
+    return from_windows(share * dy[:, :, None, :], *x.shape[:2])
 
 
 def features(layers, x, pooling):
@@ -86,10 +73,8 @@ def features(layers, x, pooling):
             y = conv(y, kernel, bias)
         elif kind == "relu":
             y = np.maximum(y, 0)
-        elif kind == "pool":
-            y = pool(y, pooling)
         else:
-            raise ValueError(f"unknown kind of layer: {kind!r}")
+            y = pool(y, pooling)
         found[name] = y
     return found
 
@@ -185,13 +170,9 @@ def match_histogram(F, S):
     evenly spaced, by rank and linearly interpolated, from the smallest to the largest of S's channel.
     """
     flat, values = F.reshape(-1, F.shape[-1]), S.reshape(-1, F.shape[-1])
-    n, m = len(flat), len(values)
     matched = np.empty_like(flat)
-    for channel in range(flat.shape[1]):
-        ranked = np.sort(values[:, channel])
-        if n != m:
-            ranked = np.interp(np.linspace(0, m - 1, n), np.arange(m), ranked)
-        matched[np.argsort(flat[:, channel], kind="stable"), channel] = ranked
+    ranked = np.quantile(values, np.linspace(0, 1, len(flat)), axis=0)
+    np.put_along_axis(matched, np.argsort(flat, axis=0, kind="stable"), ranked, axis=0)
     return matched.reshape(F.shape)
 
 
@@ -313,7 +294,7 @@ def gradient(layers, x, content, styles, *, tv_weight, pooling, relative=(), **t
     for (name, kind, kernel, _), entered in zip(reversed(layers), reversed(inputs), strict=True):
         dy = dy + dF[name]
         if kind == "conv":
-            dy = conv_gradient(entered, kernel, dy)
+            dy = conv_gradient(kernel, dy)
         elif kind == "relu":
             dy = dy * (entered > 0)  # TensorFlow too passes nothing at exactly 0
         else:
@@ -329,12 +310,7 @@ def gradient(layers, x, content, styles, *, tv_weight, pooling, relative=(), **t
     return dx
 
 
-# The start, the steps, the colours
-def initial_image(initial, noise, noiseblend):
-    """The start [H, W, 3]: preprocessed initial and standard normal noise, mixed by noiseblend in 0..1."""
-    return (1 - noiseblend) * initial + noiseblend * 0.256 * noise
-
-
+# The steps and the colours
 def adam(x, gradient_at, updates, *, learning_rate, beta1, beta2, eps):
     """[x_0, .., x_updates]: Adam (Kingma & Ba 2014) with eps beside the uncorrected root, as in TensorFlow.
 
@@ -401,29 +377,14 @@ def code(maps, scales, centre, directions):
     columns = []
     for F, scale in zip(maps, scales, strict=True):
         n = F.shape[0] // height
-        if n:
-            columns.append(scale * F.reshape(height, n, width, n, -1).mean((1, 3)))
-        else:
-            columns.append(
-                scale * np.array([[between(F, y, x) for x in range(width)] for y in range(height)])
-            )
+        F = F.reshape(height, n, width, n, -1).mean((1, 3)) if n else doubled(F)
+        columns.append(scale * F)
     return 4 * (np.concatenate(columns, -1) - centre) @ directions
 
 
-def between(F, y, x):
-    """The value of F, twice as large by linear interpolation, at position (y, x); centres are at halves."""
-    value = 0
-    for i, a in weights_between(y, F.shape[0]):
-        for j, b in weights_between(x, F.shape[1]):
-            value = value + a * b * F[i, j]
-    return value
-
-
-def weights_between(at, side):
-    """The two positions of a side nearest to the middle of one of half its size, with their weights."""
-    place = (at + 0.5) / 2 - 0.5
-    low = int(np.floor(place))
-    return [(min(max(low, 0), side - 1), low + 1 - place), (min(low + 1, side - 1), place - low)]
+def doubled(F):
+    """A map [h, w, C] twice as large by linear interpolation; centres are at halves."""
+    return scipy.ndimage.zoom(F, (2, 2, 1), order=1, mode="nearest", grid_mode=True)
 
 
 def match(search, painting, coherence, rounds=8):
@@ -500,15 +461,25 @@ def decode(weights, found, pixels, search, keep):
 # Nearest neighbours and patches, by the definition
 
 
-def unit(rows):
-    """Rows [n, C] of length 1."""
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+def rows(F):
+    """[h * w, C]."""
+    return F.reshape(-1, F.shape[-1])
+
+
+def apart(F, S):
+    """[n, m]: 1 - cos(f - mean f, s - mean s) of each position of F with each of S."""
+    return cdist(*(rows(x - x.mean((0, 1))) for x in (F, S)), "cosine")
 
 
 def neighbors_loss(F, S):
-    """Kolkin et al. 2022: the mean over positions of the least 1 - cos(f - mean f, s - mean s)."""
-    f, s = (unit((x - x.mean((0, 1))).reshape(-1, x.shape[-1])) for x in (F, S))
-    return float(np.mean([1 - max(row @ other for other in s) for row in f]))
+    """Kolkin et al. 2022: the mean over positions of the least distance to a position of S."""
+    return apart(F, S).min(1).mean()
+
+
+def contrast_loss(F, S):
+    """Half the squared difference to the neighbour that neighbors_loss() finds, over the variance of S."""
+    nearest = rows(S)[apart(F, S).argmin(1)]
+    return np.mean(np.sum((rows(F) - nearest) ** 2, 1)) / 2 / np.sum(np.var(rows(S), 0))
 
 
 def hypercolumns(maps, height, width):
@@ -518,17 +489,14 @@ def hypercolumns(maps, height, width):
         F = F / F.shape[-1]
         while F.shape[0] > height:
             F = pool(F, "avg")
-        if F.shape[0] < height:
-            F = np.stack([[between(F, i, j) for j in range(width)] for i in range(height)])
-        columns.append(F)
+        columns.append(F if F.shape[0] == height else doubled(F)[:height, :width])
     return np.concatenate(columns, -1)
 
 
 def hypercolumn_loss(F, searching, S):
     """The mean of 1 - cos(f, s), hypercolumns, s the nearest to those that search, by the centred cosine."""
-    a, b = (unit((x - x.mean((0, 1))).reshape(-1, x.shape[-1])) for x in (searching, S))
-    f, s = (unit(x.reshape(-1, x.shape[-1])) for x in (F, S))
-    return float(np.mean([1 - f[i] @ s[np.argmax(b @ a[i])] for i in range(len(f))]))
+    nearest = apart(searching, S).argmin(1)
+    return np.mean(cdist(rows(F), rows(S), "cosine")[np.arange(len(nearest)), nearest])
 
 
 def patch_target(F, S):
@@ -545,11 +513,3 @@ def patch_target(F, S):
             total[i : i + 3, j : j + 3] += S[a : a + 3, b : b + 3]
             counts[i : i + 3, j : j + 3] += 1
     return total / counts
-
-
-def contrast_loss(F, S):
-    """Half the squared difference to the neighbour that neighbors_loss() finds, over the variance of S."""
-    f, s = (x.reshape(-1, x.shape[-1]) for x in (F, S))
-    a, b = unit(f - f.mean(0)), unit(s - s.mean(0))
-    found = np.array([s[np.argmax(b @ row)] for row in a])
-    return float(np.mean(np.sum((f - found) ** 2, 1)) / 2 / np.sum(np.var(s, 0)))

@@ -133,59 +133,6 @@ def test_without_content_or_without_styles_the_rest_is_the_reference_models(netw
     assert_model(build_objective(content, [], network, run), x, arguments)
 
 
-@pytest.mark.parametrize("divisor", ["size", "positions", "none"])
-def test_sums_and_divisors_are_the_reference_model_with_other_weights(network, divisor):
-    run = Settings(
-        content_layers=("relu2_2", "relu4_2"),
-        style_layers={"relu1_1": 3, "relu3_1": 1},
-        content_reduction="sum",
-        style_reduction="sum",
-        tv_reduction="sum",
-        gram_divisor=divisor,
-    )
-    # In a square there are as many vertical differences as horizontal ones, 20 * 19 * 3.
-    content, styles = random_image(20, 20, 1), [random_image(17, 24, 2), random_image(20, 16, 3)]
-    arguments = reference_arguments(content, styles, run)
-    sizes = {name: F.shape for name, F in reference.features(tiny_layers(), content, "avg").items()}
-    # A Gram matrix over h*w*C times this is the one that the divisor makes.
-    factors = {
-        name: {"size": 1, "positions": C, "none": h * w * C}[divisor] for name, (h, w, C) in sizes.items()
-    }
-    arguments["content_layers"] = {name: 0.5 * np.prod(sizes[name]) for name in run.content_layers}
-    arguments["style_layers"] = {
-        name: weight * (factors[name] * sizes[name][2]) ** 2 for name, weight in run.style_layers.items()
-    }
-    arguments["tv_weight"] *= 20 * 19 * 3
-    assert_model(build_objective(content, styles, network, run), random_image(20, 20, 4), arguments)
-
-
-def rescaled(network, factors):
-    """The network with each convolution's output times a positive factor, which the next one undoes."""
-    layers, before = [], 1
-    for layer in network.layers:
-        if layer.kind == "conv":
-            after = next(factors)
-            kernel, bias = layer.kernel * np.float32(after / before), layer.bias * np.float32(after)
-            layer, before = dataclasses.replace(layer, kernel=kernel, bias=bias), after
-        layers.append(layer)
-    return dataclasses.replace(network, layers=tuple(layers))
-
-
-def test_relative_losses_and_the_picture_do_not_depend_on_how_large_features_are(network):
-    other = rescaled(network, iter(2 ** np.random.default_rng(1).uniform(-6, 6, 16)))
-    content, style, initial = (smooth_image(24, 32, k) for k in (1, 2, 3))
-    layers = dict.fromkeys(("style_layers", "shift_layers", "histogram_layers"), ("relu1_1", "relu3_1"))
-    run = Settings(iterations=6, learning_rate=3, eps=1e-12, shift_weight=50, histogram_weight=9, **RELATIVE)
-    run = dataclasses.replace(run, content_layers=("relu2_2",), **layers)
-    one, two = (list(stylize(content, [style], net, run, initial)) for net in (network, other))
-    for before, after in zip(one, two, strict=True):
-        assert after.losses() == pytest.approx(before.losses(), rel=1e-3)
-        np.testing.assert_allclose(after.image(), before.image(), atol=0.1)
-    assert np.abs(one[-1].image() - one[0].image()).mean() > 5, (
-        "the case must be one in which something happens"
-    )
-
-
 def test_where_the_target_is_0_a_relative_loss_is_the_mean():
     # Without biases, an image of the mean pixel has no features at all, and in 8 x 8 its Gram matrices are 0.
     layers = [(*layer, None if bias is None else 0 * bias) for *layer, bias in tiny_layers()]
@@ -271,14 +218,6 @@ def test_lbfgs_comes_as_far_as_scipy_with_the_reference_model(network, clip):
         # Were a pixel outside, it would be clipped in the image, whose loss would be another.
         total = reference.objective(x=prepared(step.image()), **arguments)["total"]
         assert total == pytest.approx(step.losses()["total"], rel=1e-4)
-
-
-def test_a_run_ends_before_its_last_iteration_where_there_is_no_lower_loss(network):
-    run = Settings(iterations=5000, optimizer="lbfgs-b", content_weight=0, style_weight=0, width=6, height=5)
-    *_, last = stylize(None, [], network, run)
-    assert 0 < last.iteration < 5000
-    assert last.losses()["total"] < 1e-6  # smoothness alone ends in one colour
-    assert last.result().shape == (5, 6, 3) and np.ptp(last.result(), axis=(0, 1)).max() < 0.1
 
 
 def smooth_image(height, width, seed):
@@ -464,7 +403,7 @@ def test_starts(network):
     ):
         image = first_image(content, network, Settings(seed=7, initial_noiseblend=blend), initial)
         start = content if initial is None else initial
-        expected = reference.initial_image(start - mean, noise / 0.256, expected_blend) + mean
+        expected = mean + (1 - expected_blend) * (start - mean) + expected_blend * noise
         assert np.allclose(image, np.clip(expected, 0, 255), atol=1e-3), (initial is None, blend)
 
 
@@ -574,18 +513,12 @@ def test_a_layer_of_weight_0_is_not_needed(tmp_path):
 
 def test_errors_come_at_the_call(network):
     content = random_image(16, 16, 1)
-    with pytest.raises(SettingsError, match="style_scales"):
-        stylize(content, [content], network, Settings(style_scales=(1, 1)))
-    with pytest.raises(SettingsError, match="style_blend_weights"):
-        stylize(content, [content], network, Settings(style_blend_weights=(1, 1)))
     with pytest.raises(ImageError, match=r"style 1 would be 0 x 0 .*--style-scales"):
         stylize(content, [content], network, Settings(style_scales=(0.01,)))
     with pytest.raises(ImageError, match=r"\[H, W, 3\], not \[16, 16, 2\]"):
         stylize(content, [content[..., :2]], network)
     with pytest.raises(SettingsError, match="content"):
         stylize(None, [content], network, Settings())
-    with pytest.raises(SettingsError, match="styles"):
-        stylize(content, [], network, Settings())
     with pytest.raises(MemoryLimitError, match=r"--width \d+"):
         stylize(content, [content], network, Settings(width=10**5))
     for tile, error in ((None, ImageError), (0, MemoryLimitError)):  # with a tile, a huge style is meant
