@@ -20,7 +20,8 @@ from styling import __version__
 from styling.films import writing
 from styling.network import networks
 from styling.settings import FIELDS, recipes
-from styling.settings.checks import Count, Layers, Whole, checked, choices, parts, shown
+from styling.settings.checks import checked, choices, parts, shown
+from styling.settings.entries import Count, Layers, Whole
 from styling.system import terminal
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import data_folder

@@ -23,7 +23,7 @@ from styling.network import networks
 from styling.pictures import folders, images
 from styling.pictures.images import FLAGS
 from styling.run import states
-from styling.settings import FIELDS, Running, Settings, build, combine, recipes
+from styling.settings import FIELDS, Running, Settings, build, recipes
 from styling.system import filenames
 from styling.system.errors import RecipeError, SettingsError, StateError, of_network
 
@@ -141,7 +141,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
         address.bind("live", address.LOOPBACK[0], options.live).close()
     settings, running = job.settings, job.running
     if saved:
-        check_unchanged(options.resume, saved, combine(recipe, {})[0], settings, flags)
+        check_unchanged(options.resume, saved, build(recipe.values)[0], settings, flags)
         running = replace(running, network_sha256=recipe.values.get("network_sha256"))
     if job.files.save_recipe or job.files.save_state:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.

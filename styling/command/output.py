@@ -103,7 +103,7 @@ def save(picture: np.ndarray | None, recorder: Recorder, files: Files, losses: S
             if flag == "progress_plot" and history:
                 written.append(report.plot_history(path, files.overwrite, history, losses))
             if flag == "progress_grid" and pictures:
-                written.append(report.write_grid(path, files.overwrite, pictures))
+                written.append(images.write(path, images.grid(pictures), files.overwrite))
     except OSError as error:
         raise StyleError(f"{explain(error)}; wrote {', '.join(map(str, written))}") from None
     return ", ".join(map(str, written))

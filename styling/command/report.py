@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from styling.pictures import images
 from styling.run.pace import Pace
 from styling.settings import Settings
 from styling.system.files import write_whole
@@ -23,7 +22,6 @@ SECONDS_BETWEEN_UPDATES = 0.5
 LONG_SECONDS, SECONDS_TO_ESTIMATE = 180, 10
 LEAST_WIDTH = 256  # the least width that is proposed for a shorter run
 LINES = 10
-GRID_COLUMNS = 5
 
 
 class Reporter:
@@ -143,7 +141,7 @@ def write_history(
 ) -> Path:
     """Write the losses with these names as a text table; the first column is the number of updates.
 
-    This and the next two return the name of the file, which is another if it is taken and `overwrite` false.
+    This and the next return the name of the file, which is another if it is taken and `overwrite` false.
     """
     head, form = " ".join(("updates", *names)), ["%d", *len(names) * ["%.9g"]]
     return write_whole(path, lambda file: np.savetxt(file, history, fmt=form, header=head), overwrite)
@@ -167,8 +165,3 @@ def plot_history(path: Path, overwrite: bool, history: list[tuple[float, ...]], 
     axes.grid(alpha=0.3)
     axes.legend()
     return write_whole(path, partial(figure.savefig, format=path.suffix[1:], dpi=120), overwrite)
-
-
-def write_grid(path: Path, overwrite: bool, pictures: Sequence[np.ndarray]) -> Path:
-    """Write images of a run, [H, W, 3] each, as one, in rows of five."""
-    return images.write(path, images.grid(pictures, GRID_COLUMNS), overwrite)

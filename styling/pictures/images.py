@@ -292,7 +292,7 @@ def thumbnail(image: np.ndarray, side: int = 512) -> np.ndarray:
     return resize(image, *(max(pixels * side // longest, 1) for pixels in image.shape[:2]))
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+def grid(pictures: Sequence[np.ndarray], columns: int = 5) -> np.ndarray:
     """Pictures of one size [H, W, 3], `columns` in each row, on white."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)

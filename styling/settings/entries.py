@@ -7,30 +7,80 @@ average pooling, which Gatys et al. (2015) use.
 """
 
 import dataclasses
-from collections.abc import Collection
+import difflib
+import itertools
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from styling.settings.checks import (
-    Count,
-    Decay,
-    Device,
-    Distances,
-    Evaluations,
-    Layers,
-    NetworkName,
-    Positive,
-    Scales,
-    Share,
-    StyleScale,
-    Threads,
-    Weight,
-    Weights,
-    Whole,
-    checked,
-)
+from msgspec import Meta
+
+from styling.settings.checks import LARGEST, MOST, SMALLEST, checked
 from styling.system.errors import SettingsError, flag_of
+
+BELOW_1 = 1 - 2**-25  # from here on, a number is 1 in 32 bits
+
+# VGG-19 has all layers of VGG-16 as well. A low-rank convolution is a pair, such as conv1_2a and conv1_2b.
+PLACES = [f"{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, count + 1)]
+POOLS = [f"pool{block}" for block in range(1, 6)]
+VGG_LAYERS = [f"{kind}{place}" for kind in ("conv", "relu") for place in PLACES] + POOLS
+
+
+def _differ(values: Sequence[object]) -> bool:
+    return len(set(values)) == len(values)
+
+
+def _grow_to_1(scales: Sequence[float]) -> bool:
+    return all(before < after for before, after in itertools.pairwise(scales)) and scales[-1] == 1
+
+
+def _are_layers(value: Sequence[str] | dict[str, float]) -> bool:
+    for layer in value:
+        if layer not in VGG_LAYERS and re.sub("(conv.*)[a-z]", r"\1", layer) not in VGG_LAYERS:
+            near = difflib.get_close_matches(layer.lower(), VGG_LAYERS, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ", which has relu1_1 to relu5_4 and others"
+            raise ValueError(f"{layer!r} is no layer of a VGG{hint}")
+    return any(value.values()) if isinstance(value, dict) else _differ(value)
+
+
+Whole = Annotated[int, Meta(ge=0, le=MOST, description="a whole number of at least 0")]
+Count = Annotated[int, Meta(ge=1, le=MOST, description="a whole number of at least 1")]
+Positive = Annotated[float, Meta(ge=SMALLEST, le=LARGEST, description="a number above 0")]
+# A larger style is a percentage, or a mistake that costs hours.
+StyleScale = Annotated[
+    float,
+    Meta(ge=SMALLEST, le=10, description="a number above 0 and at most 10, where 1 is the picture's width"),
+]
+Weight = Annotated[float, Meta(ge=0, le=LARGEST, description="a number of at least 0")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Decay = Annotated[float, Meta(ge=0, lt=BELOW_1, description="a number of at least 0 and below 1")]
+# Fewer evaluations may end within the first line search, without a lower loss.
+Evaluations = Annotated[int, Meta(ge=5, lt=2**31, description="a whole number of at least 5")]
+Threads = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
+Device = Annotated[str, Meta(pattern=r"^(cpu|gpu(:\d{1,3})?)\Z", description="cpu, gpu or gpu:N")]
+NetworkName = Annotated[
+    str, Meta(pattern=r"^[^\0]+\Z", description="the name of a file, or vgg19, vgg16 or small")
+]
+Weights = Annotated[
+    tuple[Weight, ...], Meta(description="a list of numbers of at least 0, one of them above 0"), any
+]
+Scales = Annotated[
+    tuple[Positive, ...],
+    Meta(min_length=1, description="a list of numbers above 0 that grow up to 1, the full size"),
+    _grow_to_1,
+]
+Distances = Annotated[
+    tuple[Count, ...],
+    Meta(min_length=1, description="a list of different whole numbers of at least 1"),
+    _differ,
+]
+Layers = Annotated[
+    Annotated[tuple[str, ...], Meta(min_length=1)] | Annotated[dict[str, Weight], Meta(min_length=1)],
+    Meta(description="a list of different names, or a table of numbers of at least 0, one of them above 0"),
+    _are_layers,
+]
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 # What is compared with the styles, and the layers that are usual for it.

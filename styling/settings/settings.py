@@ -19,7 +19,6 @@ from styling.settings.entries import (
     Running,
     check_count,
 )
-from styling.settings.recipes import Recipe
 from styling.system.errors import NetworkError, SettingsError, flag_of
 
 RIVALS = {"content_layers": "content_weight_blend", "style_layers": "style_layer_weight_exp"}  # give weights
@@ -185,14 +184,6 @@ class Settings(Entries):
         if self.initial_noiseblend is not None:
             return self.initial_noiseblend
         return 0.0 if has_initial else 1.0
-
-
-def combine(recipe: Recipe, flags: dict[str, Any]) -> tuple[Settings, Running]:
-    """The settings of a recipe and of flags; flags replace the recipe's values.
-
-    Raises SettingsError if a flag is out of range, or contradicts another flag.
-    """
-    return build(recipe.under(flags).values)
 
 
 def build(values: dict[str, Any]) -> tuple[Settings, Running]:

@@ -42,13 +42,8 @@ def build_parser() -> flags.Parser:
     add("--image", help=text, **flags.SEVERAL | {"type": str, "metavar": "NAME=FILE"})
     add("--dry-run", help="list the runs, and compute nothing", **flags.SWITCH)
     add("--overwrite", help="replace files that are not from a sweep", **flags.SWITCH)
-    figures = partial(flags.listed, "figures", specs.read)
-    add(
-        "--list-figures",
-        help="list the specs of published figures, and exit",
-        action=flags.Answer,
-        const=figures,
-    )
+    text = "list the specs of published figures, and exit"
+    add("--list-figures", help=text, action=flags.Answer, const=partial(flags.listed, "figures", specs.read))
     flags.add_images(groups)
     flags.add(groups["recipes"], "--recipe", **flags.RECIPE)
     flags.add_settings(groups, without=("checkpoint_iterations", "print_iterations", "progress_grid"))
@@ -159,7 +154,7 @@ def compute(options: argparse.Namespace, spec: Spec, cells: list[Cell], count: i
     if options.cluster:
         from styling.sweeps import cluster
 
-        start = partial(cluster.ClusterWorker, cluster.store(work.waiting))
+        start = cluster.ClusterWorker
     try:
         work.compute(start, count)
     finally:

@@ -1,7 +1,7 @@
 """Workers on a Ray cluster: each run is a Ray task that declares the CPUs, the GPU and the memory it needs.
 
-The program must be installed on every node. Images and networks go into the cluster's object store once, and
-from there to each node that needs them. Each run sends a state every minute, so that the runs of a lost node
+The program must be installed on every node. A network goes into the cluster's object store once, and from
+there to each node that needs it. Each run sends a state every minute, so that the runs of a lost node
 continue on others.
 """
 
@@ -9,8 +9,8 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from functools import cache
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -53,20 +53,17 @@ def nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def store(runs: Iterable[Cell]) -> dict[int | Path, ray.ObjectRef]:
-    """References to what is put into the cluster's object store: images by their id(), networks by path."""
-    images = {id(pixels): pixels for run in runs for _, _, pixels in run.named}
-    networks = {path: vgg.load(path) for path in {run.job.network for run in runs}}
-    return {key: ray.put(value) for key, value in (images | networks).items()}
+@cache
+def stored(network: Path) -> ray.ObjectRef:
+    """A reference to a network in the cluster's object store."""
+    return ray.put(vgg.load(network))
 
 
 class ClusterWorker:
-    """A share of the cluster that was joined, which computes a run.
+    """A share of the cluster that was joined, which computes a run. connection: gives the events of the run,
+    and ends if its node is lost."""
 
-    stored: as store() returns it. connection: gives the events of the run, and ends if its node is lost.
-    """
-
-    def __init__(self, stored: Mapping[int | Path, ray.ObjectRef], run: Cell) -> None:
+    def __init__(self, run: Cell) -> None:
         self.connection, self._events = Pipe(duplex=False)
         self._task: Any = None
         running = run.job.running
@@ -77,11 +74,10 @@ class ClusterWorker:
             wanted = f"{needs['CPU']} CPUs, {needs['GPU']} GPUs and {needs['memory'] / GIB:.1f} GiB of memory"
             self._events.send(Result("failed", f"no node of the cluster has {wanted}"))
             return
-        references = [(flag, path, stored[id(pixels)]) for flag, path, pixels in run.named]
         options = {"num_cpus": needs["CPU"], "num_gpus": needs["GPU"], "memory": needs["memory"]}
         # No retries, since the sweep itself goes on from the last state.
         task = ray.remote(serve).options(num_returns="streaming", max_retries=0, **options)
-        self._task = task.remote(replace(run, named=references), [stored[run.job.network]])
+        self._task = task.remote(run, [stored(run.job.network)])
         threading.Thread(target=self._pass_on, args=(self._task,), daemon=True).start()
 
     def kill(self) -> None:
@@ -103,11 +99,10 @@ class ClusterWorker:
 def serve(run: Cell, network: list[ray.ObjectRef]) -> Iterator[Event]:
     """Compute a run on the node where this is called, in a thread, and yield its events.
 
-    run: with references to its images. network: a reference to it, which is followed only here.
+    network: a reference to it, which is followed only here.
     """
     configure(run.job.running.device, run.job.running.threads, deterministic=True)
     loaded = ray.get(network[0])  # only now, since this starts TensorFlow
-    run.named = [(flag, path, ray.get(pixels)) for flag, path, pixels in run.named]
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     threading.Thread(target=compute, args=(run, events.put, loaded), daemon=True).start()
     event: Event = 0

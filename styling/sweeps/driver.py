@@ -148,7 +148,7 @@ def write_files(run: Cell, painted: Painted) -> None:
     result = painted.result
     images.write(run.file(".png"), painted.picture)
     if painted.grid:
-        report.write_grid(run.file("-grid.png"), True, painted.grid)
+        images.write(run.file("-grid.png"), images.grid(painted.grid))
     if painted.history and importlib.util.find_spec("matplotlib"):
         report.plot_history(run.file("-losses.svg"), True, painted.history, list(result.losses))
     running = replace(run.job.running, progress_grid=False)

@@ -17,7 +17,7 @@ from styling.command import flags
 from styling.live import address
 from styling.network import networks
 from styling.settings import FIELDS, Running
-from styling.settings.checks import Whole
+from styling.settings.entries import Whole
 from styling.system import filenames, terminal
 from styling.system.errors import SettingsError, StyleError
 from styling.system.process import run_command

@@ -17,7 +17,7 @@ from styling.command.flags import build_parser
 from styling.command.jobs import output_names, plan
 from styling.network import networks
 from styling.network.networks import FILES
-from styling.settings import Running, Settings, combine, recipes
+from styling.settings import Running, Settings, build, recipes
 from styling.system.errors import NetworkError, RecipeError, SettingsError
 from stylize import build_objective
 
@@ -26,7 +26,7 @@ CONVOLUTIONS = {"vgg16": VGG16, "vgg19": VGG19}
 
 
 def combined(name, **flags):
-    return combine(recipes.read(name), flags)
+    return build(recipes.read(name).under(flags).values)
 
 
 # What ships, against the sources.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from styling.network.networks import SMALL
-from styling.settings import combine, recipes
+from styling.settings import build, recipes
 from styling.sweeps import specs
 from styling.system.errors import SettingsError, SpecError
 from styling.system.files import data_folder
@@ -126,7 +126,7 @@ def test_an_axis_of_recipes_has_the_settings_of_each(folder):
         cells_of(write(folder, f"{IMAGES}rows = {{ recipe = {[*names]} }}")), names, strict=True
     ):
         recipe = recipes.read(name)
-        expected, running = combine(recipe, {"seed": specs.SEED})
+        expected, running = build(recipe.values | {"seed": specs.SEED})
         assert cell.job.settings == expected and cell.job.vgg16 == recipe.vgg16
         assert cell.label == f"recipe {name}"
         assert cell.job.running.progress_grid == running.progress_grid
