@@ -104,6 +104,19 @@ def tiny_scales(monkeypatch):
     monkeypatch.setattr(sizes, "LEAST_SIDE", 1)
 
 
+@pytest.fixture
+def container(tmp_path, monkeypatch):
+    """Puts this process into a container with so many bytes of memory, and so many of them used."""
+    from styling.system import limits
+
+    def enter(total, used=0):
+        monkeypatch.setattr(limits, "_groups", lambda: [tmp_path])
+        for name, text in {"max": total, "current": used, "stat": "active_file 0\ninactive_file 0"}.items():
+            (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+
+    return enter
+
+
 @pytest.fixture(scope="session")
 def image_files(tmp_path_factory):
     """A content image of 40 x 30 pixels and two styles, of 36 x 36 and 50 x 24, as files."""

@@ -1,11 +1,30 @@
-"""Image files made byte by byte, or by Pillow, for tests."""
+"""Image files made byte by byte, or by Pillow, for tests, and what the program reads from them."""
 
 import io
 import struct
 import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from styling.pictures import images
+from styling.system.errors import ImageError
+
+
+def read(folder, data):
+    """The image of a file with these bytes, whose name tells nothing."""
+    (folder / "image.bin").write_bytes(data)
+    image = images.read(folder / "image.bin")
+    assert image.dtype == np.float32 and image.ndim == 3
+    return image
+
+
+def assert_refused(folder, data, problem=None):
+    """Hold the program to refusing a file with these bytes in one line, which names it (and the problem)."""
+    with pytest.raises(ImageError, match=problem) as error:
+        read(folder, data)
+    assert str(error.value).startswith(f"{folder / 'image.bin'}: ") and "\n" not in str(error.value)
 
 
 def encoded(image, kind, **options):
@@ -101,7 +120,7 @@ def to_srgb(values):
     return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def words(*values):
+def shorts(*values):
     """Numbers of 16 bits, as PNG has them."""
     return struct.pack(f">{len(values)}H", *values)
 

@@ -20,7 +20,6 @@ from styling.objective.evaluation import evaluation
 from styling.pictures.images import Images, Warped
 from styling.run import memory, runs
 from styling.settings import Settings
-from styling.system import limits
 from styling.system.errors import MemoryLimitError, SettingsError
 from stylize import build_objective, stylize
 from vgg import Layer
@@ -174,15 +173,7 @@ def test_the_histogram_needs_the_whole():
         Settings(tile=64, histogram_weight=1)
 
 
-def container(folder, monkeypatch, total, used=0):
-    """A container with so much memory, and so much of it used."""
-    monkeypatch.setattr(limits, "_groups", lambda: [folder])
-    files = {"max": total, "current": used, "stat": "active_file 0\ninactive_file 0"}
-    for name, text in files.items():
-        (folder / f"memory.{name}").write_text(f"{text}\n")
-
-
-def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_path, monkeypatch):
+def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, container):
     content = random_image(400, 600, 1)
     layers = network.built(Settings().layers())
     need = memory.needed(layers, (400, 600), optimizer="adam")
@@ -190,24 +181,24 @@ def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, tmp_pat
     def settled(**settings):
         return runs.resolve(Images(content, (content,)), network, Settings(**settings)).settings.tile
 
-    container(tmp_path, monkeypatch, total=int(2.2 * need))
+    container(int(2.2 * need))
     assert settled() == 0
-    container(tmp_path, monkeypatch, total=int(2.2 * need), used=int(1.5 * need))
+    container(int(2.2 * need), used=int(1.5 * need))
     assert settled() == 0
-    container(tmp_path, monkeypatch, total=int(1.8 * need))
+    container(int(1.8 * need))
     assert settled() == 512
     assert settled(tile=0) == 0
     assert settled(tile=100) == 100
     assert settled(histogram_weight=1) == 0
-    container(tmp_path, monkeypatch, total=int(2.2 * need))
+    container(int(2.2 * need))
     style = runs.resolve(Images(content, (content,)), network, Settings(style_scales=(8,))).settings
     assert style.tile == 512, "a style that is too large is looked at by tiles too"
 
 
-def test_tiles_fit_where_the_whole_does_not(network, tmp_path, monkeypatch):
+def test_tiles_fit_where_the_whole_does_not(network, container):
     layers = network.built(Settings().layers())
     size = 4000, 6000
-    container(tmp_path, monkeypatch, total=int(memory.needed(layers, size, optimizer="adam")) - 2**20)
+    container(int(memory.needed(layers, size, optimizer="adam")) - 2**20)
     with pytest.raises(MemoryLimitError, match="--tile 512"):
         memory.check_memory(layers, size, [])
     memory.check_memory(layers, size, [size], tile=512)

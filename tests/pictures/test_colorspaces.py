@@ -5,17 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
-from image_files import CYAN_ONLY, GRAY, TURNED, encoded, png, to_srgb, words
+from image_files import CYAN_ONLY, GRAY, TURNED, encoded, png, read, shorts, to_srgb
 from PIL import Image, TiffImagePlugin
 
-from styling.pictures import images
-
 white = [255, 255, 255]
-
-
-def read(folder, data):
-    (folder / "image.bin").write_bytes(data)
-    return images.read(folder / "image.bin")
 
 
 LINE = [0, 60, 128, 200, 255]
@@ -36,7 +29,7 @@ PROFILES = {
         encoded([[[*COLOUR[0], 255], [*COLOUR[1], 0], [*COLOUR[1], 51]]], "PNG", icc_profile=TURNED),
         [SWAPPED[0], white, 0.2 * SWAPPED[1] + 0.8 * 255],
     ),
-    "RGB, 16 bits": (png(16, 2, [words(*(257 * np.ravel(COLOUR)))], ICCP["rgb"]), SWAPPED),
+    "RGB, 16 bits": (png(16, 2, [shorts(*(257 * np.ravel(COLOUR)))], ICCP["rgb"]), SWAPPED),
     "palette": (
         png(8, 3, [b"\0\1"], ICCP["rgb"], (b"PLTE", bytes([*COLOUR[0], *COLOUR[1]])), (b"tRNS", b"\xff\x33")),
         [SWAPPED[0], 0.2 * SWAPPED[1] + 0.8 * 255],
@@ -50,6 +43,18 @@ PROFILES = {
 def test_a_profile_is_converted_to_srgb(tmp_path, name):
     data, expected = PROFILES[name]
     np.testing.assert_allclose(read(tmp_path, data)[0], expected, atol=1.5)
+
+
+def test_long_metadata_of_a_png_is_heeded(tmp_path):
+    long = bytes(3 * 2**20)
+    turned = zlib.compress(b'<x:xmpmeta tiff:Orientation="6"/>' + long)
+    chunks = (
+        (b"iCCP", b"x\0\0" + zlib.compress(TURNED + long)),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + turned),
+    )
+    found = read(tmp_path, png(8, 2, [bytes([*COLOUR[0], *COLOUR[1]])], *chunks))
+    assert found.shape == (2, 1, 3)
+    np.testing.assert_allclose(found[:, 0], SWAPPED, atol=1.5)
 
 
 def test_a_profile_that_is_broken_or_of_other_inks_is_as_good_as_none(tmp_path):

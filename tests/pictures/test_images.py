@@ -19,11 +19,6 @@ few = settings(deadline=None, max_examples=60)
 NOISE = np.random.default_rng(5).integers(0, 256, (24, 32, 3), np.uint8)
 
 
-def assert_one_line_about(path, error):
-    assert str(error.value).startswith(f"{path}: ")
-    assert len(str(error.value).splitlines()) == 1
-
-
 @pytest.mark.parametrize("size", [(7, 5), (20, 3), (24, 32), (50, 70), (1, 1)])
 def test_resize_is_pillows_bicubic_of_the_rounded_image(size):
     image = NOISE + np.random.default_rng(6).uniform(-0.4, 0.4, NOISE.shape).astype(np.float32)
@@ -246,9 +241,8 @@ def test_check_size_knows_what_the_format_can_hold(tmp_path, ending, longest):
     images.check_size(path, longest, 1)
     images.write(path, np.zeros((1, longest, 3), np.float32))
     for size in ((longest + 1, 1), (1, longest + 1)):
-        with pytest.raises(ImageError, match=str(longest)) as error:
+        with pytest.raises(ImageError, match=rf"{path.name}: .*{longest}"):
             images.check_size(path, *size)
-        assert_one_line_about(path, error)
     with pytest.raises(ImageError):
         images.write(path, np.zeros((1, longest + 1, 3), np.float32))
     with Image.open(path) as found:
