@@ -56,13 +56,14 @@ def carried(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """
     around = tuple(_around(picture, flow))
     moved = np.clip(_interpolated(picture, flow), *around)
-    back = -warp(flow, -flow)
-    return np.clip(moved + warp(picture - warp(moved, back), flow) / 2, *around)
+    back = -_interpolated(flow, -flow, cv2.INTER_LINEAR)
+    lost = _interpolated(picture - warp(moved, back), flow, cv2.INTER_CUBIC)
+    return np.clip(moved + lost / 2, *around)
 
 
-def _interpolated(values: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Values between pixels, where a flow points, by Lanczos's kernel."""
-    return cv2.remap(values, *_places(flow), cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
+def _interpolated(values: np.ndarray, flow: np.ndarray, kernel: int = cv2.INTER_LANCZOS4) -> np.ndarray:
+    """Values between pixels, where a flow points, by a kernel of OpenCV's; beyond the border, those at it."""
+    return cv2.remap(values, *_places(flow), kernel, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _places(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,10 +83,8 @@ def _around(values: np.ndarray, flow: np.ndarray) -> Iterator[np.ndarray]:
 def agreement(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Where the backward flow leads back to the same pixel: bool [H, W]. Elsewhere the area is new, or one of
     the flows is wrong."""
-    returned = warp(back, flow)
-    apart = np.sum((flow + returned) ** 2, axis=-1)
-    lengths = np.sum(flow**2, axis=-1) + np.sum(returned**2, axis=-1)
-    return apart <= 0.01 * lengths + 0.5
+    returned = _interpolated(back, flow, cv2.INTER_LINEAR)
+    return _squares(flow + returned) <= 0.01 * (_squares(flow) + _squares(returned)) + 0.5
 
 
 def inside(flow: np.ndarray) -> np.ndarray:
@@ -101,7 +100,7 @@ def same_light(values: np.ndarray, model: np.ndarray) -> np.ndarray:
     other scene."""
     gain = np.clip(model.std() / max(values.std(), 1), 1 / MOST_GAIN, MOST_GAIN)
     fitted = (values - values.mean()) * gain + model.mean()
-    return min(values, fitted, key=lambda image: np.median(np.abs(image - model)))
+    return min(values, fitted, key=lambda image: np.median(np.abs(image - model)[::2, ::2]))
 
 
 def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -113,7 +112,7 @@ def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarra
     object both flows can be wrong and still agree, and the object would leave a trail. In a clear sky the
     flows hardly agree, yet any match is right.
     """
-    difference = _difference(here, warp(there, flow))
+    difference = _difference(here, _interpolated(there, flow, cv2.INTER_LINEAR))
     agree = agreement(flow, back) | (difference < LEAST_DIFFERENCE)
     similar = np.clip(3 - 3 * difference / MOST_DIFFERENCE, 0, 1)  # from 1 at two thirds of it to 0
     edge = boundaries(flow) & (difference > LEAST_DIFFERENCE)
@@ -124,8 +123,7 @@ def known(here: np.ndarray, there: np.ndarray, flow: np.ndarray, back: np.ndarra
 def unchanged(here: np.ndarray, there: np.ndarray, flow: np.ndarray) -> np.ndarray:
     """Where nothing has changed between two frames, float32 [H, W], 0 or 1. flow: to the frame before."""
     difference = _difference(here, same_light(there, here))
-    still = np.sum(flow**2, axis=-1) < STILL**2
-    return (still & (difference < LEAST_DIFFERENCE)).astype(np.float32)
+    return ((_squares(flow) < STILL**2) & (difference < LEAST_DIFFERENCE)).astype(np.float32)
 
 
 def _difference(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -142,4 +140,9 @@ def faded(share: np.ndarray) -> np.ndarray:
 def boundaries(flow: np.ndarray) -> np.ndarray:
     """Where a flow changes abruptly, as at the edge of a moving object: bool [H, W]."""
     steps = [cv2.Sobel(flow, cv2.CV_32F, right, 1 - right, ksize=1, scale=0.5) for right in (0, 1)]
-    return np.sum(np.square(steps), axis=(0, -1)) > 0.01 * np.sum(flow**2, axis=-1) + 0.002
+    return sum(map(_squares, steps)) > 0.01 * _squares(flow) + 0.002
+
+
+def _squares(vectors: np.ndarray) -> np.ndarray:
+    """The squared lengths, [H, W], of vectors [H, W, 2]."""
+    return np.einsum("hwc,hwc->hw", vectors, vectors)

@@ -168,13 +168,14 @@ def predict(
     fades out within what is known, so that no pixel is held to one carried across an edge; there the frame
     only starts from earlier ones.
     """
-    layers: list[tuple[np.ndarray, np.ndarray]] = []
+    layers: list[tuple[Painted, np.ndarray, np.ndarray]] = []
 
     def add(frame: Painted, motion: np.ndarray, share: np.ndarray) -> None:
         if masks is not None and frame.masks is not None:
             same = np.abs(masks - np.atleast_3d(flow.warp(frame.masks, motion))) < 0.5
             share = share * same.all(axis=-1)
-        layers.append((flow.carried(frame.picture, motion), share))
+        if share.any():
+            layers.append((frame, motion, share))
 
     frames = [before[-back] for back in sorted(frames_back) if back <= len(before)]
     with flow.one_thread(), ThreadPoolExecutor() as threads:
@@ -185,18 +186,18 @@ def predict(
         if first is not None and not layers:
             add(first, 0 * motion, flow.unchanged(content, first.content, motion))
         add(frame, motion, share)
-    if not any(share.any() for _, share in layers):
+    if not layers:
         return None
     known, covered = np.zeros_like(content), np.zeros(content.shape[:2], np.float32)
-    for picture, share in layers:
+    for frame, motion, share in layers:
         seen = np.minimum(cv2.GaussianBlur(share, (0, 0), SEAM), 1 - covered)
-        known += seen[..., None] * picture
+        known += seen[..., None] * flow.carried(frame.picture, motion)
         covered += seen
     new = content if anew is None or covered.min() > 0.99 else anew()
     pixels = known + (1 - covered[..., None]) * new
     around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
     clipped = np.clip(pixels, around - MOST_APART, around + MOST_APART)
-    trust = np.minimum(sum(flow.faded(share) for _, share in layers), 1)
+    trust = np.minimum(sum(flow.faded(share) for *_, share in layers), 1)
     return Warped(clipped + trust[..., None] * (pixels - clipped), trust)
 
 
