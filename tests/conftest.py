@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def image_files(tmp_path_factory):
         paths.append(folder / f"{name}.png")
         iio.imwrite(paths[-1], np.kron(coarse, np.ones((6, 6, 1), np.uint8))[:height, :width])
     return paths
+
+
+@pytest.fixture
+def folder(tmp_path, network_file, image_files):
+    """The test's folder, with content.png, style1.png, style2.png and tiny.mat."""
+    for path in (*image_files, network_file):
+        shutil.copy(path, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,6 @@ from networks import MEAN_PIXEL, VGG16, VGG19, network_of, tiny_layers, write_ma
 
 from styling.command.flags import build_parser
 from styling.command.jobs import output_names, plan
-from styling.network import networks
 from styling.network.networks import FILES
 from styling.settings import Running, Settings, build, recipes
 from styling.system.errors import NetworkError, RecipeError, SettingsError
@@ -73,7 +72,6 @@ STATED = {
         "eps": 1e-8, "iterations": 1000, "clip": False, "content_weight": 5, "style_weight": 500,
         "tv_weight": 100,
     },
-    "best": {"network": "small", "optimizer": "lbfgs", "start": "one-pass", "precision": "fastest"},
     "kolkin2022": {
         "network": "vgg16", "optimizer": "pyramid-adam", "scales": (0.125, 0.25, 0.5, 1), "iterations": 1000,
         "hypercolumn_iterations": 800, "match_iterations": 1, "style_turns": True, "start": "blurred",
@@ -82,8 +80,6 @@ STATED = {
         "network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "iterations": 300,
         "match_iterations": 1, "max_size": 384,
     },
-    "gram": {"network": "vgg19", "optimizer": "lbfgs", "scales": (0.25, 0.5, 1), "initial_noiseblend": 0,
-             "precision": "fastest"},
     "gatys2015": {"network": "vgg19", "pooling": "avg", "tv_weight": 0},
     "gatys2016": {
         "network": "vgg19", "pooling": "avg", "normalize": True, "optimizer": "lbfgs-b", "tv_weight": 0,
@@ -108,14 +104,15 @@ STATED = {
     "tseng2017-plain": {},  # which differs from the one before in the extra terms alone
 }  # fmt: skip
 FROM_NOISE = (
-    *("best", "kolkin2022", "athalye2015", "gatys2015", "gatys2016", "prisma2017"),
+    *("kolkin2022", "athalye2015", "gatys2015", "gatys2016", "prisma2017"),
     *("cs231n-inversion", "cs231n-texture"),
 )
 
 
 def test_every_recipe_that_ships_is_looked_at_here():
     minimising = {name for name in NAMES if combined(name)[0].iterations}
-    assert minimising == set(STATEMENTS) == set(STATED)
+    own = {"best", "gram"}  # whose procedure is nobody else's
+    assert minimising == set(STATEMENTS) == set(STATED) | own
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -176,13 +173,11 @@ def write_recipe(folder, text, name="own.toml"):
 
 
 @pytest.fixture
-def folder(tmp_path, image_files):
-    """The test's folder, with images, and tiny networks under the published networks' names."""
-    for path in image_files:
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+def folder(folder):
+    """The test's folder, with tiny networks under the published networks' names."""
     for name, convolutions in CONVOLUTIONS.items():
-        write_mat(tmp_path / FILES[name], tiny_layers(convolutions))
-    return tmp_path
+        write_mat(folder / FILES[name], tiny_layers(convolutions))
+    return folder
 
 
 @pytest.mark.parametrize("name", ["best", "yuan2018"])
@@ -329,9 +324,6 @@ def test_a_recipe_whose_network_is_not_here_has_the_one_that_is(planned, folder)
     (folder / FILES["vgg19"]).unlink()
     assert network_for("--recipe prisma2017") == (FILES["small"], "vgg16")
     assert network_for("--recipe prisma2017 --network small") == (FILES["small"], None)
-    line = networks.describe(networks.find("small"), "vgg16", ["relu5_3"])
-    assert line.startswith(f"the recipe is for vgg16, which is not here: painting with {FILES['small']}")
-    assert "relu5_3" in line and "--download" in line and "\n" not in line
     with pytest.raises(SettingsError, match="vgg16 is not here"):
         planned("--recipe prisma2017 --network vgg16")
 
@@ -380,9 +372,7 @@ def test_list_recipes_has_a_line_for_each(neural_style):
         ("[vgg16]\niterations = 3", ["iterations", "[vgg16]", "style_weight"]),
         ("iterations = 1.0", ["iterations", "whole number"]),
         ('style_weight = "500"', ["style_weight", "number"]),
-        ("style_weight = 1979-05-27", ["style_weight", "number"]),
         ('style_layers = "relu1_1"', ["style_layers", "names"]),
-        ("pooling = 3", ["pooling", "avg, max"]),
         ("tile = 3\n[vgg16]\nhistogram_weight = 3", ["tile"]),
         ("style_weight = " + 10000 * "9", ["TOML"]),
         ("shifts = " + 20000 * "[", ["TOML"]),

@@ -1,7 +1,6 @@
 """The rules of the settings: ranges, contradictions, layer weights, shares and sizes."""
 
 import dataclasses
-import itertools
 import math
 import runpy
 
@@ -134,13 +133,10 @@ def test_the_images_that_a_run_needs(values, given_images, name):
 WEIGHTS = st.lists(st.just(0.0) | st.floats(1e-30, 1e30), min_size=1, max_size=9).filter(any)
 
 
-@given(WEIGHTS, st.floats(1e-3, 1e3))
-def test_shares_sum_to_1_and_do_not_depend_on_the_scale(weights, factor):
+@given(WEIGHTS)
+def test_styles_share_by_their_weights_whatever_these_sum_to(weights):
     shares = Settings(style_blend_weights=tuple(weights)).style_shares(len(weights))
-    assert math.isclose(sum(shares), 1) and min(shares) >= 0
-    scaled = tuple(weight * factor for weight in weights)
-    again = Settings(style_blend_weights=scaled).style_shares(len(weights))
-    assert all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(shares, again, strict=True))
+    assert shares == pytest.approx(reference.blend_weights(weights))
 
 
 @given(st.integers(1, 10**6), WEIGHTS, st.floats(1e-3, 1e3))
@@ -160,10 +156,7 @@ def test_the_iterations_are_shared_out_among_the_scales(iterations, shares, fact
 def test_style_layers_weigh_the_exponent_times_the_one_before(exponent, count):
     names = tuple(f"relu{1 + k // 2}_{1 + k % 2}" for k in range(count))
     weights = Settings(style_layers=names, style_layer_weight_exp=exponent).layer_weights("style")
-    assert math.isclose(sum(weights.values()), 1)
-    values = list(weights.values())
-    assert values == pytest.approx(reference.style_layer_weights(count, exponent))
-    assert all(math.isclose(b / a, exponent, rel_tol=1e-9) for a, b in itertools.pairwise(values))
+    assert list(weights.values()) == pytest.approx(reference.style_layer_weights(count, exponent))
 
 
 def test_layer_weights_by_the_rules():
@@ -191,9 +184,3 @@ def test_the_layers_of_further_losses_by_the_rules():
     assert histogram.layer_weights("histogram") == {"relu1_1": 0.5, "relu4_1": 0.5}
     named = Settings(histogram_weight=1, histogram_layers={A: 3, B: 0})
     assert named.layer_weights("histogram") == {A: 3}
-
-
-def test_losses_have_the_further_terms_only_with_a_weight():
-    assert Settings(style_weight=0).losses == ("content", "style", "tv", "total")
-    both = Settings(shift_weight=1, histogram_weight=1)
-    assert both.losses == ("content", "style", "shift", "histogram", "tv", "total")

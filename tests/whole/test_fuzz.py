@@ -81,18 +81,14 @@ def picture_bytes():
     return found
 
 
-def read_damaged_image(path, contents):
-    """Read what may be an image, and hold the outcome to what is promised."""
-    image = read_damaged(images.read, ImageError, path, contents)
-    if image is not None:
-        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32
-        assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
-
-
 @pytest.mark.parametrize("count", [150, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_mutated_images_are_refused_or_read(picture_bytes, tmp_path, count):
     for seed in range(count):
-        read_damaged_image(tmp_path / "a", mutated(picture_bytes[seed % len(picture_bytes)], seed))
+        contents = mutated(picture_bytes[seed % len(picture_bytes)], seed)
+        image = read_damaged(images.read, ImageError, tmp_path / "a", contents)
+        if image is not None:
+            assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.float32
+            assert image.size and np.isfinite(image).all() and image.min() >= 0 and image.max() <= 255
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
@@ -166,13 +162,13 @@ def shuffled(contents, seed):
     return " ".join(words).encode()
 
 
-READERS = {"recipe": (read_recipe, RecipeError), "spec": (read_cells, SpecError)}
-
-
 @pytest.mark.parametrize("count", [100, pytest.param(20_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("kind", "change"), [("recipe", mutated), ("spec", shuffled)])
-def test_mutated_recipes_and_specs_are_read_or_refused(tmp_path, count, kind, change):
-    files = recipes.shipped("recipes" if kind == "recipe" else "figures").values()
-    whole = [file.read_bytes() for file in files]
+@pytest.mark.parametrize(
+    ("kind", "read", "refusal", "change"),
+    [("recipes", read_recipe, RecipeError, mutated), ("figures", read_cells, SpecError, shuffled)],
+    ids=["recipe", "spec"],
+)
+def test_mutated_recipes_and_specs_are_read_or_refused(tmp_path, count, kind, read, refusal, change):
+    whole = [file.read_bytes() for file in recipes.shipped(kind).values()]
     for seed in range(count):
-        read_damaged(*READERS[kind], tmp_path / "a.toml", change(whole[seed % len(whole)], seed))
+        read_damaged(read, refusal, tmp_path / "a.toml", change(whole[seed % len(whole)], seed))
