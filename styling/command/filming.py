@@ -4,7 +4,6 @@ import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,9 @@ from styling.pictures import images
 from styling.pictures.images import Images
 from styling.run.sizes import content_size
 from styling.settings import Running, Settings, recipes
-from styling.system import terminal
 from styling.system.errors import DivergedError, StyleError, of_network
 from styling.system.process import explain, status_after
-from styling.system.terminal import complain
+from styling.system.terminal import complain, print_line
 
 if TYPE_CHECKING:
     from styling.run.runs import Run
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 def paint_film(job: Job, film: Film) -> int:
     """Paint the frames of a film that are not painted yet, write it, and return the exit status."""
     clip, painted = film.clip, film.store
-    say = partial(terminal.print_line, quiet=job.quiet)
     clip.check_images()
     film = film._replace(masks={path: clips.aligned(mask, clip) for path, mask in film.masks.items()})
     with contextlib.closing(clip.frames()) as frames:
@@ -44,11 +41,11 @@ def paint_film(job: Job, film: Film) -> int:
     digests = [digest for _, _, digest in identify([("content", clip.name, first), *named])]
     record = {"network": network.sha256, "images": digests}
     painted.begin(record | recipes.to_table(settings, Running()), job.files.overwrite)
-    say(networks.describe(job.network, job.instead_of, lacking))
+    print_line(networks.describe(job.network, job.instead_of, lacking))
     stop = None
     try:
         with of_network(job.network):
-            paint_frames(film, named, network, settings, job.quiet)
+            paint_frames(film, named, network, settings)
         written = write(film, job, settings)
     except (KeyboardInterrupt, OSError) as error:
         stop = error
@@ -59,18 +56,18 @@ def paint_film(job: Job, film: Film) -> int:
         complain(f"{why}; {frames_line}, and the same command goes on from there")
         return status_after(stop)
     is_apart = written != painted.folder
-    say(f"wrote {written}; its {frames_line}" if is_apart else f"wrote {count} frames to {written}")
+    print_line(f"wrote {written}; its {frames_line}" if is_apart else f"wrote {count} frames to {written}")
     return 0
 
 
-def paint_frames(film: Film, named: Named, network: "Network", settings: Settings, quiet: bool) -> None:
+def paint_frames(film: Film, named: Named, network: "Network", settings: Settings) -> None:
     """Paint the frames that are not painted yet. Raises OSError, and StyleError with the frame's number."""
     from styling.films import frames as films
 
     painted, numbers = film.store, film.clip.numbers()
     done = sum(painted.path(number).is_file() for number in numbers)
     share = films.share_of_work(settings)
-    reporter = report.FilmReporter(len(numbers), done, share, quiet)
+    reporter = report.FilmReporter(len(numbers), done, share)
     masks = {path: clips.masks(mask) for path, mask in film.masks.items()}
     before: deque[films.Painted] = deque(maxlen=max(settings.frames_back))
     first, size, number = None, None, None  # the first of the scene

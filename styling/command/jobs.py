@@ -106,7 +106,6 @@ class Job:
     explicit: frozenset[str]
     saved: states.Saved | None = None
     film: Film | None = None
-    quiet: bool = False
     live: int | None = None
 
     def for_network(self, network: "Network") -> tuple[Settings, list[str]]:
@@ -147,8 +146,7 @@ def plan(options: argparse.Namespace) -> list[Job]:
         # A random seed and the machine's number of threads are chosen now, so that they can be saved.
         settings = replace(settings, seed=secrets.randbits(32) if settings.seed is None else settings.seed)
         running = replace(running, threads=running.threads or cores())
-    looks = {"quiet": options.quiet, "live": options.live}
-    job = replace(job, settings=settings, running=running, saved=saved, **looks)
+    job = replace(job, settings=settings, running=running, saved=saved, live=options.live)
     if is_film:
         return [plan_film(options, contents[0], job)]
     if options.output.suffix.lower() in writing.FORMATS.keys() - images.FORMATS:

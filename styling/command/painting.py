@@ -25,10 +25,9 @@ from styling.run import states
 from styling.run.recorder import Recorder
 from styling.run.sizes import sizes_in_use
 from styling.settings import Settings, recipes
-from styling.system import terminal
 from styling.system.errors import DivergedError, NetworkError, StateError, StyleError, flag_of, of_network
 from styling.system.process import explain, status_after, uninterrupted
-from styling.system.terminal import complain
+from styling.system.terminal import complain, print_line
 
 if TYPE_CHECKING:
     from styling.run.progress import Progress
@@ -74,15 +73,14 @@ def paint_batch(jobs: Sequence[Job]) -> int:
     If one fails, the others are still painted.
     """
     left, count = unpainted(jobs), len(jobs)
-    say = partial(terminal.print_line, quiet=jobs[0].quiet)
-    say(f"{len(left)} of {count} pictures to be made")
+    print_line(f"{len(left)} of {count} pictures to be made")
     if not left:
         return 0
     started, network = start(left[0])
     failed: list[Path] = []
     for number, job in enumerate(left, count - len(left)):
         (content,) = job.files.named("content")
-        say(f"{number + 1} of {count}: {content}")
+        print_line(f"{number + 1} of {count}: {content}")
         try:
             status = paint(replace(job, running=started.running), read_images(job), network)
         except (StyleError, OSError, KeyboardInterrupt) as error:
@@ -97,7 +95,7 @@ def paint_batch(jobs: Sequence[Job]) -> int:
     if failed:
         complain(f"{line}; failed: {', '.join(map(str, failed))}")
         return 1
-    say(line)
+    print_line(line)
     return 0
 
 
@@ -149,13 +147,12 @@ def paint(job: Job, named: Named, network: "Network") -> int:
     """Paint one picture, write its files, report on it, and return the exit status. job: as of start()."""
     prepared, files = prepare(job, named, network), job.files
     line, settings = prepared.line, prepared.run.settings
-    say = partial(terminal.print_line, quiet=job.quiet)
     if files.save_recipe:
         path = recipes.write(files.save_recipe, prepared.record.settings, files.overwrite)
         line += f"; saved the settings in {path}"
     with contextlib.ExitStack() as stack:
         resumed = bool(prepared.record.arrays)
-        reporter = report.Reporter(settings, job.running.print_iterations, job.quiet, resumed)
+        reporter = report.Reporter(settings, job.running.print_iterations, resumed)
         stack.enter_context(contextlib.closing(reporter.bar))
         observers: list[Observer] = [reporter]
         if job.live is not None:
@@ -171,11 +168,11 @@ def paint(job: Job, named: Named, network: "Network") -> int:
         if files.save_state:
             state = StateFile(files.save_state)
             observers.append(state)
-        say(line)
+        print_line(line)
         needs_losses = job.live is not None or {"progress_write", "progress_plot"} & set(files.progress)
         losses_every = (job.running.print_iterations or 1) if needs_losses else 0
         outcome = follow(prepared, observers, losses_every)
-    status = finish(prepared, outcome, state, say)
+    status = finish(prepared, outcome, state)
     return status or int(checkpoints is not None and checkpoints.failed)
 
 
@@ -253,7 +250,7 @@ def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray 
         return None
 
 
-def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: Callable[[str], None]) -> int:
+def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None) -> int:
     """Write what a run made, say so, and return the exit status; of a batch, only what is finished."""
     files, settings, early = prepared.job.files, prepared.run.settings, outcome.early
     status = status_after(early) if early else 0
@@ -271,7 +268,7 @@ def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None, say: C
         line += f"; --resume {state.path} goes on from there"
     elif state and state.saved is not None and not written:
         line += f" but {state.path}, after {state.saved} iterations"
-    (complain if status else say)(line)
+    (complain if status else print_line)(line)
     return status
 
 

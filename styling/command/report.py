@@ -13,7 +13,7 @@ from tqdm import tqdm
 from styling.run.pace import Pace
 from styling.settings import Settings
 from styling.system.files import write_whole
-from styling.system.terminal import print_line
+from styling.system.terminal import is_quiet, print_line
 
 if TYPE_CHECKING:
     from styling.run.progress import Progress
@@ -31,9 +31,9 @@ class Reporter:
     no bar. resumed: the run was begun before, so its size cannot change any more.
     """
 
-    def __init__(self, settings: Settings, every: int | None, quiet: bool, resumed: bool = False) -> None:
-        self._settings, self._quiet, self._resumed = settings, quiet, resumed
-        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]{postfix}", 1.0, quiet)
+    def __init__(self, settings: Settings, every: int | None, resumed: bool = False) -> None:
+        self._settings, self._resumed = settings, resumed
+        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]{postfix}", 1.0)
         self._every = every or (max(settings.iterations // LINES, 1) if self.bar.disable else None)
         self._started, self._next_look = time.monotonic(), 0.0
         self._pace, self._is_estimated = Pace(), False
@@ -44,8 +44,8 @@ class Reporter:
         iteration, iterations = progress.iteration, self._settings.iterations
         begins, now = progress.state.scale != self._scale, time.monotonic()
         is_line = self._every and (iteration % self._every == 0 or iteration == iterations)
-        is_look = not self._quiet and (begins or now >= self._next_look)
-        losses = progress.losses() if is_line or is_look else {}
+        is_look = begins or now >= self._next_look
+        losses = progress.losses() if (is_line or is_look) and not is_quiet() else {}
         if not losses:
             return
         told = "  ".join(f"{name} {loss:.4g}" for name, loss in losses.items())
@@ -53,15 +53,13 @@ class Reporter:
             self._next_look, self._scale = time.monotonic() + SECONDS_BETWEEN_UPDATES, progress.state.scale
             (height, width), count = progress.scales[self._scale].size, len(progress.scales)
             if begins and count > 1:
-                line = f"{width} x {height} pixels (scale {self._scale + 1} of {count})"
-                print_line(line, self._quiet)
+                print_line(f"{width} x {height} pixels (scale {self._scale + 1} of {count})")
             self._estimate(progress)
             self.bar.set_description_str(f"{iteration}/{iterations}", refresh=False)
             self.bar.set_postfix_str(told, refresh=False)
             self.bar.update(progress.share_done - self.bar.n)
         if is_line:
-            line = f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {told}"
-            print_line(line, self._quiet)
+            print_line(f"iteration {iteration} of {iterations}, {now - self._started:.1f} s: {told}")
 
     def _estimate(self, progress: "Progress") -> None:
         """Print once, for a long run, the time that it takes."""
@@ -70,7 +68,7 @@ class Reporter:
             self._is_estimated = True
             if left > LONG_SECONDS:
                 advice = f"; {shorter(left, self._settings, progress.scales[-1].size)}"
-                print_line(f"about {seconds(left)} to go{'' if self._resumed else advice}", self._quiet)
+                print_line(f"about {seconds(left)} to go{'' if self._resumed else advice}")
 
 
 class FilmReporter:
@@ -80,11 +78,11 @@ class FilmReporter:
     from the one before, as a share of that of one that does not, in which work is counted here.
     """
 
-    def __init__(self, total: int, done: int, share: float, quiet: bool) -> None:
+    def __init__(self, total: int, done: int, share: float) -> None:
         self._total, self._before, self._done = total, done, done
-        self._share, self._quiet, self._work = share, quiet, 0.0
+        self._share, self._work = share, 0.0
         whole = 1 + share * (total - 1)
-        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, quiet, share * done)
+        self.bar = new_bar("{desc} [{elapsed}, {remaining} left]", whole, share * done)
         self._started = time.monotonic()
 
     def __call__(self, progress: "Progress", work: float) -> None:
@@ -101,17 +99,16 @@ class FilmReporter:
         if is_tenth or self._done == self._before + 1:
             passed = time.monotonic() - self._started
             left = passed / self._work * self._share * (self._total - self._done)
-            line = f"frame {self._done} of {self._total}, {seconds(passed)}, {seconds(left)} left"
-            print_line(line, self._quiet)
+            print_line(f"frame {self._done} of {self._total}, {seconds(passed)}, {seconds(left)} left")
 
 
-def new_bar(text: str, total: float, quiet: bool, done: float = 0) -> tqdm:
+def new_bar(text: str, total: float, done: float = 0) -> tqdm:
     """A bar with this text beside it, on stderr if that is a terminal; it is disabled otherwise."""
     return tqdm(
         total=total,
         initial=done,
         bar_format=f"{{percentage:3.0f}}% {{bar:12}} {text}",
-        disable=quiet or sys.stderr is None or not sys.stderr.isatty(),
+        disable=is_quiet() or sys.stderr is None or not sys.stderr.isatty(),
         mininterval=SECONDS_BETWEEN_UPDATES,
         dynamic_ncols=True,
         leave=False,

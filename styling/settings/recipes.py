@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,8 @@ def from_table(table: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def parse(table: dict[str, Any]) -> Recipe:
-    """The recipe of a file's contents, which may lack keys.
+def parse(table: dict[str, Any], types: Mapping[str, Any] = TYPES) -> Recipe:
+    """The recipe of a file's contents, which may lack keys. types: of the values of all keys.
 
     Raises RecipeError for wrong keys, and SettingsError for wrong values.
     """
@@ -122,14 +123,14 @@ def parse(table: dict[str, Any]) -> Recipe:
     if not isinstance(vgg16, dict):
         raise RecipeError("vgg16 is a single value, where a table of weights, [vgg16], is wanted")
     for key in (*table, *vgg16):
-        if key not in TYPES:
-            near = difflib.get_close_matches(key, TYPES, n=1, cutoff=0)
+        if key not in types:
+            near = difflib.get_close_matches(key, types, n=1, cutoff=0)
             shown = key if key.isprintable() else repr(key)
             raise RecipeError(f"{shown} is no setting; the nearest is {near[0]}")
         if key in vgg16 and key not in WEIGHTS:
             raise RecipeError(f"{key} has no place in [vgg16], which is for {', '.join(WEIGHTS)}")
     values, vgg16 = (
-        {name: checked(name, value, TYPES[name]) for name, value in part.items()} for part in (table, vgg16)
+        {name: checked(name, value, types[name]) for name, value in part.items()} for part in (table, vgg16)
     )
     return Recipe(values.pop("description", ""), values, vgg16)
 

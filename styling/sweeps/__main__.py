@@ -10,21 +10,24 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from styling.command import flags, jobs
 from styling.sweeps import specs, workers
-from styling.sweeps.results import Cell, different
+from styling.sweeps.results import Cell
 from styling.sweeps.specs import Spec
 from styling.system import filenames, limits, terminal
 from styling.system.errors import SettingsError
-from styling.system.process import run_command, uninterrupted
+from styling.system.process import run_command
+
+if TYPE_CHECKING:
+    from styling.sweeps.driver import Worker
 
 GROUPS = ("the sweep", *(title for title in flags.GROUPS if title not in ("stopping and going on", "video")))
-OUTPUTS = ("index.html", "results.csv", "sheet.png")
 
 
 def build_parser() -> flags.Parser:
@@ -65,7 +68,7 @@ def sweep(options: argparse.Namespace) -> int:
     """Compute the sweep that the command line asks for, and return the exit status."""
     spec, cells = read_cells(options)
     filenames.check_folder("output", options.output)
-    outputs = [("output", options.output / name) for name in OUTPUTS]
+    outputs = [("output", options.output / name) for name in ("index.html", "results.csv", "sheet.png")]
     is_sweep = (options.output / "runs").is_dir()
     filenames.check_names((), outputs, {}, options.overwrite or is_sweep, makes_folders=True)
     if options.cluster and importlib.util.find_spec("ray") is None:
@@ -73,42 +76,47 @@ def sweep(options: argparse.Namespace) -> int:
     limits.check_tensorflow()
     if not (options.cluster or options.dry_run):
         workers.preload()
-    from styling.sweeps import planning
+    from styling.sweeps import driver, planning
     from styling.system.device import configure
 
     here = configure(cells[0].job.running.device)
     planning.plan(cells, options.output)
-    waiting = [run for run in different(cells) if run.result.status == "waiting"]
+    work = driver.Sweep(options.output, spec, cells)
+    waiting = work.having("waiting")
     for remark in dict.fromkeys(run.remark for run in waiting):
-        terminal.print_line(remark, options.quiet)
-    count, threads, device = shared_out(options, cells, here)
-    line = f"{len(waiting)} of {len(different(cells))} runs to compute, {count} at a time, threads: {threads}"
+        terminal.print_line(remark)
+    start, count, threads, device = shared_out(options, work.runs, here)
+    line = f"{len(waiting)} of {len(work.runs)} runs to compute, {count} at a time, threads: {threads}"
     if options.dry_run:
         terminal.print_line("\n".join([*(f"{cell.label}: {state_of(cell)}" for cell in cells), line]))
         return 0
-    terminal.print_line(line, options.quiet or not waiting)
+    terminal.print_line(line)
     for run in waiting:
         running = replace(run.job.running, threads=threads, device=device)
         files = replace(run.job.files, save_state_iterations=options.save_state_iterations)
         run.job = replace(run.job, running=running, files=files)
-    return compute(options, spec, cells, count)
+    return work.compute(start, count)
 
 
-def shared_out(options: argparse.Namespace, cells: Sequence[Cell], here: str) -> tuple[int, int, str | None]:
-    """How many runs are computed at a time, the threads of each, and the device. here: this machine's.
+def shared_out(
+    options: argparse.Namespace, runs: Sequence[Cell], here: str
+) -> tuple["type[Worker]", int, int, str | None]:
+    """The workers, how many there are at a time, the threads of each, and the device. here: this machine's.
 
     Counted with the runs that are done, so that a sweep that is continued has as many threads as before.
     """
-    asked, runs = cells[0].job.running, different(cells)
+    asked = runs[0].job.running
     if options.cluster:  # each node has its own device, and Ray sees to its memory
         from styling.sweeps import cluster
 
         cores = cluster.join(options.cluster)
-        return *workers.share_cores(cores, len(runs), options.workers, asked.threads), asked.device
+        shares = workers.share_cores(cores, len(runs), options.workers, asked.threads)
+        return cluster.ClusterWorker, *shares, asked.device
     need = max(run.memory for run in runs) + workers.PROCESS_BYTES
     fitting = int(limits.free_memory() // need) if here == "cpu" else 1  # a GPU is busy with one run
     most = min(len(runs), fitting)
-    return *workers.share_cores([jobs.cores()], most, options.workers, asked.threads), here
+    shares = workers.share_cores([jobs.cores()], most, options.workers, asked.threads)
+    return workers.LocalWorker, *shares, here
 
 
 def read_cells(options: argparse.Namespace) -> tuple[Spec, list[Cell]]:
@@ -142,29 +150,6 @@ def state_of(cell: Cell) -> str:
         return f"{cell.result.status}: {cell.result.error}".removesuffix(": ")
     done = f", {cell.iteration} of them done" if cell.iteration else ""
     return f"{cell.job.settings.iterations} iterations{done}"
-
-
-def compute(options: argparse.Namespace, spec: Spec, cells: list[Cell], count: int) -> int:
-    """Compute the runs that are not done, write the pages, and return the exit status."""
-    from styling.sweeps import driver
-
-    (options.output / "runs").mkdir(parents=True, exist_ok=True)
-    work = driver.Sweep(options.output, spec, cells, options.quiet)
-    start: Callable[[Cell], driver.Worker] = workers.LocalWorker
-    if options.cluster:
-        from styling.sweeps import cluster
-
-        start = cluster.ClusterWorker
-    try:
-        work.compute(start, count)
-    finally:
-        with uninterrupted():
-            written = work.write_pages(sheets=True)
-    terminal.print_line(f"wrote {', '.join(map(str, written))}", options.quiet)
-    failed = [run.stem for run in different(cells) if run.result.status == "failed"]
-    if failed:
-        work.warn(f"{len(failed)} of {len(different(cells))} runs failed: {', '.join(failed)}")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

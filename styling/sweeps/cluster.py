@@ -24,7 +24,7 @@ from styling.sweeps.results import Cell, Result
 from styling.sweeps.workers import ENDS, PROCESS_BYTES, Event, compute
 from styling.system.device import configure
 from styling.system.errors import SettingsError
-from styling.system.process import explain, silent_stderr
+from styling.system.process import explain, handled, silent_stderr
 
 SECONDS_TO_CONNECT = 10
 
@@ -35,16 +35,14 @@ def join(address: str) -> list[int]:
     Raises SettingsError if that fails.
     """
     host, colon, port = address.rpartition(":")
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         if colon:  # Ray itself would try for minutes
             socket.create_connection((host, int(port)), SECONDS_TO_CONNECT).close()
-        with silent_stderr():
+        # Ray's own handler of SIGTERM, which would end this process silently, is gone after this.
+        with silent_stderr(), handled([signal.SIGTERM], signal.getsignal(signal.SIGTERM)):
             ray.init(address, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise SettingsError("cluster", f"{address} cannot be joined: {explain(error)}") from None
-    finally:
-        signal.signal(signal.SIGTERM, handler)  # Ray's own handler would end this process silently
     return [int(resources.get("CPU", 0)) for resources in nodes()]
 
 

@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 from tqdm import tqdm
 
 from styling.command import report
@@ -22,6 +23,8 @@ from styling.sweeps.results import Cell, Result
 from styling.sweeps.specs import Spec
 from styling.sweeps.workers import ENDS, Event, LocalWorker, Painted
 from styling.system import terminal
+from styling.system.files import write_whole
+from styling.system.process import uninterrupted
 
 if TYPE_CHECKING:
     from styling.sweeps.cluster import ClusterWorker
@@ -69,73 +72,90 @@ def follow(
 
 
 class Sweep:
-    """A sweep that is being computed.
+    """A sweep that is being computed. runs: each once, though several cells may have it.
 
     It says how far the runs are: a line on stdout for each, and a bar on stderr if that is a terminal.
     """
 
-    def __init__(self, folder: Path, spec: Spec, runs: Sequence[Cell], quiet: bool) -> None:
-        self._folder, self._spec, self._runs, self._quiet = folder, spec, runs, quiet
-        runs = results.different(runs)
-        self.waiting = [run for run in runs if run.result.status == "waiting"]
-        self._ended = sum(run.result.status == "done" for run in runs)
-        self._count = self._ended + len(self.waiting)
-        work, done = sum(map(updates, self.waiting)), sum(run.iteration for run in self.waiting)
-        self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", work, quiet, done)
-        self._next_page = 0.0
-        for run in runs:
-            if run.result.status == "failed":
-                self.warn(f"{run.label} failed: {run.result.error}")
+    def __init__(self, folder: Path, spec: Spec, cells: Sequence[Cell]) -> None:
+        self._folder, self._spec, self._cells, self._next_page = folder, spec, cells, 0.0
+        self.runs = list({cell.path: cell for cell in cells}.values())
 
-    def compute(self, start: Callable[[Cell], Worker], count: int) -> None:
-        """Compute all runs, so many at a time, and write and show what is said of them. Raises OSError."""
-        with contextlib.closing(self._bar), contextlib.closing(follow(start, self.waiting, count)) as events:
-            for run, event in events:
-                match event:
-                    case int():
-                        self._advance(run, event)
-                    case states.Saved():
-                        states.write(run.file(".state"), event)
-                    case Painted():
-                        write_files(run, event)
-                        self._end(run, event.result)
-                    case Result():
-                        self._end(run, event)
-                    case None:
-                        self.warn(f"{run.label}: its process is gone; the run continues in another")
+    def having(self, status: str) -> list[Cell]:
+        """The runs whose results have this status."""
+        return [run for run in self.runs if run.result.status == status]
+
+    def compute(self, start: Callable[[Cell], Worker], count: int) -> int:
+        """Compute the runs that are waiting, so many at a time, write all files, and return the exit status.
+
+        start: makes the worker of a run. Raises OSError.
+        """
+        (self._folder / "runs").mkdir(parents=True, exist_ok=True)
+        for run in self.having("failed"):
+            warn(f"{run.label} failed: {run.result.error}")
+        waiting = self.having("waiting")
+        work, done = sum(map(updates, waiting)), sum(run.iteration for run in waiting)
+        self._bar = report.new_bar("[{elapsed}, {remaining} left] {desc}", work, done)
+        try:
+            with contextlib.closing(self._bar), contextlib.closing(follow(start, waiting, count)) as events:
+                for run, event in events:
+                    self._take(run, event)
+        finally:
+            with uninterrupted():
+                written = [*sheet.write(self._folder, self._spec, self._cells), *self._write_pages()]
+        terminal.print_line(f"wrote {', '.join(map(str, written))}")
+        failed = [run.stem for run in self.having("failed")]
+        if failed:
+            warn(f"{len(failed)} of {len(self.runs)} runs failed: {', '.join(failed)}")
+        return 1 if failed else 0
+
+    def _take(self, run: Cell, event: Event | None) -> None:
+        match event:
+            case int():
+                self._advance(run, event)
+            case states.Saved():
+                states.write(run.file(".state"), event)
+            case Painted():
+                write_files(run, event)
+                self._end(run, event.result)
+            case Result():
+                self._end(run, event)
+            case None:
+                warn(f"{run.label}: its process is gone; the run continues in another")
+
+    def _ended(self) -> str:
+        return f"{len(self.runs) - len(self.having('waiting'))} of {len(self.runs)}"
 
     def _advance(self, run: Cell, iteration: int) -> None:
-        text = f"{self._ended} of {self._count} runs; {run.label} {iteration}/{updates(run)}"
+        text = f"{self._ended()} runs; {run.label} {iteration}/{updates(run)}"
         self._bar.set_description_str(text, refresh=False)
         self._bar.update(iteration - run.iteration)
         run.iteration = iteration
 
     def _end(self, run: Cell, result: Result) -> None:
-        for twin in self._runs:
-            if twin.path == run.path:
-                twin.result = result
-        self._ended += 1
+        for cell in self._cells:
+            if cell.path == run.path:
+                cell.result = result
         self._advance(run, updates(run))
-        start = f"{self._ended} of {self._count}: {run.label}"
+        start = f"{self._ended()}: {run.label}"
         if result.status == "failed":
-            self.warn(f"{start} failed: {result.error}")
+            warn(f"{start} failed: {result.error}")
         else:
             loss = f"total loss {result.losses['total']:.6g}" if result.losses else "painted in one pass"
-            terminal.print_line(f"{start}: {loss} in {result.seconds:.0f} s", self._quiet)
+            terminal.print_line(f"{start}: {loss} in {result.seconds:.0f} s")
         if time.monotonic() >= self._next_page:
-            self.write_pages()
+            self._write_pages()
             self._next_page = time.monotonic() + SECONDS_BETWEEN_PAGES
 
-    def write_pages(self, sheets: bool = False) -> list[Path]:
-        """Write the table, the page and, if asked for, the sheets; returns their names. Raises OSError."""
-        written = sheet.write(self._folder, self._spec, self._runs) if sheets else []
-        table = results.write_table(self._folder, self._runs)
-        return [*written, page.write(self._folder, self._spec, self._runs), table]
+    def _write_pages(self) -> list[Path]:
+        table = results.write_table(self._folder, self._cells)
+        return [page.write(self._folder, self._spec, self._cells), table]
 
-    def warn(self, line: str) -> None:
-        """Print a line on stderr."""
-        if sys.stderr is not None:
-            tqdm.write(f"neural-style-sweep: {line}", file=sys.stderr)
+
+def warn(line: str) -> None:
+    """Print a line on stderr, above the bar."""
+    if sys.stderr is not None:
+        tqdm.write(f"neural-style-sweep: {line}", file=sys.stderr)
 
 
 def updates(run: Cell) -> int:
@@ -153,5 +173,5 @@ def write_files(run: Cell, painted: Painted) -> None:
         report.plot_history(run.file("-losses.svg"), True, painted.history, list(result.losses))
     running = replace(run.job.running, progress_grid=False)
     recipes.write(run.file(".toml"), recipes.to_table(run.job.settings, running))
-    results.write(run, result)
+    write_whole(run.file(".json"), lambda file: file.write(msgspec.json.encode(result)))
     run.file(".state").unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from styling.sweeps import sheet
 from styling.sweeps.results import Cell
@@ -21,6 +21,9 @@ from styling.system.errors import flag_of
 from styling.system.files import data_folder, write_whole
 
 STRIP_WIDTH = 480
+# Labels, errors and names of files, which may contain any characters, are escaped.
+TEMPLATES = Environment(loader=FileSystemLoader(data_folder()), autoescape=True, undefined=StrictUndefined)
+TEMPLATES.trim_blocks = TEMPLATES.lstrip_blocks = True
 
 
 def write(folder: Path, spec: Spec, runs: Sequence[Cell]) -> Path:
@@ -33,7 +36,10 @@ def write(folder: Path, spec: Spec, runs: Sequence[Cell]) -> Path:
     names = dict.fromkeys(name for table in settings.values() for name in table)
     values = {name: {table.get(name, "-") for table in settings.values()} for name in names}
     pages = [[run for run in runs if run.place[0] == i] for i in range(len(spec.axes["pages"]))]
-    text = template().render(
+    text = TEMPLATES.get_template("sweep.html").render(
+        command=command,
+        describe=sheet.describe,
+        strip=strip,
         spec=spec,
         runs=by_stem,
         counts=Counter(run.result.status for run in by_stem.values()),
@@ -46,17 +52,6 @@ def write(folder: Path, spec: Spec, runs: Sequence[Cell]) -> Path:
     )
     # Names of files may not be valid text; invalid characters become question marks.
     return write_whole(folder / "index.html", lambda file: file.write(text.encode(errors="replace")))
-
-
-@cache
-def template() -> Template:
-    """The page's template, with the functions that it calls."""
-    # Autoescape, since labels, errors and names of files may contain any characters.
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    functions = {"command": command, "describe": sheet.describe, "strip": strip}
-    return environment.from_string((data_folder() / "sweep.html").read_text(encoding="utf-8"), functions)
 
 
 @cache  # the page is written many times while runs are computed

@@ -1,5 +1,6 @@
 """From the cells of a sweep to its runs: each once, with the results that the folder has already."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -17,6 +18,8 @@ from styling.sweeps import results
 from styling.sweeps.results import Cell, Result
 from styling.system.errors import StateError, StyleError
 from styling.system.process import explain
+
+load_network = cache(vgg.load)
 
 
 def plan(cells: Sequence[Cell], folder: Path) -> None:
@@ -36,7 +39,7 @@ def plan(cells: Sequence[Cell], folder: Path) -> None:
 
 def make_ready(cell: Cell, stems: dict[str, str]) -> None:
     """Fill in all that the computation of a run needs, and its result if it has one."""
-    job, network = cell.job, load(cell.job.network.absolute())
+    job, network = cell.job, load_network(cell.job.network.absolute())
     hashed = [(flag, path, *read_image(path.absolute(), flag in MASKS)) for flag, path in job.files.images]
     cell.named = [(flag, path, pixels) for flag, path, pixels, _ in hashed]
     job = painting.with_network(job, network)
@@ -46,13 +49,12 @@ def make_ready(cell: Cell, stems: dict[str, str]) -> None:
     cell.path = cell.path.with_name(results.stem(cell.labels, stems, *parts, hashes))
     state = cell.file(".state")
     files = replace(job.files, output=cell.file(".png"), save_state=state, resume=state)
-    cell.job = replace(job, settings=resolved.settings, files=files, saved=saved(state))
-    cell.iteration = cell.job.saved.iteration if cell.job.saved else 0
+    cell.job = replace(job, settings=resolved.settings, files=files)
+    with contextlib.suppress(OSError, StateError):  # of a run that was stopped, if it is there and whole
+        saved = states.read(state)
+        cell.job, cell.iteration = replace(cell.job, saved=saved), saved.iteration
     cell.memory, cell.remark = memory_needed(resolved), painting.describe(job, resolved, lacking)
     cell.result = results.read(cell)
-
-
-load = cache(vgg.load)
 
 
 @cache
@@ -60,11 +62,3 @@ def read_image(path: Path, is_mask: bool) -> tuple[np.ndarray, str]:
     """The pixels of an image or a mask at an absolute path, and their SHA-256."""
     pixels = images.read_mask(path) if is_mask else images.read(path)
     return pixels, states.fingerprint(pixels)
-
-
-def saved(state: Path) -> states.Saved | None:
-    """The run in the file of a run that was stopped, if there is one."""
-    try:
-        return states.read(state)
-    except (OSError, StateError):
-        return None

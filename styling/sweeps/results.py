@@ -17,7 +17,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,11 +90,6 @@ class Cell:
         return {name: shown(value) for name, value in table.items()}
 
 
-def different(runs: Iterable[Cell]) -> list[Cell]:
-    """The runs, each once."""
-    return list({run.path: run for run in runs}.values())
-
-
 def stems(folder: Path) -> dict[str, str]:
     """The stems of the runs that have files in this folder, by their digests."""
     files = (path for path in folder.glob("*") if path.suffix in (".json", ".state"))
@@ -118,11 +113,6 @@ def read(run: Cell) -> Result:
     except (OSError, msgspec.MsgspecError, RecursionError):
         return Result()
     return result if result.status == "done" and run.file(".png").is_file() else Result()
-
-
-def write(run: Cell, result: Result) -> None:
-    """Write the file of a run's result. Raises OSError."""
-    write_whole(run.file(".json"), lambda file: file.write(msgspec.json.encode(result)))
 
 
 def write_table(folder: Path, runs: Sequence[Cell]) -> Path:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from styling.pictures import images
 from styling.pictures.images import FLAGS as IMAGES
-from styling.sweeps.results import Cell, Result
+from styling.sweeps.results import Cell
 from styling.sweeps.specs import Spec
 from styling.system.errors import ImageError
 from styling.system.files import write_whole
@@ -24,6 +24,8 @@ SOURCE_SIDE, MOST_SOURCES = 72, 6
 MARGIN, GAP, LABEL, TITLE_WIDTH = 36, 12, 200, 480  # LABEL: the width of a row's label
 TITLE, LETTERS = 22, 14  # sizes of letters
 INK, GRAY, PAPER = "#1f1f1f", "#666666", "white"
+# What is said in place of a picture.
+REASONS = {"done": "no picture: its file is missing or damaged", "waiting": "not computed yet"}
 # Fonts of Linux, macOS and Windows that have more letters than Pillow's own; first those of East Asia.
 FONTS = ("NotoSansCJK-Regular.ttc", "wqy-zenhei.ttc", "Arial Unicode.ttf", "DejaVuSans.ttf", "arial.ttf")
 
@@ -134,9 +136,10 @@ def draw(spec: Spec, page: int, runs: Sequence[Cell]) -> Image.Image:
     side = min(SIDE, math.isqrt(MOST_PIXELS // ((len(rows) + 1) * (len(columns) + 1))))
     pictures = {run.path: thumbnail(run.file(".png"), side) for run in runs if run.result.status == "done"}
     wide = max([min(LEAST_WIDE, side), *(image.width for image in pictures.values() if image)])
-    fields = {
-        run.place[1:]: pictures.get(run.path) or words(why_empty(run.result), wide, ink=GRAY) for run in runs
-    }
+    fields = {}
+    for run in runs:
+        reason = REASONS.get(run.result.status, f"failed: {run.result.error}")
+        fields[run.place[1:]] = pictures.get(run.path) or words(reason, wide, ink=GRAY)
     grid = [[Image.new("RGB", (0, 0))]]
     for j, one in enumerate(columns):
         grid[0].append(column([words(one.label, wide), side_by_side(column_sources[j], wide)]))
@@ -149,9 +152,3 @@ def draw(spec: Spec, page: int, runs: Sequence[Cell]) -> Image.Image:
     head = [words(spec.title, width, TITLE), words(caption, width, ink=GRAY)]
     sheet = column([*head, side_by_side(page_sources[page], width), whole])
     return ImageOps.expand(sheet, MARGIN, PAPER)
-
-
-def why_empty(result: Result) -> str:
-    """What is said in place of a picture."""
-    reasons = {"done": "no picture: its file is missing or damaged", "waiting": "not computed yet"}
-    return reasons.get(result.status, f"failed: {result.error}")

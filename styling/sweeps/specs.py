@@ -24,9 +24,8 @@ and [settings] over the recipe. A flag for a setting that an axis varies is an e
 import difflib
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -48,7 +47,6 @@ SEED = 1  # by default, so that all runs of a sweep have the same noise each tim
 WHOLE_SWEEP = ("device", "threads", "print_iterations", "network_sha256")
 
 Table = dict[str, Any]
-Text = Annotated[str, Meta(description="a text")]
 Recipe = Annotated[str, Meta(description="a name or a file")]
 Name = Annotated[str | Annotated[list[str], Meta(max_length=1)], Meta(description="the name of an image")]
 Names = Annotated[str | list[str], Meta(description="the name of an image, or a list of names")]
@@ -59,11 +57,11 @@ Axis = Annotated[
     | Annotated[list[dict[str, Any]], Meta(min_length=1)],
     Meta(description="a setting with a list of values, or a list of tables with labels"),
 ]
-# The keys of a spec, and those of its tables beside settings.
+# The keys of a spec, and those of its tables.
 VARIED = {"recipe": Recipe} | {flag: Names if flag in LISTS else Name for flag in IMAGES}
-KEYS = {"title": Text, "description": Text, "settings": Values, "published": Texts} | VARIED
+KEYS = {"title": str, "description": str, "settings": Values, "published": Texts} | VARIED
 KEYS |= dict.fromkeys(AXES, Axis)
-PART_KEYS = {"label": Text} | VARIED
+PART_KEYS = recipes.TYPES | {"label": str} | VARIED
 
 
 class Part(NamedTuple):
@@ -125,16 +123,16 @@ def _part(path: Path, where: str, table: Table) -> Part:
         if key in table:
             raise SpecError(f"{where}: {key} is for the whole sweep")
     try:
-        beside = {key: checked(key, table[key], kind) for key, kind in PART_KEYS.items() if key in table}
-        recipe = recipes.parse({key: value for key, value in table.items() if key not in beside})
+        recipe = recipes.parse(table, PART_KEYS)
     except (RecipeError, SettingsError) as error:
         raise SpecError(f"{where}: {error}") from None
-    for flag in beside.keys() & IMAGES:
-        names = [beside[flag]] if isinstance(beside[flag], str) else beside[flag]
-        beside[flag] = [WHITE if name == "all" and flag in MASKS else name for name in names]
-    if beside.get("recipe", "").endswith(".toml"):
-        beside["recipe"] = str(path.parent / beside["recipe"])
-    return Part(beside.pop("label", ""), replace(recipe, values=beside | recipe.values))
+    values = recipe.values
+    for flag in values.keys() & IMAGES:
+        names = [values[flag]] if isinstance(values[flag], str) else values[flag]
+        values[flag] = [WHITE if name == "all" and flag in MASKS else name for name in names]
+    if values.get("recipe", "").endswith(".toml"):
+        values["recipe"] = str(path.parent / values["recipe"])
+    return Part(values.pop("label", ""), recipe)
 
 
 def cells(spec: Spec, flags: Table) -> list[Cell]:
@@ -147,14 +145,14 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
         varied = {key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)}
         for name in varied & flags.keys():
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
-    read, planned = cache(recipes.read), []
+    planned = []
     for (i, page), (j, row), (k, column) in itertools.product(*map(enumerate, spec.axes.values())):
         labels = tuple(part.label for part in (page, row, column) if part.label)
         recipe = spec.base.recipe.under(flags)
         for part in (page, row, column):
             recipe = recipe.under(part.recipe.values, part.recipe.vgg16)
         try:
-            planned.append(Cell((i, j, k), labels, _job(spec, recipe, read)))
+            planned.append(Cell((i, j, k), labels, _job(spec, recipe)))
         except SettingsError as error:
             if error.name in flags:
                 raise
@@ -163,10 +161,10 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
     return planned
 
 
-def _job(spec: Spec, part: recipes.Recipe, read: Callable[[str], recipes.Recipe]) -> Job:
-    """The job of a cell. part: its settings, images and recipe. read: gives the recipe of a name."""
+def _job(spec: Spec, part: recipes.Recipe) -> Job:
+    """The job of a cell. part: its settings, images and recipe's name."""
     values, is_named = part.values, "recipe" in part.values
-    recipe = read(values["recipe"]) if is_named else recipes.Recipe()
+    recipe = recipes.read(values["recipe"]) if is_named else recipes.Recipe()
     recipe = replace(recipe, values={"seed": SEED} | recipe.values)
     images = tuple((flag, Path(name)) for flag in IMAGES for name in values.get(flag, ()))
     files = Files(images, output=Path(), source=str(spec.path))

@@ -86,7 +86,8 @@ def run_command(
 ) -> int:
     """Parse a command line and do its work; an error becomes one line on stderr and an exit status.
 
-    work: raises SettingsError for an error in a flag, StyleError or OSError for any other error.
+    work: raises SettingsError for an error in a flag, StyleError or OSError for any other error. With --quiet
+    it has no stdout.
     after_interruption: the message after Ctrl-C.
     """
     if hasattr(sys.stdout, "reconfigure"):
@@ -94,7 +95,7 @@ def run_command(
     logging.getLogger("styling").handlers = [Complaints()]
     try:
         options = parser.parse_args(arguments)
-        with terminable():
+        with terminable(), contextlib.redirect_stdout(None) if options.quiet else contextlib.nullcontext():
             return work(options)
     except SettingsError as error:
         flag = flag_of(error.name)

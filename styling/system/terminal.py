@@ -8,9 +8,14 @@ from functools import cache
 from tqdm import tqdm
 
 
-def print_line(line: str, quiet: bool = False) -> None:
-    """Print a line on stdout, above a bar; nothing if quiet, or if stdout was closed."""
-    if quiet or sys.stdout is None:
+def is_quiet() -> bool:
+    """Whether nothing but errors is to be seen: there is no stdout, which --quiet takes away."""
+    return sys.stdout is None
+
+
+def print_line(line: str) -> None:
+    """Print a line on stdout, above a bar."""
+    if is_quiet():
         return
     try:
         tqdm.write(line, file=sys.stdout)

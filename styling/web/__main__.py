@@ -10,7 +10,6 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from styling.command import flags
@@ -69,8 +68,7 @@ def serve(options: argparse.Namespace) -> int:
     chosen = os.environ.get(PASSWORD)
     password = "" if is_here or options.public else chosen or secrets.token_urlsafe(9)
     listening = address.bind("port", options.host, options.port)
-    say = partial(terminal.print_line, quiet=options.quiet)
-    say(f"loading {network}")
+    terminal.print_line(f"loading {network}")
     from styling.live import http
     from styling.web.page import Page
     from styling.web.painter import Painter
@@ -78,9 +76,10 @@ def serve(options: argparse.Namespace) -> int:
     painter = Painter(folder, network, running)
     painter.warm_up()
     url = address.url(options.host, listening)
-    say(f"the page is at {url} until Ctrl-C; its pictures are in {folder}")
+    terminal.print_line(f"the page is at {url} until Ctrl-C; its pictures are in {folder}")
     if password and not chosen:
-        terminal.print_line(f"its password is {password}, with any name")
+        say = terminal.complain if options.quiet else terminal.print_line
+        say(f"its password is {password}, with any name")
     if is_here and not options.no_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     app = http.Guard(Page(painter).app(), options.host, password, options.public_name)

@@ -401,7 +401,6 @@ def test_a_run_whose_worker_is_lost_goes_on_from_its_last_state_and_fails_at_the
     first, second = cells = specs.cells(spec, {"network": "tiny.mat"})
     specs.locate(cells, spec, {}, [])
     planning.plan(cells, Path("out"))
-    (folder / "out" / "runs").mkdir(parents=True)
     done, seen = Result("done", "", 5, 1.0, {"content": 1.0, "total": 2.0}), []
 
     def worker(run):
@@ -410,11 +409,11 @@ def test_a_run_whose_worker_is_lost_goes_on_from_its_last_state_and_fails_at_the
         seen.append(run.job.saved.iteration if run.job.saved else 0)
         return Recorded([3, states.Saved({}, [], arrays={"iteration": np.array(7)}), None])
 
-    driver.Sweep(Path("out"), spec, cells, False).compute(worker, 2)
+    assert driver.Sweep(Path("out"), spec, cells).compute(worker, 2) == 1
     assert seen == [0, 7, 7] and second.result == done
     assert first.result.status == "failed" and "3 times" in first.result.error
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3 and all(line.startswith("neural-style-sweep: ") for line in lines)
+    assert len(lines) == 4 and all(line.startswith("neural-style-sweep: ") for line in lines)
 
 
 # What the command line refuses, and where images are found.
@@ -465,7 +464,7 @@ def test_a_network_that_is_not_the_recipes_fails(here, folder):
 
 
 def test_names_that_are_no_text_do_no_harm(here, folder, monkeypatch):
-    monkeypatch.setattr(driver.Sweep, "compute", lambda *ignored: None)
+    monkeypatch.setattr(driver, "follow", lambda *ignored: (event for event in ()))
     odd = os.fsdecode(b"\xff\xfe")
     other = fill(folder / odd, folder / "tiny.mat", [folder / "content.png", folder / "style1.png"])
     write(other, BASE)
