@@ -125,17 +125,14 @@ TEXTS = {  # what --help says of the flags that are no settings
     "--download": "fetch vgg19, the published network (550 MB), and exit",
     "--recipe": "settings of a published procedure, or of a .toml file; a flag replaces the recipe's value",
     "--list-recipes": "say what each recipe is, and exit",
-    "--save-recipe": "write all settings of this run to a .toml file, so that --recipe FILE repeats it "
-    "exactly",
+    "--save-recipe": "write all settings of this run to a .toml file; --recipe FILE repeats it exactly",
     "--save-state": "save the state of the run in this file, for --resume: each minute, at its end, and when "
     "stopped (default: the file of --resume)",
     "--save-state-iterations": "save the state every N iterations instead of each minute",
     "--resume": "continue the run in this file; the picture is the same as if it had not stopped",
-    "--frames": "the first and the last frame to paint, counted from 1 or as images are numbered (default: "
-    "all)",
+    "--frames": "the first and the last frame to paint, counted from 1 or by their numbers (default: all)",
     "--frame-rate": "frames a second of numbered images (default: 25)",
-    "--video-codec": "of mp4, mov and mkv: h264, h264-444, with a colour for each pixel, or prores, to edit "
-    "on",
+    "--video-codec": "of mp4, mov and mkv: h264, h264-444 (a colour for each pixel) or prores (to edit on)",
     "--crf": "quality of H.264 (default: 17) and VP9 (default: 20); less is better and larger",
     "--progress-write": "write the losses to NAME-progress.txt",
     "--progress-plot": "draw the losses in NAME-progress.png",

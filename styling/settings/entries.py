@@ -117,8 +117,8 @@ COLORS: tuple[Colors, ...] = get_args(Colors)
 
 def setting(
     group: str,
-    default: object,
     text: str,
+    default: object = None,
     *,
     metavar: str | None = None,
     short: str | None = None,
@@ -139,6 +139,7 @@ def setting(
 
 sizes = partial(setting, "sizes")
 minimised = partial(setting, "what is minimised")
+content = partial(minimised, needs="content_weight")
 neighbors = partial(minimised, only_with=("style_measure", ("neighbors",)))
 search = partial(setting, "how it is minimised")
 blend = partial(search, only_with=("start", ("blend",)))
@@ -154,204 +155,187 @@ class Entries:
     another.
     """
 
-    width: Count | None = sizes(None, "width in pixels", metavar="W", short="-w", unset="the content's")
+    width: Count | None = sizes("width in pixels", metavar="W", short="-w", unset="the content's")
     height: Count | None = sizes(
-        None, "height, with --width, without a content", metavar="H", unset="in the first style's shape"
+        "height, with --width, without a content", metavar="H", unset="in the first style's shape"
     )
     max_size: Count | None = sizes(
-        None, "shrink the picture to at most N pixels on its longer side; not together with --width"
+        "shrink the picture to at most N pixels on its longer side; not together with --width"
     )
     scales: Scales = sizes(
-        (1.0,),
         "sizes at which the picture is made one after the other, relative to its own, from coarse to fine, "
         "as 0.25 0.5 1; a longer side becomes at least 192 pixels, or the picture's own where that is less",
+        (1.0,),
     )
-    scale_shares: Weights | None = sizes(None, "share of the iterations at each scale", unset="equal")
+    scale_shares: Weights | None = sizes("share of the iterations at each scale", unset="equal")
     tile: Whole | None = sizes(
-        None,
         "evaluate the picture in tiles of about N pixels a side: the same result in less memory; 0 for whole",
         unset="whole if that needs less than half of the memory, else 512",
     )
     style_scales: tuple[StyleScale, ...] | None = sizes(
-        None, "scale of each style, relative to the width", unset="1 each"
+        "scale of each style, relative to the width", unset="1 each"
     )
     style_structure: tuple[Literal["all", "fine", "coarse"], ...] | None = sizes(
-        None,
         "what to take of each style: its fine structure, such as brush strokes (layers of blocks 1 and 2), "
         "its coarse structure, such as forms (the other layers), or all; for two styles, as in fine coarse",
         metavar="WHAT",
         unset="all of each",
     )
 
-    content_weight: Weight = minimised(5.0, "weight of the content")
-    style_weight: Weight = minimised(500.0, "weight of the style")
+    content_weight: Weight = minimised("weight of the content", 5.0)
+    style_weight: Weight = minimised("weight of the style", 500.0)
     style_measure: Literal["gram", "neighbors", "patches"] = minimised(
-        "gram",
         "what is compared with the styles: Gram matrices, which are statistics of a whole painting; each "
         "position's features with the most similar ones of the painting (neighbors); or patches of 3 x 3 "
         "positions with the most similar ones (patches)",
+        "gram",
     )
-    shift_weight: Weight = minimised(0.0, "weight of shifted Gram matrices, which hold long-range structure")
-    histogram_weight: Weight = minimised(0.0, "weight of histograms, which steady contrast and colours")
-    tv_weight: Weight = minimised(100.0, "weight of the total variation; more is smoother")
-    style_blend_weights: Weights | None = minimised(None, "relative weight of each style", unset="equal")
-    content_weight_blend: Share | None = minimised(
-        None,
-        "share of relu4_2 in the content; relu5_2, which keeps less detail, has the rest",
-        unset="1",
-        needs="content_weight",
+    shift_weight: Weight = minimised("weight of shifted Gram matrices, which hold long-range structure", 0.0)
+    histogram_weight: Weight = minimised("weight of histograms, which steady contrast and colours", 0.0)
+    tv_weight: Weight = minimised("weight of the total variation; more is smoother", 100.0)
+    style_blend_weights: Weights | None = minimised("relative weight of each style", unset="equal")
+    content_weight_blend: Share | None = content(
+        "share of relu4_2 in the content; relu5_2, which keeps less detail, has the rest", unset="1"
     )
     style_layer_weight_exp: Weight | None = minimised(
-        None, "each style layer weighs this many times as much as the one before; more shows forms", unset="1"
+        "each style layer weighs this many times as much as the one before; more shows forms", unset="1"
     )
-    content_layers: Layers | None = minimised(
-        None,
-        "content layers; without weights, in equal shares",
-        unset="relu4_2, and relu5_2 by the blend",
-        needs="content_weight",
+    content_layers: Layers | None = content(
+        "content layers; without weights, in equal shares", unset="relu4_2, and relu5_2 by the blend"
     )
     style_layers: Layers | None = minimised(
-        None,
         "style layers; without weights, by the exponent",
         unset=f"{' '.join(STYLE_LAYERS)}; of neighbors relu1_1 .. relu4_3; of patches relu3_1 relu4_1",
     )
     hypercolumn_iterations: Whole = neighbors(
-        0,
         "the first N updates compare hypercolumns, all style layers at a position together, with those that "
         "the photograph finds in the painting",
+        0,
     )
     match_positions: Count = neighbors(
-        2048, "positions of each layer matched at a time, with four times as many of the painting"
+        "positions of each layer matched at a time, with four times as many of the painting", 2048
     )
     match_iterations: Count = minimised(
-        10, "updates until the picture is matched anew", only_with=("style_measure", ("neighbors", "patches"))
+        "updates until the picture is matched anew", 10, only_with=("style_measure", ("neighbors", "patches"))
     )
     style_contrast: bool = neighbors(
+        "compare blocks 1 and 2 by squared differences, which keep contrast and colour, not by direction",
         False,
-        "compare layers of blocks 1 and 2 by squared differences, which keep contrast and colours; otherwise "
-        "the directions of features alone",
     )
-    style_turns: bool = neighbors(False, "match also with the painting turned by quarters")
+    style_turns: bool = neighbors("match also with the painting turned by quarters", False)
     shift_layers: Layers | None = minimised(
-        None, "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
+        "layers of the shifted Gram matrices", unset="the style layers", needs="shift_weight"
     )
     histogram_layers: Layers | None = minimised(
-        None, "layers of histograms", unset=" ".join(USUAL_LAYERS["histogram"]), needs="histogram_weight"
+        "layers of histograms", unset=" ".join(USUAL_LAYERS["histogram"]), needs="histogram_weight"
     )
     shifts: Distances = minimised(
-        (1, 2, 4, 8), "positions by which feature maps are shifted, sideways and down", needs="shift_weight"
+        "positions by which feature maps are shifted, sideways and down", (1, 2, 4, 8), needs="shift_weight"
     )
-    content_reduction: Reduction = minimised(
-        "mean",
+    content_reduction: Reduction = content(
         "squared differences of the content's features: their mean, their sum, or (relative) their mean "
         "divided by the mean square of the features",
-        needs="content_weight",
+        "mean",
     )
     style_reduction: Reduction = minimised(
-        "mean",
         "squared differences of Gram matrices: their mean, their sum, or (relative) their mean divided by "
         "the mean square of the style's; also for shifted Gram matrices and histograms",
+        "mean",
     )
     tv_reduction: Reduction = minimised(
-        "mean",
         "squared differences of neighbouring pixels: their mean, sum or, relative, mean over 255^2",
+        "mean",
         needs="tv_weight",
     )
     gram_divisor: Literal["size", "positions", "none"] = minimised(
-        "size",
         "divide Gram matrices by h*w*C (size), by h*w (positions), or not; with none, a style counts as if "
         "it had as many positions as the picture",
+        "size",
         only_with=("style_reduction", ("mean", "sum")),
     )
-    pooling: Literal["avg", "max"] = minimised("avg", "how the network pools")
-    normalize: bool = minimised(False, "scale filters to mean activations of 1 over the run's images")
+    pooling: Literal["avg", "max"] = minimised("how the network pools", "avg")
+    normalize: bool = minimised("scale filters to mean activations of 1 over the run's images", False)
     colors: Colors = minimised(
-        "style",
         "colours of the picture: the painting's (style); the content's, with the luma of the result "
         "(content); the painting's, first matched to the content's by mean and covariance (matched) or "
         "channel by channel (matched-histogram); or the content's, with only luma painted (luminance)",
+        "style",
     )
     mask_content_weights: Weights | None = minimised(
-        None, "factors for the content's weight in the region of each of --style-masks", unset="1 each"
+        "factors for the content's weight in the region of each of --style-masks", unset="1 each"
     )
     mask_erosion: bool = minimised(
-        False,
         "count only positions of a layer whose receptive field lies in the mask or guide; otherwise masks "
         "and guides are only shrunk to the layer's size",
+        False,
     )
     mask_feather: Share = minimised(
-        0.01, "width of the seam between painted and unpainted parts, as a share of the picture's longer side"
+        "width of the seam between painted and unpainted parts, as a share of the picture's longer side", 0.01
     )
 
-    iterations: Whole = search(1000, "updates to make; 0 for the picture of --start one-pass itself")
+    iterations: Whole = search("updates to make; 0 for the picture of --start one-pass itself", 1000)
     start: Literal["blend", "blurred", "one-pass"] = search(
-        "blend",
         "where the picture starts: from a blend of an image and noise, by --initial and "
         "--initial-noiseblend; from the photograph, blurred; or from the picture that a decoder makes in one "
         "pass of the content's nearest neighbours in the style",
+        "blend",
     )
     optimizer: Literal[
         "adam", "pyramid-adam", "gradient-descent", "normalized-gradient-descent", "lbfgs", "lbfgs-b"
     ] = search(
-        "adam", "optimiser; pyramid-adam moves coarse detail as much as fine; lbfgs-b is scipy's, on the host"
+        "optimiser; pyramid-adam moves coarse detail as much as fine; lbfgs-b is scipy's, on the host", "adam"
     )
     learning_rate: Positive = search(
-        10.0, "size of a step, in gray levels", only_with=("optimizer", DESCENTS)
+        "size of a step, in gray levels", 10.0, only_with=("optimizer", DESCENTS)
     )
-    beta1: Decay = search(0.9, "Adam's decay of the first moment", only_with=("optimizer", ADAMS))
-    beta2: Decay = search(0.999, "Adam's decay of the second moment", only_with=("optimizer", ADAMS))
+    beta1: Decay = search("Adam's decay of the first moment", 0.9, only_with=("optimizer", ADAMS))
+    beta2: Decay = search("Adam's decay of the second moment", 0.999, only_with=("optimizer", ADAMS))
     eps: Positive = search(
-        1e-8,
         "epsilon of Adam and of normalized gradient descent",
+        1e-8,
         only_with=("optimizer", (*ADAMS, "normalized-gradient-descent")),
     )
     evaluations: Evaluations | None = search(
-        None,
         "make each iteration of lbfgs-b a new call of at most N evaluations, 5 or more; Ctrl-C keeps the "
         "last whole iteration",
         unset="an iteration of its own",
         only_with=("optimizer", ("lbfgs-b",)),
     )
-    clip: bool = search(False, "keep all pixels within 0..255 at every step")
-    best_of_all: bool = search(False, "keep the image with the lowest loss of all iterations")
+    clip: bool = search("keep all pixels within 0..255 at every step", False)
+    best_of_all: bool = search("keep the image with the lowest loss of all iterations", False)
     checkpoint_iterations: Count | None = setting(
         "images and files",
-        None,
         "every N iterations, compare the image with the best one so far, and write the better; the result is "
         "the image with the lowest loss of those compared",
     )
-    initial_noiseblend: Share | None = blend(
-        None, "share of noise in the start", unset="1, or 0 with --initial"
-    )
+    initial_noiseblend: Share | None = blend("share of noise in the start", unset="1, or 0 with --initial")
     noise: Literal["normal", "uniform"] = blend(
+        "noise in the start: normal, of deviation 0.256 about the mean pixel, or uniform in 128..129",
         "normal",
-        "noise in the start: normal, with a standard deviation of 0.256 about the mean pixel, or uniform in "
-        "128..129",
     )
     precision: Literal["float32", "bfloat16", "fastest"] = search(
-        "float32",
         "precision of the network's convolutions; bfloat16 rounds more and is faster on processors that have "
         "it (avx512_bf16, amx_bf16); fastest uses bfloat16 on these; not for long runs of lbfgs-b, whose "
         "line search needs exact losses",
+        "float32",
     )
     seed: Whole | None = search(
-        None, "seed of the noise: same seed, threads and machine, same picture", unset="a new one each time"
+        "seed of the noise: same seed, threads and machine, same picture", unset="a new one each time"
     )
 
     temporal_weight: Weight = video(
-        1000.0,
         "weight of the difference between a frame and the warped frames before it; more flickers less; "
         "--tv-reduction applies to this too",
+        1000.0,
     )
     frame_iterations: Count | None = video(
-        None,
         "updates of each frame that starts from the one before; others have all --iterations",
         unset="a fourteenth of --iterations",
     )
     frames_back: Distances = video(
-        (1, 2, 4),
         "earlier frames to compare a frame with, counted back from it; those further back fill in what the "
         "nearer ones do not show",
+        (1, 2, 4),
     )
 
     def __post_init__(self) -> None:
@@ -407,22 +391,18 @@ class Running:
 
     network: NetworkName | None = setting(
         "images and files",
-        None,
         "MatConvNet .mat file of VGG-19 or VGG-16, or vgg19, vgg16 or small",
         metavar="FILE",
         unset="the first of these that is found",
     )
     network_sha256: str | None = None
-    device: Device | None = running(
-        None, "cpu, gpu or gpu:N", metavar="DEVICE", unset="a GPU if there is one"
-    )
-    threads: Threads | None = running(None, "CPU threads", unset="one a core")
+    device: Device | None = running("cpu, gpu or gpu:N", metavar="DEVICE", unset="a GPU if there is one")
+    threads: Threads | None = running("CPU threads", unset="one a core")
     print_iterations: Count | None = running(
-        None,
         "print the losses, and write them for --progress-..., every N iterations",
         unset="ten lines a run where there is no progress bar",
     )
-    progress_grid: bool = running(False, "lay out ten images of the run in NAME-progress-grid.png")
+    progress_grid: bool = running("lay out ten images of the run in NAME-progress-grid.png", False)
 
     def __post_init__(self) -> None:
         _convert_fields(self)
