@@ -159,14 +159,14 @@ def predict(
     frames_back: Sequence[int],
     masks: np.ndarray | None = None,
     first: Painted | None = None,
-    anew: Callable[[], np.ndarray] | None = None,
+    anew: Callable[[Warped], np.ndarray] | None = None,
 ) -> Warped | None:
     """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
     masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
-    first: of the scene. anew: paints the frame for what no earlier frame shows; the content without it. Trust
-    fades out within what is known, so that no pixel is held to one carried across an edge; there the frame
-    only starts from earlier ones.
+    first: of the scene. anew: paints, from what earlier frames show, what none shows, which is the content
+    without it. Trust fades out within what is known, so that no pixel is held to one carried across an edge;
+    there the frame only starts from earlier ones.
     """
     layers: list[tuple[Painted, np.ndarray, np.ndarray]] = []
 
@@ -193,19 +193,20 @@ def predict(
         seen = np.minimum(cv2.GaussianBlur(share, (0, 0), SEAM), 1 - covered)
         known += seen[..., None] * flow.carried(frame.picture, motion)
         covered += seen
-    new = content if anew is None or covered.min() > 0.99 else anew()
-    pixels = known + (1 - covered[..., None]) * new
+    pixels = known + (1 - covered[..., None]) * content
+    if anew is not None and covered.min() <= 0.99:
+        pixels = known + (1 - covered[..., None]) * anew(Warped(pixels, covered))
     around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
     clipped = np.clip(pixels, around - MOST_APART, around + MOST_APART)
     trust = np.minimum(sum(flow.faded(share) for *_, share in layers), 1)
     return Warped(clipped + trust[..., None] * (pixels - clipped), trust)
 
 
-def at_once(given: Images, network: Network, settings: Settings) -> np.ndarray:
-    """A frame painted anew in one pass, coarse to fine, [H, W, 3]; the content if there are no styles."""
+def at_once(given: Images, network: Network, settings: Settings, known: Warped) -> np.ndarray:
+    """A frame painted in one pass from what is known of it, [H, W, 3]; the content if there are no styles."""
     if not given.styles:
         return given.photo
     settings = replace(settings, scales=(1.0,), scale_shares=None)
-    run = runs.resolve(replace(given, initial=None), network, settings)
+    run = runs.resolve(replace(given, initial=None, warped=known), network, settings)
     pictures = run.scales[0].resized(colors.prepared(run.images, settings.colors))
     return one_pass.start(pictures, run.scales[0].size, run.layouts[0], network, run.settings)

@@ -18,7 +18,7 @@ from styling.network import networks
 from styling.network.decoder import CELL, Decoder
 from styling.objective import neighbors
 from styling.pictures import images, masks
-from styling.pictures.images import Images
+from styling.pictures.images import Images, Warped
 from styling.pictures.masks import Layout
 from styling.settings import Settings
 from styling.system.errors import MemoryLimitError, NetworkError
@@ -29,7 +29,7 @@ from vgg import Network
 SIZES = 0.25, 0.5, 1.0  # relative to the picture
 LEAST_SIDE = 32  # pixels of a coarse size's shorter side
 GRID = 8  # sides of what the network looks at are multiples of this
-BORDER = 16  # pixels by which the photograph is continued, since the zero padding marks what is near a border
+BORDER = 8  # pixels by which the photograph is continued, since the zero padding marks what is near a border
 OUTERMOST = 8  # pixels of the painting that are not used, for the same reason
 TILE = 1024  # pixels a side of windows, where the settings name no smaller ones
 MOST_REMEMBERED = 3 * 2**20  # numbers of a painting whose codes are remembered
@@ -59,10 +59,12 @@ def start(
 ) -> np.ndarray:
     """The picture from which a run starts, [H, W, 3], RGB 0..255, of this size; pictures have theirs for it.
 
-    It goes on from the initial image, if there is one. Where updates follow, any network may make them; the
-    small one always makes the pass.
+    It goes on from the initial image, if there is one, or from what is known of a film's frame. Any network
+    may make the updates that follow; the small one always makes the pass.
     """
-    before = None if pictures.initial is None else images.resize(pictures.initial, *size)
+    before = pictures.warped
+    if pictures.initial is not None:
+        before = Warped(images.resize(pictures.initial, *size), np.ones(size, np.float32))
     # The weight of other losses has another measure.
     measured = not settings.iterations or settings.style_measure == "neighbors"
     strength = Strength.of_weight(settings.style_weight) if measured else Strength()
@@ -81,21 +83,26 @@ def paint(
     decoder: Decoder,
     strength: Strength = Strength(),
     tile: int = 0,
-    before: np.ndarray | None = None,
+    before: Warped | None = None,
 ) -> np.ndarray:
     """The picture [H, W, 3], RGB 0..255, of a photograph of this size; styles have the sizes for it.
 
     layout: which style paints where. tile: pixels a side of windows that are computed one by one, with the
-    same result. before: a picture of this size to go on from, which makes the coarse sizes needless.
+    same result. before: a picture of this size to go on from, where it is trusted, which makes the coarsest
+    size needless, and the next as well if all of it is trusted.
     """
-    tile, picture = tile or TILE, before
-    for size in SIZES if before is None else SIZES[-1:]:
+    tile, picture = tile or TILE, None
+    first = 0 if before is None else 1 if before.trust.min() < 1 else 2
+    for size in SIZES[first:]:
         height, width = (round(size * side) for side in photo.shape[:2])
         if size < 1 and min(height, width) < LEAST_SIDE:
             continue
         seen = images.resize(photo, height, width)
-        if picture is not None:
-            seen = seen + np.float32(strength.mixture) * (enlarged(picture, height, width) - seen)
+        last = seen if picture is None else enlarged(picture, height, width)
+        if before is not None:
+            trust = masks.resize(before.trust, height, width)[..., None]
+            last = last + trust * (images.resize(before.pixels, height, width) - last)
+        seen = seen + np.float32(strength.mixture) * (last - seen)
         pixels = [images.resize(style, *on_grid(style, size)) for style in styles]
         picture = _pass(seen, pixels, layout, network, decoder, strength.keep, tile)
     return photo + np.float32(strength.painted) * (picture - photo)

@@ -327,7 +327,7 @@ def test_what_newly_appears_is_painted_anew_and_the_rest_is_carried_along():
     first, second = (frame.astype(np.float32) for frame in scene(80, 64, 224)[:8:7])
     painted = first + 40 * (np.indices((64, 224)).sum(0) % 6 < 3)[..., None] - 20
     before, anew = [films.Painted(first, np.clip(painted, 0, 255))], np.full_like(second, 200)
-    pixels, trust = films.predict(second, before, (1,), anew=lambda: anew)
+    pixels, trust = films.predict(second, before, (1,), anew=lambda known: anew)
     assert trust[:, -12:].max() < 0.1 and trust[8:-8, 8:-40].mean() > 0.8
     assert np.abs(pixels[:, -10:] - 200).mean() < 5
     fading = (trust > 0.05) & (trust < 0.8)  # shown before, hence not painted anew
@@ -341,7 +341,8 @@ def test_what_newly_appears_has_the_colours_of_a_picture_of_one_pass(colors):
     content, style = content / 2, 128 + style / 2
     settings = Settings(iterations=0, start="one-pass", colors=colors)
     small = one_pass.small_network()
-    anew = films.at_once(images.Images(content, (style,)), small, settings)
+    unknown = images.Warped(content, np.zeros((48, 64), np.float32))
+    anew = films.at_once(images.Images(content, (style,)), small, settings, unknown)
     assert np.abs(anew - stylize.paint(content, [style], small, settings)).max() < 1
 
 
@@ -352,7 +353,7 @@ def test_what_is_new_has_no_specks_and_those_of_the_painting_stay():
     left, none = np.zeros((2, 96, 160, 1), np.float32)
     left[:, :80] = 1
     before = [films.Painted(frame, picture, left)]
-    pixels = films.predict(frame, before, (1,), none, anew=lambda: picture).pixels
+    pixels = films.predict(frame, before, (1,), none, anew=lambda known: picture).pixels
     assert pixels[:, :70].max() < 170 and (np.abs(pixels - picture)[8:-8, 90:-8] < 9).all()
 
 

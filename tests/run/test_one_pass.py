@@ -145,6 +145,20 @@ def test_how_much_style(small):
     assert distances[0] == 0 and distances == sorted(distances)
 
 
+def test_what_is_new_in_a_frame_goes_on_from_what_is_known_of_it(small):
+    """A camera moves by 5 pixels: near the seam, what is painted from the last picture fits it better."""
+    scene, style = image_of("harbour", 96, 165), image_of("mosaic", 160, 190)
+    last, content = paint(small, scene[:, :160], [style]), scene[:, 5:]
+    known, trust = np.concatenate([last[:, 5:], content[:, -5:]], 1), np.ones((96, 160), np.float32)
+    trust[:, -5:] = 0
+    onward = paint(small, content, [style], before=images.Warped(known, trust))
+    seam = np.s_[:, -30:-5]
+    apart, alone = (
+        np.abs(picture - known)[seam].mean() for picture in (onward, paint(small, content, [style]))
+    )
+    assert apart < 0.9 * alone
+
+
 def test_a_run_goes_on_from_it(small):
     photo, style = image_of("still_life", 96, 128), image_of("glass", 96, 128)
     settings = Settings.from_recipe(
