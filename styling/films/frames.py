@@ -168,38 +168,44 @@ def predict(
     without it. Trust fades out within what is known, so that no pixel is held to one carried across an edge;
     there the frame only starts from earlier ones.
     """
-    layers: list[tuple[Painted, np.ndarray, np.ndarray]] = []
 
-    def add(frame: Painted, motion: np.ndarray, share: np.ndarray) -> None:
-        if masks is not None and frame.masks is not None:
-            same = np.abs(masks - np.atleast_3d(flow.warp(frame.masks, motion))) < 0.5
-            share = share * same.all(axis=-1)
-        if share.any():
-            layers.append((frame, motion, share))
+    def look(frame: Painted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        motion, share = _known(content, frame.content)
+        return motion, share, flow.carried(frame.picture, motion)
 
     frames = [before[-back] for back in sorted(frames_back) if back <= len(before)]
     with flow.one_thread(), ThreadPoolExecutor() as threads:
-        motions = list(threads.map(lambda frame: _known(content, frame.content), frames))
-    for frame, (motion, share) in zip(frames, motions, strict=True):
+        looks = list(threads.map(look, frames))
+    layers: list[tuple[np.ndarray, np.ndarray]] = []
+    for frame, (motion, share, picture) in zip(frames, looks, strict=True):
         if flow.faded(share).mean() < LEAST_TRUST:
             continue  # a cut
+        areas = None if frame.masks is None else flow.warp(frame.masks, motion)
         if first is not None and not layers:
-            add(first, 0 * motion, flow.unchanged(content, first.content, motion))
-        add(frame, motion, share)
-    if not layers:
+            still = flow.unchanged(content, first.content, motion)
+            layers.append((first.picture, still * _same_areas(masks, first.masks)))
+        layers.append((picture, share * _same_areas(masks, areas)))
+    if not any(share.any() for _, share in layers):
         return None
     known, covered = np.zeros_like(content), np.zeros(content.shape[:2], np.float32)
-    for frame, motion, share in layers:
+    for picture, share in layers:
         seen = np.minimum(cv2.GaussianBlur(share, (0, 0), SEAM), 1 - covered)
-        known += seen[..., None] * flow.carried(frame.picture, motion)
+        known += seen[..., None] * picture
         covered += seen
     pixels = known + (1 - covered[..., None]) * content
     if anew is not None and covered.min() <= 0.99:
         pixels = known + (1 - covered[..., None]) * anew(Warped(pixels, covered))
     around = cv2.medianBlur(to_bytes(pixels), 3).astype(np.float32)
     clipped = np.clip(pixels, around - MOST_APART, around + MOST_APART)
-    trust = np.minimum(sum(flow.faded(share) for *_, share in layers), 1)
+    trust = np.minimum(sum(flow.faded(share) for _, share in layers), 1)
     return Warped(clipped + trust[..., None] * (pixels - clipped), trust)
+
+
+def _same_areas(masks: np.ndarray | None, others: np.ndarray | None) -> np.ndarray | float:
+    """Where the masks of two frames agree, [H, W], 0 or 1; 1 if there are none."""
+    if masks is None or others is None:
+        return 1.0
+    return (np.abs(masks - np.atleast_3d(others)) < 0.5).all(axis=-1).astype(np.float32)
 
 
 def at_once(given: Images, network: Network, settings: Settings, known: Warped) -> np.ndarray:
