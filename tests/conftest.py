@@ -147,6 +147,21 @@ def shared():
     return folder
 
 
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser."""
+    reason = "needs playwright and a Chromium: pip install playwright, apt-get install chromium"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip(reason)
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=flags)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def neural_style(tmp_path):
     """Runs the command line in this process, in the test's folder; returns what subprocess.run would."""

@@ -28,9 +28,9 @@ FIVE = "relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"
 THIRTEEN = [f"relu{i}_{j}" for i, n in enumerate((2, 2, 3, 3, 3), 1) for j in range(1, n + 1)]
 
 
-def correlations(F, ahead=None):
-    """[C, C]: the sum over positions of F^T F, F [h, w, C]; of ahead^T F where another map is named."""
-    return np.einsum("hwi,hwj->ij", F if ahead is None else ahead, F)
+def correlations(F):
+    """[C, C]: the sum over positions of F^T F, F [h, w, C]."""
+    return np.einsum("hwi,hwj->ij", F, F)
 
 
 def variation(x, reduce):
@@ -45,11 +45,8 @@ def summed(**terms):
 
 def athalye2015(Fx, Fc, Fs, x, weights):
     """Means of squares throughout; Gram matrices over h*w*C; five style layers of equal weight."""
-    content = np.mean((Fx["relu4_2"] - Fc["relu4_2"]) ** 2)
-    style = 0.0
-    for layer in FIVE:
-        G, A = (correlations(F[layer]) / F[layer].size for F in (Fx, Fs))
-        style += np.mean((G - A) ** 2) / 5
+    content = reference.content_loss(Fx["relu4_2"], Fc["relu4_2"])
+    style = sum(reference.style_loss(Fx[layer], Fs[layer]) for layer in FIVE) / 5
     return summed(
         content=weights["content"] * content,
         style=weights["style"] * style,
@@ -62,12 +59,10 @@ def relative(Fx, Fc, Fs, x, weights):
 
     Content sum (F - P)^2 / sum P^2, style sum (G - A)^2 / sum A^2, smoothness relative to the square of 255.
     """
-    content = style = 0.0
-    for layer, weight in weights["content"].items():
-        content += weight * np.sum((Fx[layer] - Fc[layer]) ** 2) / np.sum(Fc[layer] ** 2)
-    for layer, weight in weights["style"].items():
-        G, A = (correlations(F[layer]) / F[layer].size for F in (Fx, Fs))
-        style += weight * np.sum((G - A) ** 2) / np.sum(A**2)
+    content, style = (
+        sum(weight * loss(Fx[layer], F[layer], relative=True) for layer, weight in weights[term].items())
+        for term, loss, F in (("content", reference.content_loss, Fc), ("style", reference.style_loss, Fs))
+    )
     return summed(content=content, style=style, tv=weights["tv"] * variation(x, np.mean) / 255**2)
 
 
@@ -129,23 +124,8 @@ def tseng2017(Fx, Fc, Fs, x, weights):
     The shifted matrices use the style layers and their shares; a shift that does not fit a map is left out
     of the mean over shifts. The histogram term is at relu1_1 and relu4_1, half each.
     """
-    shift = histogram = 0.0
-    for layer in FIVE:
-        F, S = Fx[layer], Fs[layer]
-        h, w, C = F.shape
-        errors = []
-        for d in [1, 2, 3, 4, 5, 6, 7, 8]:
-            if d < w:
-                G, A = (correlations(f[:, :-d], f[:, d:]) / (h * (w - d) * C) for f in (F, S))
-                errors.append(np.mean((G - A) ** 2))
-            if d < h:
-                G, A = (correlations(f[:-d], f[d:]) / ((h - d) * w * C) for f in (F, S))
-                errors.append(np.mean((G - A) ** 2))
-        if errors:
-            shift += np.mean(errors) / 5
-    for layer in ["relu1_1", "relu4_1"]:
-        F, S = (np.sort(f[layer].reshape(-1, f[layer].shape[-1]), axis=0) for f in (Fx, Fs))
-        histogram += np.mean((F - S) ** 2) / 2  # the k-th smallest values of a channel match
+    shift = sum(reference.shift_loss(Fx[layer], Fs[layer], range(1, 9)) for layer in FIVE) / 5
+    histogram = sum(reference.histogram_loss(Fx[layer], Fs[layer]) for layer in ("relu1_1", "relu4_1")) / 2
     terms = tseng2017_plain(Fx, Fc, Fs, x, weights)
     del terms["total"]
     return summed(**terms, shift=weights["shift"] * shift, histogram=weights["histogram"] * histogram)

@@ -57,10 +57,9 @@ def test_dropout_and_caffes_padding_of_poolings_change_nothing(tmp_path):
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
 @pytest.mark.parametrize("size", [(33, 17), (16, 32)])
-def test_features_are_the_reference_models(network_file, pooling, size):
+def test_features_are_the_reference_models(network, pooling, size):
     image = np.random.default_rng(2).uniform(0, 255, (*size, 3)).astype(np.float32)
     names = ["relu1_1", "pool2", "conv3_4", "relu5_4"]
-    network = vgg.load(network_file)
     features = network.features(network.preprocess(image), names, pooling)
     expected = reference.features(tiny_layers(), image.astype(np.float64) - MEAN_PIXEL, pooling)
     assert list(features) == names
@@ -97,8 +96,8 @@ def test_a_low_rank_network_is_the_reference_models_and_its_gradient_the_slope(t
 
 
 @pytest.mark.parametrize(("pooling", "size"), [("avg", (33, 17)), ("max", (16, 32))])
-def test_in_bfloat16_all_but_the_first_convolution_is_rounded_a_little(network_file, pooling, size):
-    network, names = vgg.load(network_file), ["relu1_1", "pool2", "conv3_4", "relu5_4"]
+def test_in_bfloat16_all_but_the_first_convolution_is_rounded_a_little(network, pooling, size):
+    names = ["relu1_1", "pool2", "conv3_4", "relu5_4"]
     x = network.preprocess(np.random.default_rng(2).uniform(0, 255, (*size, 3)).astype(np.float32))
     shapes = network.shapes(*size, names)
     weights = {name: tf.random.stateless_normal([1, *shapes[name]], [1, 2]) for name in names}
@@ -198,15 +197,13 @@ def test_a_filter_that_the_images_leave_nearly_idle_is_scaled_as_one_of_a_quarte
     np.testing.assert_allclose(found.bias, network.layers[0].bias * factors, rtol=1e-5)
 
 
-def test_unprocess_undoes_preprocess_and_clips(network_file):
-    network = vgg.load(network_file)
+def test_unprocess_undoes_preprocess_and_clips(network):
     image = np.array([[[-5, 0, 255], [300, 1.5, 128]]], np.float32)
     expected = np.clip(image, 0, 255)
     assert np.allclose(network.unprocess(network.preprocess(image)), expected, atol=1e-4)
 
 
-def test_builds_nothing_deeper_than_asked_for(network_file):
-    network = vgg.load(network_file)
+def test_builds_nothing_deeper_than_asked_for(network):
     names = [layer.name for layer in network.built(["relu1_2", "relu1_1"])]
     assert names == ["conv1_1", "relu1_1", "conv1_2", "relu1_2"]
     function = tf.function(lambda x: network.features(x, ["relu2_1"]))
@@ -214,8 +211,7 @@ def test_builds_nothing_deeper_than_asked_for(network_file):
     assert sum(operation.type == "Conv2D" for operation in graph.get_operations()) == 3
 
 
-def test_a_missing_layer_is_named(network_file):
-    network = vgg.load(network_file)
+def test_a_missing_layer_is_named(network):
     with pytest.raises(NetworkError, match=r"no layer relu9_1; it has .*relu5_4"):
         network.features(tf.zeros([1, 8, 8, 3]), ["relu1_1", "relu9_1"])
 

@@ -265,13 +265,9 @@ def totals_of(steps):
     return [float(step.losses["total"]) for step in steps]
 
 
-def steps_of_lbfgs(function, start, count, bounds=None):
-    return steps_of(Lbfgs(), function, start, count, bounds)
-
-
 def test_lbfgs_finds_the_end_of_a_valley_in_few_evaluations():
     function = valley()
-    *_, last = steps_of_lbfgs(function, np.reshape([-1.2, 1], (1, 2, 1, 1)), 45)
+    *_, last = steps_of(Lbfgs(), function, np.reshape([-1.2, 1], (1, 2, 1, 1)), 45)
     np.testing.assert_allclose(last.x, np.ones((1, 2, 1, 1)), atol=2e-3)
     assert function.calls < 60
 
@@ -279,7 +275,7 @@ def test_lbfgs_finds_the_end_of_a_valley_in_few_evaluations():
 @pytest.mark.parametrize("side", [(1, 1), (8, 1), (13, 17)])
 def test_lbfgs_ends_by_itself_at_the_minimum_of_any_size(side):
     function, center = bowl(1, (1, *side, 3))
-    steps = steps_of_lbfgs(function, np.zeros_like(center), 300)
+    steps = steps_of(Lbfgs(), function, np.zeros_like(center), 300)
     assert len(steps) < 60 and function.calls < 120
     np.testing.assert_allclose(steps[-1].x, center, rtol=1e-4, atol=1e-3)
 
@@ -288,7 +284,7 @@ def test_lbfgs_makes_little_more_than_one_evaluation_an_iteration():
     # log cosh is smooth and convex, and the gradient is within -1 and 1.
     function = Function(lambda x: np.log(np.cosh(x / 50)).sum() * 50, lambda x: np.tanh(x / 50))
     start = np.random.default_rng(1).normal(0, 60, (1, 9, 12, 3))
-    steps = steps_of_lbfgs(function, start, 13)
+    steps = steps_of(Lbfgs(), function, start, 13)
     assert len(steps) == 13 and function.calls <= 16
     assert steps[-1].losses["total"] < 1e-3 * steps[0].losses["total"]
 
@@ -304,7 +300,7 @@ def test_lbfgs_never_rises_nor_leaves_its_bounds(height, width, bounded):
     bounds = tensors([-1.0, -0.5, -2], [0.5, 1.5, 0.25]) if bounded else None
     start = np.random.default_rng(1).uniform(-2, 2, (1, height, width, 3))
     start = np.clip(start, *(bounds or (-2, 2)))
-    steps = steps_of_lbfgs(evaluate, start, 12, bounds)
+    steps = steps_of(Lbfgs(), evaluate, start, 12, bounds)
     assert all(after < before for before, after in itertools.pairwise(totals_of(steps)))
     assert bounds is None or all(
         (bounds[0] <= x).numpy().all() and (x <= bounds[1]).numpy().all() for x in seen
@@ -337,20 +333,20 @@ def test_lbfgs_within_bounds_ends_at_the_closed_form(seed):
     low = rng.uniform(-3, -1, 3)
     high = low + rng.uniform(0.5, 4, 3)
     start = np.clip(rng.normal(0, 3, center.shape), low, high)
-    *_, last = steps_of_lbfgs(function, start, 200, tensors(low, high))
+    *_, last = steps_of(Lbfgs(), function, start, 200, tensors(low, high))
     np.testing.assert_allclose(last.x, np.clip(center, low, high), atol=5e-2)
 
 
 def test_lbfgs_takes_the_same_path_whatever_unit_the_loss_is_in():
     # Sums and Gram matrices that are not divided make losses of 1e15. A power of two rounds nothing.
     start = np.resize([-1.2, 1], (1, 2, 2, 3))
-    plain, scaled = (totals_of(steps_of_lbfgs(valley(scale), start, 9)) for scale in (1.0, 2.0**50))
+    plain, scaled = (totals_of(steps_of(Lbfgs(), valley(scale), start, 9)) for scale in (1.0, 2.0**50))
     np.testing.assert_allclose(scaled, np.array(plain) * 2.0**50, rtol=1e-3)
 
 
 def test_lbfgs_ends_where_its_start_has_no_finite_loss():
     function = Function(lambda x: np.inf, np.ones_like)
-    assert len(steps_of_lbfgs(function, np.zeros((1, 2, 3, 3)), 9)) == function.calls == 1
+    assert len(steps_of(Lbfgs(), function, np.zeros((1, 2, 3, 3)), 9)) == function.calls == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -360,6 +356,6 @@ def test_lbfgs_steps_back_from_where_the_loss_is_not_finite(bad):
         lambda x: bad if (x <= 0).any() else (x - 12 * np.log(x)).sum(),
         lambda x: np.where(x > 0, 1 - 12 / np.where(x > 0, x, 1), bad),
     )
-    steps = steps_of_lbfgs(function, np.linspace(16, 25, 12).reshape(1, 2, 2, 3), 100)
+    steps = steps_of(Lbfgs(), function, np.linspace(16, 25, 12).reshape(1, 2, 2, 3), 100)
     assert np.isfinite(totals_of(steps)).all()
     np.testing.assert_allclose(steps[-1].x, np.full((1, 2, 2, 3), 12), rtol=1e-2)

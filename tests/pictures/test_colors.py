@@ -8,9 +8,7 @@ import reference
 from conftest import random_image
 
 from styling.pictures import colors, images
-from styling.pictures.images import Images
 from styling.settings import COLORS, Settings
-from styling.system.errors import SettingsError
 from stylize import paint
 
 
@@ -95,15 +93,3 @@ def test_matched_is_a_run_with_paintings_that_were_matched_before(network):
     painted = paint(PHOTO, [PAINTING], network, dataclasses.replace(FEW, colors="matched"))
     matched = colors.match_covariance(PAINTING, PHOTO)
     assert np.array_equal(painted, paint(PHOTO, [matched], network, FEW))
-
-
-def test_colours_of_nothing_are_an_error():
-    with pytest.raises(SettingsError, match="goes together with --content") as caught:
-        Settings(content_weight=0, colors="matched").check_images(False, 1, False)
-    assert caught.value.name == "colors"
-
-
-def test_images_that_are_painted_as_they_are_stay_the_same_value():
-    given = Images(PHOTO, (PAINTING,))
-    assert colors.prepared(given, "style") is given
-    assert colors.prepared(given, "content") is given

@@ -105,14 +105,12 @@ COLOURS = {
     "16 bits, PGM": (b"P5 2 1 65535 " + shorts(25700, 65535), everything, [[100] * 3, white], 0),
     "16 bits, RGB, PNG": (png(16, 2, [shorts(*DEEP)]), everything, np.reshape(DEEP, (2, 3)) / 257, 1),
     **{
-        f"16 bits, TIFF, {order}": (tiff(order, 1, DEEP, 6), everything, [[v / 257] * 3 for v in DEEP], 0.5)
-        for order in "<>"
-    },
-    **{
-        f"16 bits, RGB, TIFF, {order}": (
-            tiff(order, 3, DEEP, 2), everything, np.reshape(DEEP, (2, 3)) / 257, 1,
+        f"16 bits, {samples} channels, TIFF, {order}": (
+            tiff(order, samples, DEEP, 6 // samples), everything,
+            np.broadcast_to(np.reshape(DEEP, (-1, samples)) / 257, (6 // samples, 3)), 1,
         )
         for order in "<>"
+        for samples in (1, 3)
     },
 }  # fmt: skip
 

@@ -265,10 +265,8 @@ def test_a_run_with_masks_goes_on_to_the_same_bytes_and_not_with_another_mask(ne
 @pytest.mark.parametrize(
     ("more", "status", "line"),
     [
-        ("--style-masks left.png right.png all", 2, "--style-masks: 3 of them given for 2 style images"),
         ("--style-masks gone.png", 2, "--style-masks: gone.png"),
         ("--style-masks black.png", 1, "black.png: is a mask with nothing in it"),
-        ("--content-mask style1.png --histogram-weight 1", 2, "--histogram-weight: does not go with masks"),
     ],
 )
 def test_a_wrong_mask_ends_in_a_line(neural_style, folder, more, status, line):

@@ -2,12 +2,11 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import reference
-from conftest import random_image, run_in_process
+from conftest import ROOT, random_image, run_in_process
 from networks import VGG16, tiny_layers, write_mat
 
 import neural_style
@@ -21,8 +20,7 @@ from styling.run import one_pass
 from styling.settings import Settings
 from styling.system.errors import MemoryLimitError, NetworkError
 
-DATA = Path(__file__).parent.parent.parent / "data"
-SHARED = DATA.parent.parent / "shared"
+DATA = ROOT / "data"
 CHANNELS = (3, 4, 5, 6, 7)
 WIDTHS = {"first": (70 + 48 + 64 + 1, 9), "second_a": (9 + 12, 8), "second_b": (8, 7), "third_a": (7 + 3, 6)}
 WIDTHS |= {f"block{i}{part}": (9, 9) for i in (1, 2, 3) for part in "ab"} | {
@@ -179,45 +177,31 @@ def test_what_does_not_fit_is_refused(network, monkeypatch):
 
 
 def test_the_command(tmp_path):
-    def run(*arguments):
-        images_given = "--content", DATA / "harbour.jpg", "--styles", DATA / "mosaic.jpg"
-        return run_in_process(
-            neural_style.main, tmp_path, [*images_given, "--recipe", "instant", "--width", 96, *arguments]
-        )
+    def run(recipe, output, *flags, check=0):
+        files = "--content", DATA / "harbour.jpg", "--styles", DATA / "mosaic.jpg", "--output", output
+        arguments = [*files, "--recipe", recipe, *flags]
+        done = run_in_process(neural_style.main, tmp_path, arguments)
+        assert done.returncode == check, done.stderr
+        return done
 
-    done = run("--output", "a.png", "--colors", "content", "--save-recipe", "a.toml")
-    assert done.returncode == 0 and "painted in one pass" in done.stdout
-    refused = run("--output", "b.png", "--learning-rate", 3)
-    assert refused.returncode == 2 and "--learning-rate: has no effect" in refused.stderr
-    again = run_in_process(
-        neural_style.main,
-        tmp_path,
-        [
-            "--content",
-            DATA / "harbour.jpg",
-            "--styles",
-            DATA / "mosaic.jpg",
-            "--recipe",
-            "a.toml",
-            "--output",
-            "c.png",
-        ],
-    )
-    assert again.returncode == 0, again.stderr
+    flags = "--width", 96, "--colors", "content", "--save-recipe", "a.toml"
+    assert "painted in one pass" in run("instant", "a.png", *flags).stdout
+    refused = run("instant", "b.png", "--learning-rate", 3, check=2)
+    assert "--learning-rate: has no effect" in refused.stderr
+    run("a.toml", "c.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (SHARED / "networks/vgg16.npz").exists(), reason="needs the shared images")
-def test_the_strokes_are_the_paintings(small, tmp_path, capsys):
-    sys.path.append(str(SHARED))
+def test_the_strokes_are_the_paintings(small, shared, tmp_path, capsys):
+    sys.path.append(str(shared))
     import judge
 
     strokes, contents = [], []
     for content, style in judge.PAIRS:
-        names = [SHARED / f"images/{name}.jpg" for name in (content, style)]
+        names = [shared / f"images/{name}.jpg" for name in (content, style)]
         settings = Settings.from_recipe("instant", small, width=384)
-        picture = stylize.paint(*([images.read(names[0])]), [images.read(names[1])], small, settings)
+        picture = stylize.paint(images.read(names[0]), [images.read(names[1])], small, settings)
         images.write(tmp_path / f"{content}-{style}.png", picture)
         judge.strokes(*names, [tmp_path / f"{content}-{style}.png"])
         strokes.append(float(capsys.readouterr().out.splitlines()[-1].split("mean")[1].split()[0]))

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import random
 import signal
 import zipfile
 
@@ -239,24 +238,20 @@ def killed_run(begin, tmp_path, moments, *arguments):
     return (tmp_path / "a.png").read_bytes()
 
 
-SHORT = words("--iterations 300 --seed 3 --threads 1")
+MANY = np.random.default_rng(1).uniform(0, 4, 25)  # seconds
 
 
-def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path):
-    run = [*SHORT, "--iterations", "100"]
-    killed = killed_run(begin, tmp_path, [0.2, None], *run)
-    begin(*run, "--output", "b.png").finish()
-    assert killed == (tmp_path / "b.png").read_bytes()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "arguments", ["--optimizer lbfgs --scales 0.5 1 --width 200", "--optimizer lbfgs-b --tile 16"]
+    ("arguments", "moments"),
+    [
+        ("--iterations 100", [0.2]),
+        pytest.param("--optimizer lbfgs --scales 0.5 1 --width 200", MANY, marks=pytest.mark.slow),
+        pytest.param("--optimizer lbfgs-b --tile 16", MANY, marks=pytest.mark.slow),
+    ],
 )
-def test_a_run_that_is_killed_often_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments):
-    rng = random.Random(1)
-    run = [*SHORT, *words(arguments)]
-    killed = killed_run(begin, tmp_path, [*(rng.uniform(0, 4) for _ in range(25)), None], *run)
+def test_a_run_that_is_killed_ends_with_the_unbroken_runs_picture(begin, tmp_path, arguments, moments):
+    run = [*words("--iterations 300 --seed 3 --threads 1"), *words(arguments)]
+    killed = killed_run(begin, tmp_path, [*moments, None], *run)
     begin(*run, "--output", "b.png").finish()
     assert killed == (tmp_path / "b.png").read_bytes()
 

@@ -1,8 +1,6 @@
 """What people look at of a sweep: the contact sheets and the page."""
 
 import shlex
-import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -11,7 +9,6 @@ from urllib.parse import unquote, urlsplit
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from conftest import words
 
 from styling.sweeps import page, results, sheet, specs
 from styling.sweeps.results import Cell, Result
@@ -216,20 +213,13 @@ def test_the_page_says_what_became_of_the_runs_and_how_to_make_them_again(tmp_pa
     ]
 
 
-def test_a_browser_opens_the_run_of_the_fragment(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("neither chromium nor google-chrome is here")
+def test_a_browser_opens_the_run_of_the_fragment(tmp_path, chromium):
     spec, runs = make(tmp_path, GRID, stems=ODD)
     path = page.write(tmp_path, spec, runs)
     link = next(link for link in Page(path).links if link.startswith("#c"))
-    command = [browser, *words("--headless --no-sandbox --disable-gpu --disable-background-networking")]
-    command += [*words("--disable-sync --no-first-run --virtual-time-budget=2000 --dump-dom")]
-    command += [f"--user-data-dir={tmp_path / 'browser'}", path.as_uri() + link]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    dumped = tmp_path / "dumped.html"
-    dumped.write_text(result.stdout, encoding="utf-8")
-    opened = [attributes["id"] for attributes in Page(dumped).of("dialog") if "open" in attributes]
-    assert opened == ["c#d"]
-    dialog = result.stdout.split('<dialog id="c#d"')[1].split("</dialog>")[0]
-    assert "content_weight" in dialog  # what all runs share has been moved here
+    shown = chromium.new_page()
+    shown.goto(path.as_uri() + link)
+    opened = shown.locator("dialog[open]")
+    assert opened.get_attribute("id") == "c#d"
+    assert "content_weight" in opened.text_content()  # what all runs share has been moved here
+    shown.close()

@@ -1,6 +1,4 @@
-"""One server and one browser for all tests of the page; the server is empty for each."""
-
-import shutil
+"""One server for all tests of the page, which is empty for each."""
 
 import pytest
 
@@ -23,17 +21,3 @@ def served(tmp_path_factory, network_file):
 def server(served):
     yield served
     served.clear()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    reason = "needs playwright and a Chromium: pip install playwright, apt-get install chromium"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip(reason)
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=flags)
-        yield browser
-        browser.close()

@@ -8,10 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from styling.network.networks import SMALL
 
-ROOT = Path(__file__).parents[2]
 IMAGES = "harbour still_life strokes mosaic woodcut bricks glass facets watercolour"
 SHIPPED = (
     SMALL,
