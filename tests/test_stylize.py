@@ -367,10 +367,7 @@ def test_the_result_is_the_best_of_the_last_scale(network, compared):
     assert np.array_equal(steps[10].result(), steps[best].image())
 
 
-@pytest.mark.parametrize(
-    ("width", "updates"),
-    [(400, {192: 4, 200: 2, 400: 2}), (192, {192: 8})],
-)
+@pytest.mark.parametrize(("width", "updates"), [(400, {192: 4, 200: 2, 400: 2}), (192, {192: 8})])
 def test_no_coarse_scale_has_less_than_192_pixels_on_its_longer_side(network, width, updates):
     content = random_image(30, 40, 1)
     run = Settings(iterations=8, style_weight=0, content_layers=("relu1_1",), width=width, seed=1)
@@ -499,16 +496,17 @@ def test_a_layer_of_weight_0_is_not_needed(tmp_path):
     network = vgg.load(write_mat(tmp_path / "shallow.mat", shallow, fully_connected=False))
     content = random_image(16, 16, 1)
     layers = {"relu1_1": 1.0, "relu4_1": 1.0}
-    assert next(
-        stylize(content, [content], network, Settings(style_layers=dict.fromkeys(STYLE_LAYERS, 0.0) | layers))
-    ).losses()
-    assert next(
-        stylize(content, [content], network, Settings(style_layers=layers | {"relu5_1": 0.0}))
-    ).losses()
+
+    def losses(style_layers, **changes):
+        settings = Settings(style_layers=style_layers, **changes)
+        return next(stylize(content, [content], network, settings)).losses()
+
+    assert losses(dict.fromkeys(STYLE_LAYERS, 0.0) | layers)
+    assert losses(layers | {"relu5_1": 0.0})
     with pytest.raises(NetworkError, match="relu5_1"):
-        stylize(content, [content], network, Settings(style_layers=layers | {"relu5_1": 0.1}))
+        losses(layers | {"relu5_1": 0.1})
     with pytest.raises(NetworkError, match="relu5_2"):
-        stylize(content, [content], network, Settings(style_layers=layers, content_weight_blend=0.9))
+        losses(layers, content_weight_blend=0.9)
 
 
 def test_errors_come_at_the_call(network):

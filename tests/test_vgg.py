@@ -284,11 +284,6 @@ def test_a_dagnn_is_called_one(refused, within):
     refused("is a DagNN; a SimpleNN is wanted")
 
 
-def test_a_file_of_something_else_is_refused(refused):
-    scipy.io.savemat(refused.path, {"a": np.eye(3)})
-    refused("no MatConvNet network")
-
-
 def test_a_network_that_does_not_start_at_the_image_is_refused(refused):
     write_mat(refused.path, tiny_layers()[2:])
     refused("no layer conv1_1")

@@ -250,9 +250,13 @@ def test_a_high_dynamic_range_is_mapped_to_that_of_pictures_and_said(tmp_path, c
     assert "has a high dynamic range" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("content", "output", "is_film"),
-    [
+def test_what_asks_for_a_film(tmp_path, clip):
+    first, second = map(Image.fromarray, scene(2))
+    (tmp_path / "in").mkdir()
+    for path in ("photo.png", "in/1.png"):
+        first.save(tmp_path / path)
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
+    for content, output, is_film in (
         ("photo.png", "100%done.png", False),
         ("photo.png", "out-%04d.jpg", False),
         ("clip.mp4", "out-%04d.jpg", True),
@@ -263,15 +267,8 @@ def test_a_high_dynamic_range_is_mapped_to_that_of_pictures_and_said(tmp_path, c
         ("photo.png", "50%done.webp", False),
         ("moving.gif", "moving.webp", True),
         ("moving.gif", "first.png", False),
-    ],
-)
-def test_what_asks_for_a_film(tmp_path, clip, content, output, is_film):
-    first, second = map(Image.fromarray, scene(2))
-    (tmp_path / "in").mkdir()
-    for path in ("photo.png", "in/1.png"):
-        first.save(tmp_path / path)
-    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second])
-    assert writing.asks_for_film(tmp_path / content, tmp_path / output) == is_film
+    ):
+        assert writing.asks_for_film(tmp_path / content, tmp_path / output) == is_film, (content, output)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from styling.objective.evaluation import evaluation
 from styling.pictures import masks
 from styling.pictures.images import Images
 from styling.settings import Settings
-from styling.system.errors import ImageError, SettingsError
+from styling.system.errors import ImageError
 from stylize import build_objective, paint
 
 ALONE = {"content_weight": 0, "tv_weight": 0, "style_weight": 2}
@@ -132,8 +132,3 @@ def test_one_colour_is_painted_without_a_fault(network):
     for settings in (NEIGHBORS, PATCHES):
         run = dataclasses.replace(settings, iterations=2, content_weight=1, initial_noiseblend=0)
         assert np.isfinite(paint(CONTENT, [plain], network, run)).all()
-
-
-def test_scipys_optimiser_is_refused():
-    with pytest.raises(SettingsError, match="lbfgs-b"):
-        dataclasses.replace(NEIGHBORS, optimizer="lbfgs-b")

@@ -20,7 +20,7 @@ from styling.objective.evaluation import evaluation
 from styling.pictures.images import Images, Warped
 from styling.run import memory, runs
 from styling.settings import Settings
-from styling.system.errors import MemoryLimitError, SettingsError
+from styling.system.errors import MemoryLimitError
 from stylize import build_objective, stylize
 from vgg import Layer
 
@@ -166,11 +166,6 @@ def test_a_run_in_tiles_makes_the_picture_of_a_run_without(network, optimizer):
     )
     np.testing.assert_allclose(tiled.image(), whole.image(), atol=0.1)
     assert tiled.losses()["total"] == pytest.approx(whole.losses()["total"], rel=1e-4)
-
-
-def test_the_histogram_needs_the_whole():
-    with pytest.raises(SettingsError, match=r"tile: .*--histogram-weight"):
-        Settings(tile=64, histogram_weight=1)
 
 
 def test_the_tile_follows_from_all_memory_not_from_what_is_free(network, container):

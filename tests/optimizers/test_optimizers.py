@@ -146,11 +146,6 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 # L-BFGS by scipy.
 
 
-def test_few_evaluations_do_not_pass_for_a_minimum():
-    steps = steps_of(LbfgsB(evaluations=5), rosenbrock(), [-1.2, 1], 80)
-    assert len(steps) == 80 or steps[-1].losses["total"] < 1e-4
-
-
 @pytest.mark.parametrize("evaluations", [None, 20])
 def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
     for function, start, minimum in (
@@ -242,10 +237,10 @@ def test_lbfgs_b_that_ends_or_is_given_up_leaves_no_thread(threads, taken, evalu
 # L-BFGS on the device, for what has an image's shape.
 
 
-def bowl(seed, shape, center=None, least=0.5):
+def bowl(seed, shape, center=None):
     """A quadratic without mixed terms, and its minimum."""
     rng = np.random.default_rng(seed)
-    curvature = np.exp(rng.uniform(np.log(least), 0, shape))
+    curvature = np.exp(rng.uniform(np.log(0.5), 0, shape))
     center = rng.normal(0, 30, shape) if center is None else center
     return (
         Function(lambda x: (curvature * (x - center) ** 2).sum() / 2, lambda x: curvature * (x - center)),

@@ -163,15 +163,8 @@ def test_what_is_no_image_is_told_what_to_pass(value, problem):
 
 def test_masks_are_taken_from_whatever_says_where():
     mask = (NOISE[..., 0] > 100).astype(np.float32)
-    drawn = Image.fromarray((255 * mask).astype(np.uint8))
-    for value in (
-        mask,
-        mask > 0,
-        mask.astype(np.uint8),
-        (255 * mask).astype(np.uint8),
-        mask[..., None],
-        drawn,
-    ):
+    levels = (255 * mask).astype(np.uint8)
+    for value in (mask, mask > 0, mask.astype(np.uint8), levels, mask[..., None], Image.fromarray(levels)):
         found = as_mask("a mask", value)
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, mask)

@@ -17,9 +17,7 @@ from styling.run import memory, runs
 from styling.settings import STYLE_LAYERS, Settings
 from styling.system.errors import MemoryLimitError, StyleError
 
-MEASURE = (
-    PEAK
-    + """
+MEASURE = f"""{PEAK}
 import sys
 import numpy as np
 import vgg
@@ -38,7 +36,6 @@ for progress in stylize(content, styles, network, settings, style_masks=masks):
     pass
 print(peak() - before)
 """
-)
 
 
 @pytest.fixture(scope="module")

@@ -390,10 +390,7 @@ def test_a_file_that_is_no_recipe_is_refused_by_its_name_and_key(tmp_path, text,
     assert "\n" not in str(error.value) and len(str(error.value)) < 500
 
 
-@pytest.mark.parametrize(
-    ("name", "near"),
-    [("yuan2017", "yuan2018"), ("zzz", "--list")],
-)
+@pytest.mark.parametrize(("name", "near"), [("yuan2017", "yuan2018"), ("zzz", "--list")])
 def test_a_name_that_is_no_recipes_is_answered_with_the_nearest(name, near):
     with pytest.raises(SettingsError, match=f"no {name}; .*{near}") as error:
         recipes.read(name)

@@ -40,6 +40,8 @@ WRONG = [
     ("histogram_layers", {"histogram_layers": {"relu1_1": math.inf}}),
     ("shifts", {"shifts": (2, 2)}),
     ("evaluations", {"evaluations": 20}),
+    ("tile", {"tile": 64, "histogram_weight": 1}),
+    ("optimizer", {"style_measure": "neighbors", "optimizer": "lbfgs-b"}),
     ("threads", {"threads": 1025}),
     ("threads", {"threads": True}),
     *(("device", {"device": value}) for value in ("tpu", "gpu:", "cpu\n")),

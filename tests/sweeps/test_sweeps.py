@@ -454,15 +454,6 @@ def test_what_is_wrong_is_refused_in_a_line(here, folder, arguments, status, par
     assert times(folder) == before and not (folder / "out").exists()
 
 
-def test_a_network_that_is_not_the_recipes_fails(here, folder):
-    recipe = f'network = "{folder}/tiny.mat"\nnetwork_sha256 = "{64 * "0"}"\nwidth = 24\n'
-    write(folder, recipe, "own.toml")
-    write(folder, BASE + 'recipe = "own.toml"')
-    _, stderr = here("spec.toml", *words("--output out"), check=1)
-    assert "tiny.mat: is not the network of spec.toml" in stderr
-    assert table_of(folder / "out")["the run"]["status"] == "failed"
-
-
 def test_names_that_are_no_text_do_no_harm(here, folder, monkeypatch):
     monkeypatch.setattr(driver, "follow", lambda *ignored: (event for event in ()))
     odd = os.fsdecode(b"\xff\xfe")
