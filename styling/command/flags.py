@@ -49,18 +49,15 @@ class Parser(argparse.ArgumentParser):
         """Parse the command line. Unknown flags are reported first, since they cause other errors."""
         words = sys.argv[1:] if args is None else list(args)
         for word in words:
-            self._check_word(word)
+            flag = word.partition("=")[0]
+            name = flag.lstrip(DASHES + "-")
+            if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
+                self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
+            if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
+                near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+                self.error(f"argument {flag}: there is no such flag; {hint}")
         return super().parse_args(words, namespace)
-
-    def _check_word(self, word: str) -> None:
-        flag = word.partition("=")[0]
-        name = flag.lstrip(DASHES + "-")
-        if flag.startswith(tuple(DASHES)) and re.fullmatch(r"[a-z][a-z0-9-]*", name):
-            self.error(f"argument {word}: begins with a dash; type two hyphens, as in --{name}")
-        if flag.startswith("--") and flag != "--" and flag not in self._option_string_actions:
-            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
-            self.error(f"argument {flag}: there is no such flag; {hint}")
 
 
 class Answer(argparse.Action):
@@ -74,11 +71,6 @@ class Answer(argparse.Action):
         for line in self.const():
             terminal.print_line(line)
         parser.exit()
-
-
-def downloaded() -> Iterable[str]:
-    """Fetch the published network; the line says where it is. Raises DownloadError."""
-    yield f"the published network is at {networks.download()}"
 
 
 def listed(folder: str, read: Callable[[str], Any]) -> Iterable[str]:
@@ -98,9 +90,10 @@ def reader(hint: Any) -> Callable[[str], Any]:
     return read
 
 
-# Kinds of flags: one file, several (a flag that is given twice adds to the list), a switch, and so on.
+# Kinds of flags: a file, an image, several (given twice, the flag adds to the list), a switch, and so on.
 FILE: dict[str, Any] = {"type": Path, "default": None, "metavar": "FILE"}
-SEVERAL: dict[str, Any] = {"type": Path, "nargs": "+", "action": "extend", "default": [], "metavar": "IMAGE"}
+IMAGE: dict[str, Any] = {"type": Path, "nargs": 1, "default": [], "metavar": "IMAGE"}
+SEVERAL: dict[str, Any] = IMAGE | {"nargs": "+", "action": "extend"}
 SWITCH: dict[str, Any] = {"action": "store_true", "default": False}
 COUNT: dict[str, Any] = {"type": reader(Count), "metavar": "N", "default": None}
 RECIPE: dict[str, Any] = {"metavar": "NAME|FILE", "default": None}
@@ -151,7 +144,7 @@ def build_parser() -> Parser:
     files.add_argument("-o", "--output", type=Path, metavar="IMAGE", required=True, help=text)
     add(files, "--overwrite", **SWITCH)
     add(files, "--checkpoint-output", metavar="FORMAT", default=None)
-    add(files, "--download", action=Answer, const=downloaded)
+    add(files, "--download", action=Answer, const=lambda: [f"vgg19 is at {networks.download()}"])
     add_settings(groups)
     add(groups["recipes"], "--recipe", **RECIPE)
     add(groups["recipes"], "--list-recipes", action=Answer, const=partial(listed, "recipes", recipes.read))
@@ -195,9 +188,9 @@ def add_images(groups: dict[str, argparse._ArgumentGroup]) -> None:
     """The flags for the images that a picture is made of."""
     group = groups["images and files"]
     add(group, "--content", "--styles", **SEVERAL)
-    add(group, "--initial", **FILE | {"metavar": "IMAGE"})
+    add(group, "--initial", **IMAGE)
     add(group, "--style-masks", "--style-guides", **SEVERAL | {"type": mask_file, "metavar": "MASK"})
-    add(group, "--content-mask", **FILE | {"metavar": "MASK"})
+    add(group, "--content-mask", **IMAGE | {"metavar": "MASK"})
 
 
 def mask_file(word: str) -> Path:

@@ -267,7 +267,8 @@ def check_together(
 ) -> None:
     """Raise SettingsError for the first flag that lacks what it goes with."""
     settings, files = job.settings, job.files
-    noise, every = settings.noiseblend(bool(files.named("initial"))), settings.checkpoint_iterations
+    initial, every = files.named("initial"), settings.checkpoint_iterations
+    noise = settings.noiseblend(bool(initial))
     is_masked = files.named("style_masks") or files.named("content_mask")
     has_matplotlib = importlib.util.find_spec("matplotlib") is not None
     updates = not settings.iterations or recipe.values.get("iterations") != 0
@@ -279,7 +280,7 @@ def check_together(
         (PROGRESS, not is_film, "goes with pictures only"),
         (("iterations",), updates, f"does not go with {files.source}, which minimises nothing; try best"),
         (("noise",), noise > 0, "goes with noise in the start; see --initial-noiseblend"),
-        (("initial",), noise < 1, "goes with --initial-noiseblend below 1; 1 is all noise"),
+        (("initial",), noise < 1 or not initial, "goes with --initial-noiseblend below 1; 1 is all noise"),
         (("mask_feather",), is_masked, "goes with --style-masks or --content-mask"),
         (("save_state_iterations",), files.save_state, "goes with --save-state; give both"),
         (("save_state", *PROGRESS), settings.iterations, "goes with updates; --iterations 0 makes none"),
@@ -356,9 +357,7 @@ def check_unchanged(
 
 def named_images(options: argparse.Namespace) -> NamedFiles:
     """Every image on the command line, with the flag that names it."""
-    values = ((flag, getattr(options, flag)) for flag in FLAGS)
-    lists = ((flag, value if isinstance(value, list) else filter(None, [value])) for flag, value in values)
-    return tuple((flag, path) for flag, paths in lists for path in paths)
+    return tuple((flag, path) for flag in FLAGS for path in getattr(options, flag))
 
 
 def cores() -> int:

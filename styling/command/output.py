@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class StateFile:
-    """Looks on at a run, and saves it in a file. saved: the iteration that is in the file."""
+    """Looks on at a run, and saves it in a file, if there is to be one. saved: the iteration in the file."""
 
-    path: Path
+    path: Path | None
     saved: int | None = None
 
     def __call__(self, progress: "Progress", recorder: Recorder) -> None:
         """Save the run so far, if that is due."""
-        if recorder.is_save_due(progress.iteration):
+        if self.path and recorder.is_save_due(progress.iteration):
             self.save(progress, recorder)
 
     def save(self, progress: "Progress", recorder: Recorder) -> bool:
         """Save the run so far, and return whether that worked; if not, the last saved state stays."""
         if self.saved == progress.iteration:
             return True
-        if not math.isfinite(progress.losses()["total"]):
+        if self.path is None or not math.isfinite(progress.losses()["total"]):
             return False
         began = time.monotonic()
         try:
@@ -56,23 +56,23 @@ class StateFile:
 
 @dataclass
 class Checkpoints:
-    """Looks on at a run, and writes the best image so far at every checkpoint.
+    """Looks on at a run, and writes the best image so far at every checkpoint, if these are asked for.
 
     failed: whether one could not be written; the run still continues.
     """
 
-    pattern: str
-    overwrite: bool
+    files: Files
     settings: Settings
     failed: bool = False
 
     def __call__(self, progress: "Progress", recorder: Recorder) -> None:
         """Write a checkpoint, if that is due."""
-        if not self.settings.is_checkpoint(progress.iteration):
+        pattern = self.files.checkpoint_output
+        if not (pattern and self.settings.is_checkpoint(progress.iteration)):
             return
         try:
-            path = checkpoint_path(self.pattern, progress.iteration)
-            images.write(path, progress.result(), self.overwrite)
+            path = checkpoint_path(pattern, progress.iteration)
+            images.write(path, progress.result(), self.files.overwrite)
         except OSError as error:
             complain(f"no checkpoint, but going on: {explain(error)}")
             self.failed = True

@@ -154,26 +154,20 @@ def paint(job: Job, named: Named, network: "Network") -> int:
         resumed = bool(prepared.record.arrays)
         reporter = report.Reporter(settings, job.running.print_iterations, resumed)
         stack.enter_context(contextlib.closing(reporter.bar))
-        observers: list[Observer] = [reporter]
+        checkpoints, state = Checkpoints(files, settings), StateFile(files.save_state)
+        observers: list[Observer] = [reporter, checkpoints, state]
         if job.live is not None:
             from styling.live.http import watched
 
             view, place = stack.enter_context(watched(job.live))
             observers.append(view)
             line += f"; to be seen at {place}"
-        state = checkpoints = None
-        if files.checkpoint_output:
-            checkpoints = Checkpoints(files.checkpoint_output, files.overwrite, settings)
-            observers.append(checkpoints)
-        if files.save_state:
-            state = StateFile(files.save_state)
-            observers.append(state)
         print_line(line)
         needs_losses = job.live is not None or {"progress_write", "progress_plot"} & set(files.progress)
         losses_every = (job.running.print_iterations or 1) if needs_losses else 0
         outcome = follow(prepared, observers, losses_every)
     status = finish(prepared, outcome, state)
-    return status or int(checkpoints is not None and checkpoints.failed)
+    return status or int(checkpoints.failed)
 
 
 def prepare(job: Job, named: Named, network: "Network") -> Prepared:
@@ -185,8 +179,11 @@ def prepare(job: Job, named: Named, network: "Network") -> Prepared:
 
     files, saved = job.files, job.saved
     identities = identify(named) if files.save_state else []
-    if saved:
-        check_same_images(files.resume, identities, saved.images)
+    before = saved.images if saved else identities
+    for (_, path, digest), (flag, first, first_digest) in zip(identities, before, strict=True):
+        if digest != first_digest:
+            problem = f"is not the image that {flag_of(flag)} had in the run of {files.resume}, {first}"
+            raise StateError(f"{path}: {problem}")
     run, lacking = make_run(job, named, network)
     images.check_size(files.output, *run.scales[-1].size)
     table = recipes.to_table(run.settings, replace(job.running, progress_grid=False))
@@ -250,23 +247,23 @@ def picture_of(early: BaseException | None, progress: "Progress") -> np.ndarray 
         return None
 
 
-def finish(prepared: Prepared, outcome: Outcome, state: StateFile | None) -> int:
+def finish(prepared: Prepared, outcome: Outcome, state: StateFile) -> int:
     """Write what a run made, say so, and return the exit status; of a batch, only what is finished."""
     files, settings, early = prepared.job.files, prepared.run.settings, outcome.early
     status = status_after(early) if early else 0
     written, saved = "", False
     with uninterrupted():
-        if state and not isinstance(early, DivergedError):
+        if not isinstance(early, DivergedError):
             saved = state.save(outcome.progress, outcome.recorder)
         if not (early and files.folder):
             written = save(outcome.picture, outcome.recorder, files, settings.losses)
-    if state and not saved:
+    if state.path and not saved:
         status = status or 1
     line = f"{ending(outcome, settings)}, in {report.seconds(outcome.recorder.seconds)}; "
     line += f"wrote {written}" if written else "nothing was written"
-    if state and saved and status > 1:
+    if saved and status > 1:
         line += f"; --resume {state.path} goes on from there"
-    elif state and state.saved is not None and not written:
+    elif state.saved is not None and not written:
         line += f" but {state.path}, after {state.saved} iterations"
     (complain if status else print_line)(line)
     return status
@@ -288,17 +285,6 @@ def ending(outcome: Outcome, settings: Settings) -> str:
 def identify(named: Named) -> list[tuple[str, str, str]]:
     """The flag, the full name and the SHA-256 of the pixels of each image."""
     return [(flag, os.path.abspath(path), states.fingerprint(pixels)) for flag, path, pixels in named]
-
-
-def check_same_images(
-    path: Path | None, now: list[tuple[str, str, str]], before: list[tuple[str, str, str]]
-) -> None:
-    """Raise StateError unless the images are those that the run began with; both as identify() gives them."""
-    for (_, name, digest), (flag, old_name, old_digest) in zip(now, before, strict=True):
-        if digest != old_digest:
-            raise StateError(
-                f"{name}: is not the image that {flag_of(flag)} had in the run of {path}, {old_name}"
-            )
 
 
 def describe(job: Job, run: "Run", lacking: list[str]) -> str:

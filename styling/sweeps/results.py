@@ -132,10 +132,9 @@ def _row(run: Cell) -> dict[str, object]:
     result = run.result
     page, row, column = (index + 1 for index in run.place)
     cells: dict[str, object] = {"page": page, "row": row, "column": column, "label": run.label}
-    cells |= {"file": "", "status": result.status, "error": result.error}
-    if result.status == "done":
-        cells |= {"file": f"runs/{run.stem}.png", "updates": result.iterations}
-        cells |= {"seconds": round(result.seconds, 1)}
+    cells["file"] = f"runs/{run.stem}.png" if result.status == "done" else ""
+    cells |= {"status": result.status, "error": result.error}
+    cells |= {"updates": result.iterations, "seconds": round(result.seconds, 1)}
     cells |= {f"{name}_loss": loss for name, loss in result.losses.items()}
     cells |= {flag: " ".join(map(str, run.job.files.named(flag))) for flag in IMAGES}
     return cells | run.settings
