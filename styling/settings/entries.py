@@ -60,9 +60,7 @@ Decay = Annotated[float, Meta(ge=0, lt=BELOW_1, description="a number of at leas
 Evaluations = Annotated[int, Meta(ge=5, lt=2**31, description="a whole number of at least 5")]
 Threads = Annotated[int, Meta(ge=1, le=1024, description="a whole number from 1 to 1024")]
 Device = Annotated[str, Meta(pattern=r"^(cpu|gpu(:\d{1,3})?)\Z", description="cpu, gpu or gpu:N")]
-NetworkName = Annotated[
-    str, Meta(pattern=r"^[^\0]+\Z", description="the name of a file, or vgg19, vgg16 or small")
-]
+NetworkName = Annotated[str, Meta(pattern=r"^[^\0]+\Z", description="a file, or vgg19, vgg16 or small")]
 Weights = Annotated[
     tuple[Weight, ...], Meta(description="a list of numbers of at least 0, one of them above 0"), any
 ]
