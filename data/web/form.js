@@ -11,6 +11,7 @@ const LOOKS = {  // presets in words, by the controls that they set; the recipe 
   "Portrait": {style_weight: -.5, style_scales: .75},
 };
 const PLAIN = {style_weight: 0, style_scales: 1, colors: ""};
+const setControls = values => Object.entries({...PLAIN, ...values}).forEach(([name, value]) => { $(name).value = value; });
 const LARGER = [...$("max_size").options].map(option => +option.value).filter(Boolean);
 const more = () => [...document.querySelectorAll(".more")];
 const stem = key => key.replace(/\.[^.]*$/, "");
@@ -128,24 +129,16 @@ async function removeImage(takes, key) {
   changed();
 }
 
-const coming = [];
 let uploads = Promise.resolve();
-function showComing() {
-  for (const takes of ["content", "styles"]) {
-    const names = coming.filter(one => one.takes == takes).map(one => one.file.name);
-    $(`${takes}-coming`).textContent = names.length ? `${names.join(", ")}: on its way` : "";
-  }
-}
+const isComing = () => Boolean(document.querySelector(".coming > *"));
 function upload(takes, files) {
-  const batch = [...files].map(file => ({takes, file})), problems = [], keys = [];
-  if (!coming.length) complain();
-  coming.push(...batch);
-  showComing();
+  const batch = [...files], notes = batch.map(file => make("span", {textContent: `${file.name}: on its way`})), problems = [], keys = [];
+  if (!isComing()) complain();
+  $(`${takes}-coming`).append(...notes);
   uploads = uploads.then(async () => {
-    for (const one of batch) {
-      const image = await ask(`images?kind=${takes}&name=${encodeURIComponent(one.file.name)}`, one.file);
-      coming.splice(coming.indexOf(one), 1);
-      showComing();
+    for (const [i, file] of batch.entries()) {
+      const image = await ask(`images?kind=${takes}&name=${encodeURIComponent(file.name)}`, file);
+      notes[i].remove();
       if (image.error) problems.push(image.error);
       else keys.push(images.set(image.key, image) && image.key);
     }
@@ -181,20 +174,20 @@ async function fill(old) {  // the form as it was
   $("mix").checked = chosen.styles.size > 1;
   if (data.recipes[old.recipe]) $("recipe").value = old.recipe;
   $("max_size").value = old.values.max_size ?? "";
-  for (const [name, value] of Object.entries({...PLAIN, ...controls})) $(name).value = value;
+  setControls(controls);
   for (const input of more()) input.value = old.values[input.id] ?? "";
   showImages();
   $("frame").value = old.frame ?? 1;
   await readAreas(areas);
 }
 $("looks").append(...Object.entries(LOOKS).map(([name, look]) => make("button", {type: "button", textContent: name, onclick: () => {
-  for (const [control, value] of Object.entries({...PLAIN, ...look})) $(control).value = value;
+  setControls(look);
   changed();
 }})));
 $("mix").onchange = () => $("mix").checked || choose("styles", [...chosen.styles.keys()].at(-1));
 $("clear").onclick = () => {
   for (const input of more()) input.value = "";
-  for (const [name, value] of Object.entries(PLAIN)) $(name).value = value;
+  setControls();
   changed();
 };
 
@@ -222,7 +215,7 @@ async function showTime() {
   const {seconds: time, film, size} = await ask("estimate", JSON.stringify(form()));
   if (size && !isExample()) sized($("look-picture"), size);
   says("time", time ? `about ${seconds(time)} here${film ? `, the film ${seconds(film)}` : ""}` : "");
-  if (!coming.length) says("paint-time", $("time").textContent);
+  if (!isComing()) says("paint-time", $("time").textContent);
 }
 function showFirstLook(run) {
   if (run.number != asked || run.status != "done") return;
@@ -245,7 +238,7 @@ function showLook() {
 async function paint(extra) {
   complain();
   stopLooking();
-  if (coming.length) says("paint-time", "waits for what is on its way");
+  if (isComing()) says("paint-time", "waits for what is on its way");
   await uploads;
   const wanted = await formWithMasks();
   stopLooking();

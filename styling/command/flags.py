@@ -21,7 +21,7 @@ from styling.films import writing
 from styling.network import networks
 from styling.settings import FIELDS, recipes
 from styling.settings.checks import checked, choices, parts, shown
-from styling.settings.entries import Count, Layers, Whole
+from styling.settings.entries import Count, Layers
 from styling.system import terminal
 from styling.system.errors import SettingsError, flag_of
 from styling.system.files import data_folder
@@ -97,6 +97,7 @@ SEVERAL: dict[str, Any] = IMAGE | {"nargs": "+", "action": "extend"}
 SWITCH: dict[str, Any] = {"action": "store_true", "default": False}
 COUNT: dict[str, Any] = {"type": reader(Count), "metavar": "N", "default": None}
 RECIPE: dict[str, Any] = {"metavar": "NAME|FILE", "default": None}
+Port = Annotated[int, Meta(ge=0, le=65535, description="a number from 0 to 65535")]
 Quality = Annotated[float, Meta(ge=0, le=63, description="a number from 0 to 63")]
 FrameRate = Annotated[float, Meta(gt=0, le=1000, description="a number above 0 and at most 1000")]
 
@@ -158,7 +159,7 @@ def build_parser() -> Parser:
     add(film, "--video-codec", choices=writing.CODECS, default=None)
     add(film, "--crf", type=reader(Quality), metavar="F", default=None)
     add(running, "--progress-write", "--progress-plot", **SWITCH)
-    add(running, "--live", type=reader(Whole), nargs="?", const=LIVE_PORT, metavar="PORT", default=None)
+    add(running, "--live", type=reader(Port), nargs="?", const=LIVE_PORT, metavar="PORT", default=None)
     add_common(groups)
     return parser
 

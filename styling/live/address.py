@@ -17,8 +17,6 @@ def is_installed() -> bool:
 
 def bind(flag: str, host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free port. Raises SettingsError, which names the flag."""
-    if not 0 <= port < 2**16:
-        raise SettingsError(flag, f"{port} is not a number from 0 to {2**16 - 1}")
     try:
         family, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((host, port), family=family)
@@ -33,12 +31,8 @@ def bind(flag: str, host: str, port: int) -> socket.socket:
 def url(host: str, listening: socket.socket) -> str:
     """The URL that opens, also in the browser of another machine, a page that is served at `host`."""
     if host in ("0.0.0.0", "::"):
-        with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as asking:
-            try:
-                asking.connect(
-                    ("192.0.2.1", 9)
-                )  # sends nothing; it only asks by which address it would leave
-                host = asking.getsockname()[0]
-            except OSError:
-                host = LOOPBACK[0]
+        host = LOOPBACK[0]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+            asking.connect(("192.0.2.1", 9))  # sends nothing, but asks by which address it would leave
+            host = asking.getsockname()[0]
     return f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"

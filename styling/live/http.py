@@ -3,12 +3,11 @@
 import asyncio
 import base64
 import contextlib
-import ipaddress
+import re
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
@@ -33,15 +32,15 @@ COOKIE = f"neural-style-{secrets.token_urlsafe()}"  # a new one each time that t
 FOLDER = data_folder() / "web"
 TEMPLATES = Jinja2Templates(FOLDER)
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 ASKS_PASSWORD = {"WWW-Authenticate": 'Basic realm="neural-style", charset="UTF-8"'}
+ADDRESSES = [r"[\d.]+", r"\[[\da-f:]+\]"]  # others can make a name point here, but not an address
 
 
 class Guard:
@@ -54,12 +53,14 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, host: str, password: str = "", public_name: str = "") -> None:
-        self._app, self._password, self._names = app, password, {*LOOPBACK, public_name}
-        self._is_open = host not in LOOPBACK
-        if self._is_open:  # as other machines know this one
-            name = socket.gethostname().lower()
+        names, addresses = ["127.0.0.1", "localhost", "[::1]", public_name], []
+        if host not in LOOPBACK:  # as other machines know this one
+            name = socket.gethostname()
             short = name.partition(".")[0]
-            self._names |= {host.lower(), name, short, f"{short}.local"}
+            names, addresses = [*names, host, name, short, f"{short}.local"], ADDRESSES
+        patterns = "|".join([*map(re.escape, filter(None, names)), *addresses])
+        self._app, self._password = app, password
+        self._hosts = re.compile(rf"({patterns})(:\d+)?", re.IGNORECASE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""
@@ -68,58 +69,37 @@ class Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         headers = request.headers
-        if not self._is_here(headers.get("host", "")):
-            return error("this is not a name of this machine; see --host and --public-name", 403)
+        if not self._hosts.fullmatch(headers.get("host", "")):
+            return json({"error": "this is not a name of this machine; see --host and --public-name"}, 403)
         if self._password and not knows(self._password, headers.get("authorization", "")):
             return json({"error": "the password is needed"}, 401, ASKS_PASSWORD)
         is_own = COOKIE in request.cookies or headers.get("origin") == f"http://{headers.get('host')}"
         is_foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if (request.method not in ("GET", "HEAD") and not is_own) or (is_foreign and request.url.path != "/"):
-            return error("only the program's own page may ask for this", 403)
+            return json({"error": "only the program's own page may ask for this"}, 403)
         return None
-
-    def _is_here(self, host: str) -> bool:
-        try:  # others can make a name point here, but not an address
-            name = str(urlsplit(f"//{host}").hostname)
-            return name in self._names or (self._is_open and bool(ipaddress.ip_address(name)))
-        except ValueError:
-            return False
 
 
 def knows(password: str, authorization: str) -> bool:
     """Whether a request's header has the password."""
-    kind, _, value = authorization.partition(" ")
-    try:
-        told = base64.b64decode(value).partition(b":")[2]
-    except ValueError:
-        return False
-    return kind.lower() == "basic" and secrets.compare_digest(told, password.encode())
-
-
-def server(app: ASGIApp) -> uvicorn.Server:
-    """A server, to be run with sockets. It ends without waiting for its streams of events."""
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="error",
-        ws="none",
-        headers=list(HEADERS.items()),
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
-    return uvicorn.Server(config)
+    with contextlib.suppress(ValueError):
+        told = base64.b64decode(authorization.partition(" ")[2]).partition(b":")[2]
+        return secrets.compare_digest(told, password.encode())
+    return False
 
 
 @contextlib.contextmanager
 def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
-    """Serve from a thread within the context."""
-    one = server(app)
-    thread = threading.Thread(target=one.run, args=([listening],), daemon=True)
+    """Serve from a thread within the context, which ends without waiting for the streams of events."""
+    config = uvicorn.Config(app, log_config=None, log_level="error", timeout_graceful_shutdown=1)
+    config.headers = [*HEADERS.items()]
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
         yield
     finally:
-        one.should_exit = True
+        server.should_exit = True
         thread.join()
 
 
@@ -142,8 +122,8 @@ def application(routes: list[Route], for_people: Callable[[str], str] = str) -> 
 
     async def refused(request: Request, problem: Exception) -> Response:
         if isinstance(problem, SettingsError):
-            return error(for_people(problem.problem), 400, problem.name)
-        return error(for_people(explain(problem)), 400)
+            return json({"error": for_people(problem.problem), "field": problem.name}, 400)
+        return json({"error": for_people(explain(problem))}, 400)
 
     kinds = (StyleError, OSError, ClientDisconnect, msgspec.MsgspecError)
     files = Mount("/page", StaticFiles(directory=FOLDER))
@@ -153,11 +133,6 @@ def application(routes: list[Route], for_people: Callable[[str], str] = str) -> 
 def json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """An answer to a script of the page."""
     return Response(msgspec.json.encode(value), status, headers, "application/json")
-
-
-def error(line: str, status: int, field: str | None = None) -> Response:
-    """An error's line, for the page, and the field that it is about."""
-    return json({"error": line, "field": field}, status)
 
 
 def page(request: Request, name: str, **context: object) -> Response:

@@ -11,6 +11,7 @@ import numpy as np
 from styling.pictures import masks
 from styling.pictures.images import Images, to_gray
 
+Weights = np.ndarray | None
 LEAST_DEVIATION = 1.0  # gray levels; a smaller deviation is rounding, which matching would amplify to noise
 
 
@@ -26,7 +27,7 @@ def prepared(images: Images, colors: str) -> Images:
     content, none = images.photo, (None,) * len(images.styles)
     paintings = zip(images.styles, images.style_guides or none, images.style_masks or none, strict=True)
     styles = tuple(
-        match(style, content, masks.fitted(guide, style), masks.fitted(mask, content))
+        match(style, content, masks.fitted(guide, style.shape), masks.fitted(mask, content.shape))
         for style, guide, mask in paintings
     )
     if colors != "luminance":
@@ -37,10 +38,7 @@ def prepared(images: Images, colors: str) -> Images:
 
 
 def match_covariance(
-    style: np.ndarray,
-    content: np.ndarray,
-    weights: np.ndarray | None = None,
-    content_weights: np.ndarray | None = None,
+    style: np.ndarray, content: np.ndarray, weights: Weights = None, content_weights: Weights = None
 ) -> np.ndarray:
     """The painting, with a linear map that gives its colours the mean and covariance of the photograph's.
 
@@ -54,10 +52,7 @@ def match_covariance(
 
 
 def match_histograms(
-    style: np.ndarray,
-    content: np.ndarray,
-    weights: np.ndarray | None = None,
-    content_weights: np.ndarray | None = None,
+    style: np.ndarray, content: np.ndarray, weights: Weights = None, content_weights: Weights = None
 ) -> np.ndarray:
     """The painting, each channel mapped so that its histogram is the photograph's."""
     channels = []
@@ -70,17 +65,14 @@ def match_histograms(
 
 
 def match_luma(
-    style: np.ndarray,
-    content: np.ndarray,
-    weights: np.ndarray | None = None,
-    content_weights: np.ndarray | None = None,
+    style: np.ndarray, content: np.ndarray, weights: Weights = None, content_weights: Weights = None
 ) -> np.ndarray:
     """The painting's luma in all channels, with the mean and standard deviation of the photograph's luma
     (section 3.2)."""
     return match_covariance(to_gray(style), to_gray(content), weights, content_weights)
 
 
-def _moments(image: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _moments(image: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The mean [3] of an image's colours, their covariance's symmetric root, and its inverse, [3, 3]."""
     pixels = image.reshape(-1, 3).astype(np.float64)
     weights = None if weights is None else weights.ravel()
@@ -91,9 +83,7 @@ def _moments(image: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray,
     return np.average(pixels, axis=0, weights=weights), *roots
 
 
-def _distribution(
-    values: np.ndarray, weights: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _distribution(values: np.ndarray, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The distinct values in ascending order, the index of each pixel's value, and the cumulative
     distribution at each value, by weight."""
     levels, places = np.unique(values.ravel(), return_inverse=True)

@@ -1,7 +1,6 @@
 """From an image file to pixels, by Pillow: upright, in sRGB, and the opacity beside them."""
 
 import contextlib
-import io
 import os
 import threading
 import warnings
@@ -23,8 +22,6 @@ LARGE, FACTORS, SPARE = 2**24, (8, 4, 2), 4
 # Images of more pixels than SUSPECT have at least one byte for each PIXELS_PER_BYTE: deflate's best is 1032.
 SUSPECT, PIXELS_PER_BYTE = 2**27, 1100
 MOST_TEXT = 2**26  # bytes of a compressed text or profile in a PNG
-NO_END = "its end is missing, but every pixel is there"
-ENDS = {"PNG": b"IEND", "GIF": b"\0;"}  # of the kinds that Pillow reads without an end mark
 LOCK = threading.Lock()
 
 Sizes = Callable[[int, int], Sequence[tuple[int, int]]]
@@ -32,11 +29,11 @@ Sizes = Callable[[int, int], Sequence[tuple[int, int]]]
 
 class Decoded(NamedTuple):
     """image: on white, float32 [H, W, 3], RGB 0..255, in sRGB. alpha: uint8 [H, W], or None if nothing is
-    transparent. remarks: lines for people on what the file says and does not hold."""
+    transparent. remark: a line for people if the file's colours are not followed."""
 
     image: np.ndarray
     alpha: np.ndarray | None
-    remarks: tuple[str, ...]
+    remark: str | None
 
 
 def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
@@ -48,15 +45,19 @@ def decode(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
     is_tiff = kinds.TIFF.match(head)
     # libtiff writes warnings to stderr.
     with lifted_limits(), silent_stderr() if is_tiff else contextlib.nullcontext():
-        try:
-            return _decoded(file, head, sizes)
-        except (ImageError, MemoryError):
-            raise
-        except Exception:
-            decoded = None if head.startswith(b"\x89PNG") else _decoded_without_end(file, head, sizes)
-            if decoded is None:
-                raise
-            return decoded
+        # Looked at first, since some of Pillow's readers go on from where the file was left.
+        length = file.seek(0, os.SEEK_END)
+        with _open(file, head) as image:
+            _check_claim(image, length)
+            _check_tiff(image)
+            factor = _factor(*_upright(image), sizes)
+            if factor > 1:  # a JPEG can be decoded at this size directly
+                image.draft(None, (image.width // factor, image.height // factor))
+                factor = _factor(*_upright(image), sizes)
+            _check_memory(image, factor)
+            source = colorspaces.described(image, head)
+            image.load()
+            return converted(image, source, factor)
 
 
 @contextlib.contextmanager
@@ -75,41 +76,6 @@ def lifted_limits() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
-def _decoded_without_end(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded | None:
-    """The image in a file without its end if the pixels are there, the same whatever follows; else None."""
-    file.seek(0)
-    data = file.read().rstrip(b"\xff")  # half an end mark
-    with contextlib.suppress(Exception):
-        ends = (4096 * filler + b"\xff\xd9" for filler in (b"\0", b"\xa5"))
-        one, other = (_decoded(io.BytesIO(data + end), head, sizes) for end in ends)
-        if np.array_equal(one.image, other.image):
-            return one._replace(remarks=(*one.remarks, NO_END))
-    return None
-
-
-def _decoded(file: BinaryIO, head: bytes, sizes: Sizes | None) -> Decoded:
-    """The image in a file; the limits are lifted."""
-    remarks = []
-    # Looked at first, since some of Pillow's readers go on from where the file was left.
-    length = file.seek(0, os.SEEK_END)
-    file.seek(max(length - HEAD_BYTES, 0))
-    end = file.read()
-    with _open(file, head) as image:
-        _check_claim(image, length)
-        _check_tiff(image)
-        factor = _factor(*_upright(image), sizes)
-        if factor > 1:  # a JPEG can be decoded at this size directly
-            image.draft(None, (image.width // factor, image.height // factor))
-            factor = _factor(*_upright(image), sizes)
-        _check_memory(image, factor)
-        source = colorspaces.described(image, head)
-        if ENDS.get(image.format or "", b"") not in end:
-            remarks.append(NO_END)
-        image.load()
-        pixels, alpha, more = converted(image, source, factor)
-    return Decoded(pixels, alpha, (*remarks, *more))
-
-
 def converted(image: Image.Image, source: colorspaces.Source, factor: int = 1) -> Decoded:
     """The pixels of a Pillow image, upright, at this part of its size. source: what describes its colours."""
     # Broken EXIF is ignored. In place, the image is rotated before broken parts can raise an error.
@@ -125,7 +91,7 @@ def converted(image: Image.Image, source: colorspaces.Source, factor: int = 1) -
     pixels, remark = colorspaces.to_srgb(plain, source)
     if alpha is not None:
         pixels = on_white(pixels, alpha)
-    return Decoded(pixels, alpha, () if remark is None else (remark,))
+    return Decoded(pixels, alpha, remark)
 
 
 def on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -8,20 +8,15 @@ from styling.system.errors import SettingsError
 from styling.system.terminal import remark
 
 
-def listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images of a folder, and what else is in it and not hidden; both by name."""
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    images = [path for path in entries if kinds.is_image(path)]
-    return images, [path for path in entries if path not in set(images)]
-
-
 def expand(flag: str, named: Iterable[Path]) -> Iterator[Path]:
     """The files, with the images of a folder in place of it, by name; raises for a folder without images."""
     for path in named:
         if not path.is_dir():
             yield path
             continue
-        images, others = listed(path)
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+        images = [entry for entry in entries if kinds.is_image(entry)]
+        others = [entry for entry in entries if entry not in images]
         if not images:
             raise SettingsError(flag, f"{path} is a folder without images")
         if others:

@@ -21,11 +21,9 @@ from styling.system.terminal import remark
 # Ending: the name people know, the options for writing, the longest side that the format can hold.
 FORMATS: dict[str, tuple[str, dict[str, Any], int]] = {
     ".png": ("PNG", {}, 2**31 - 1),
-    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
-    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}, 65500),
+    **dict.fromkeys((".jpg", ".jpeg"), ("JPEG", {"quality": 95, "subsampling": 0}, 65500)),
     ".webp": ("WEBP", {"quality": 95}, 16383),
-    ".tif": ("TIFF", {"compression": "tiff_deflate"}, 2**31 - 1),
-    ".tiff": ("TIFF", {"compression": "tiff_deflate"}, 2**31 - 1),
+    **dict.fromkeys((".tif", ".tiff"), ("TIFF", {"compression": "tiff_deflate"}, 2**31 - 1)),
     ".bmp": ("BMP", {}, 2**31 - 1),
 }
 NOISE_SCALE = 0.256
@@ -128,8 +126,8 @@ def read(path: str | os.PathLike, sizes: decoding.Sizes | None = None) -> np.nda
 
     EXIF orientation is applied. Transparent pixels are laid on white. Colours become sRGB, by the profile or
     in whatever way the format describes them. Gray, palette, CMYK, Lab, 16-bit and floating-point images
-    become RGB. An animation is its first frame. The logger "styling" has a line where the file's end is
-    missing, or its colours are not followed.
+    become RGB. An animation is its first frame. The logger "styling" has a line where the file's colours are
+    not followed.
 
     sizes: a function from the image's height and width to every (height, width) in pixels at which it is
         used. With it, an image of more than 2^24 pixels is read at an eighth, a quarter or a half of its
@@ -159,9 +157,8 @@ def read_mask(path: str | os.PathLike, may_be_black: bool = False) -> np.ndarray
 
 
 def _decoded(path: str | os.PathLike, sizes: decoding.Sizes | None) -> decoding.Decoded:
-    _check_name(path)
     # Pillow gets the open file, since by name it maps a TIFF into memory, and shears it in a rotation.
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         head = file.read(decoding.HEAD_BYTES)
         try:
             decoded = decoding.decode(file, head, sizes)
@@ -174,8 +171,8 @@ def _decoded(path: str | os.PathLike, sizes: decoding.Sizes | None) -> decoding.
         except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"{path}: is a damaged image ({reason})") from None
-    for line in decoded.remarks:
-        remark(f"{path}: {line}")
+    if decoded.remark:
+        remark(f"{path}: {decoded.remark}")
     return decoded
 
 
@@ -253,14 +250,6 @@ def _array(name: str, value: Any) -> np.ndarray:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ImageError(f"{name} has values that are NaN or infinite")
     return array
-
-
-def _check_name(path: str | os.PathLike) -> None:
-    """Raise ImageError for what cannot be the name of a file."""
-    if not isinstance(path, str | os.PathLike):
-        raise ImageError(f"pass the name of an image file, not {type(path).__name__}")
-    if "\0" in os.fspath(path):
-        raise ImageError(f"{path!r} is no name of a file")
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -345,7 +334,6 @@ def write(path: str | os.PathLike, image: np.ndarray, overwrite: bool = True) ->
     Without `overwrite`, it gets another name if the name is taken; returns the final name. Raises OSError if
     it cannot be written, and ImageError if the format cannot hold it, or for an array that is no image.
     """
-    _check_name(path)
     pixels = to_bytes(as_image("the image", image))
     check_size(path, *pixels.shape[:2])
     kind, options, _ = FORMATS[Path(path).suffix.lower()]

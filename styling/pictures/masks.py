@@ -82,9 +82,9 @@ def mostly(mask: np.ndarray) -> np.ndarray:
     return mask >= min(0.5, mask.max())
 
 
-def fitted(mask: np.ndarray | None, image: np.ndarray) -> np.ndarray | None:
-    """The mask at the size of an image; None if there is no mask."""
-    return None if mask is None else resize(mask, *image.shape[:2])
+def fitted(mask: np.ndarray | None, size: Sequence[int]) -> np.ndarray | None:
+    """The mask at this (height, width); None if there is no mask."""
+    return None if mask is None else resize(mask, *size[:2])
 
 
 def layout(
@@ -99,11 +99,7 @@ def layout(
     the content mask, leaves nothing of a mask.
     """
     shares = settings.style_shares(len(images.styles))
-    guides = images.style_guides or (None,) * len(shares)
-    guides = tuple(
-        None if guide is None else resize(guide, *style_size)
-        for guide, style_size in zip(guides, style_sizes, strict=True)
-    )
+    guides = tuple(map(fitted, images.style_guides or (None,) * len(shares), style_sizes))
     if not (images.style_masks or settings.mask_content_weights) and images.content_mask is None:
         return replace(Layout.whole(shares), guides=guides)
     open_to = np.ones(size, np.float32)

@@ -4,19 +4,21 @@ Exit status: 2 for an error on the command line, 1 for one inside a file, 130 af
 """
 
 import argparse
+import contextlib
 import os
 import secrets
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from styling.command import flags
 from styling.live import address
 from styling.network import networks
 from styling.settings import FIELDS, Running
-from styling.settings.entries import Whole
 from styling.system import filenames, terminal
 from styling.system.errors import SettingsError, StyleError
 from styling.system.process import run_command
@@ -37,7 +39,7 @@ def build_parser() -> flags.Parser:
     description = "Open a page in the browser to paint in. Everything stays on this machine."
     parser, groups = flags.new_parser("neural-style-web", "%(prog)s [flags]", description, ("running",))
     add = groups["running"].add_argument
-    add("--port", type=flags.reader(Whole), metavar="N", default=PORT, help=HELP["port"])
+    add("--port", type=flags.reader(flags.Port), metavar="N", default=PORT, help=HELP["port"])
     add("--host", metavar="ADDRESS", default=address.LOOPBACK[0], help=HELP["host"])
     add("--public", help=HELP["public"], **flags.SWITCH)
     add("--public-name", type=str.lower, metavar="NAME", default="", help=HELP["public_name"])
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(build_parser(), serve, arguments)
 
 
-def serve(options: argparse.Namespace) -> int:
+def serve(options: argparse.Namespace) -> NoReturn:
     """Serve the page until the program is stopped."""
     if not address.is_installed():
         raise StyleError("the page needs starlette and uvicorn: pip install starlette uvicorn")
@@ -83,11 +85,9 @@ def serve(options: argparse.Namespace) -> int:
     if is_here and not options.no_browser:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     app = http.Guard(Page(painter).app(), options.host, password, options.public_name)
-    try:
-        http.server(app).run([listening])
-    finally:
-        painter.close()
-    return 0
+    with contextlib.closing(painter), http.serving(app, listening):
+        while True:  # until a signal; Windows interrupts nothing but a sleep
+            time.sleep(60)
 
 
 if __name__ == "__main__":

@@ -37,18 +37,12 @@ def offered(network: Network) -> dict[str, dict[str, object]]:
             settings = Settings.from_recipe(name, network)
             if settings.start == "one-pass" and not settings.iterations:
                 check_network(network)
-            values = {key: typed(key, getattr(settings, key)) for key in NAMES}
+            pairs = ((key, getattr(settings, key)) for key in NAMES)
+            values = {
+                key: FIELDS[key].metadata["unset"] if value is None else shown(value) for key, value in pairs
+            }
             offers[name] = {"description": recipes.read(name).description, "values": values}
     return offers
-
-
-def typed(name: str, value: object) -> str:
-    """A setting's value as it is typed, or the text for an unset value."""
-    if value is None:
-        return FIELDS[name].metadata["unset"]
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return shown(value)
 
 
 def named(form: Form, studio: Studio) -> list[tuple[str, str]]:
@@ -82,7 +76,7 @@ def words(form: Form, studio: Studio) -> list[str]:
         if FIELDS[name].metadata["group"] == "video" and not form.film:
             continue
         if FIELDS[name].type is bool:
-            flags.append(flag_of(name) if text == "yes" else f"--no-{flag_of(name)[2:]}")
+            flags.append(flag_of(name) if text == "on" else f"--no-{flag_of(name)[2:]}")
         else:
             flags.append(f"{flag_of(name)}={','.join(text.split())}")
     return flags

@@ -37,7 +37,8 @@ class Page:
 
     def app(self) -> Starlette:
         """The routes."""
-        painter, actions = self._painter, ("estimate", "paint", "stop", "go_on")
+        painter = self._painter
+        actions = (painter.estimate, painter.paint, painter.stop, painter.go_on)
         routes = [
             Route("/", self.index),
             Route("/events", lambda request: http.events(self.facts)),
@@ -47,7 +48,7 @@ class Page:
             Route("/images", self.upload, methods=["POST"]),
             Route("/remove/{key}", self.remove, methods=["POST"]),
             Route("/look", asked(painter.begin), methods=["POST"]),
-            *(Route(f"/{name}", asked(getattr(painter, name)), methods=["POST"]) for name in actions),
+            *(Route(f"/{act.__name__}", asked(act), methods=["POST"]) for act in actions),
         ]
         return http.application(routes, self._studio.without_folders)
 
@@ -62,7 +63,7 @@ class Page:
         }
         texts = {
             "settings": [FIELDS[name] for name in forms.NAMES if name not in CONTROLS],
-            "choices": lambda kind: ("yes", "no") if kind is bool else choices(kind),
+            "choices": lambda kind: ("on", "off") if kind is bool else choices(kind),
             "network": networks.describe(painter.path),
         }
         return http.page(request, "index.html", data=msgspec.to_builtins(data), **texts)
@@ -84,17 +85,15 @@ class Page:
         """A result: the file itself, a JPEG or a ZIP with what makes it again; of a film, the frame that is
         named."""
         key, studio, query = request.path_params["key"], self._studio, request.query_params
-        number, path = query.get("frame", ""), Path()
-        if key in studio.pictures and studio.pictures[key].kind == "result":
-            path = studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key)
-            if query.get("as") == "zip":
-                return Response(forms.packed(key, studio), media_type="application/zip")
-        if not path.is_file():
+        if key not in studio.pictures or studio.pictures[key].kind != "result":
             raise HTTPException(404, "there is no such result")
+        if query.get("as") == "zip":
+            return Response(forms.packed(key, studio), media_type="application/zip")
         if query.get("as") == "jpg":
-            pixels = images.read(path)
+            pixels = images.read(studio.path(key))
             return Response(jpeg(pixels, max(pixels.shape), quality=95), media_type="image/jpeg")
-        return FileResponse(path)
+        number = query.get("frame", "")
+        return FileResponse(studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key))
 
     async def upload(self, request: Request) -> Response:
         """Receive an image or a film; its name and kind are in the query."""

@@ -1,6 +1,5 @@
 """The one thread that paints: pictures and first looks in this process, films by the command line."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -194,9 +193,8 @@ class Painter:
         """Paint a film by the command line, looking at the frames that it has made."""
         store, count, began = film.store, len(film.clip.numbers()) or 1, time.monotonic()
         first = done = len(store.files())
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, "-m", "neural_style", *self._words(task.form, task.key), "--quiet"]
-        program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         while program.poll() is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             if task.stop.is_set():
@@ -223,8 +221,6 @@ class Painter:
 
 def shortened(settings: Settings, iteration: int) -> dict[str, object]:
     """The settings that change if a run ends after so many iterations."""
-    left, counts = iteration, []
-    for count in settings.iterations_by_scale():
-        counts.append(min(count, left))
-        left -= counts[-1]
-    return {"iterations": iteration} | ({"scale_shares": counts} if len(counts) > 1 else {})
+    ends = np.minimum(np.cumsum(settings.iterations_by_scale()), iteration)
+    shares = np.diff(ends, prepend=0).tolist()
+    return {"iterations": iteration} | ({"scale_shares": shares} if len(shares) > 1 else {})

@@ -26,8 +26,6 @@ def test_every_kind_that_is_read_is_taken_and_the_rest_is_counted(tmp_path, capl
     (tmp_path / "o.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     (tmp_path / "p.svg").write_text("<svg>")
     (tmp_path / "q").mkdir()
-    images, others = folders.listed(tmp_path)
-    assert len(images) == 13 and [path.name for path in others] == ["n.txt", "o.mp4", "p.svg", "q"]
     assert len(list(folders.expand("content", [tmp_path, tmp_path / "n.txt"]))) == 14
     assert caplog.messages == [f"{tmp_path}: 13 images; 4 others are left out: n.txt, o.mp4, p.svg, ..."]
 

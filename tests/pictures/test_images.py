@@ -194,13 +194,6 @@ def test_what_is_no_network_no_settings_and_no_state_is_told_what_to_pass(networ
             stylize.stylize(**{"content": COLORS, "styles": COLORS, "network": network} | more)
 
 
-@pytest.mark.parametrize("name", [b"a.png", None, 3, PICTURE, "a\0.png"])
-def test_what_is_no_name_of_a_file_is_told_so(name):
-    for call in (images.read, images.read_mask, lambda name: images.write(name, COLORS)):
-        with pytest.raises(ImageError, match="name"):
-            call(name)
-
-
 # Writing
 KINDS = {
     ".png": ("PNG", 0), ".tif": ("TIFF", 0), ".tiff": ("TIFF", 0), ".bmp": ("BMP", 0),
