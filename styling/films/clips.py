@@ -282,9 +282,7 @@ def _video_stream(path: Path) -> Iterator[tuple["av.container.InputContainer", "
         covers = av.stream.Disposition.attached_pic  # the cover pictures of sound files
         stream = next((s for s in container.streams.video if not s.disposition & covers), None)
         if stream is None or stream.codec_context is None:
-            what = (
-                "no moving picture in it" if stream is None else "a codec that this PyAV has no decoder for"
-            )
+            what = "a codec that this PyAV has no decoder for" if stream else "no moving picture in it"
             raise ImageError(f"{path}: has {what}")
         yield container, stream
 

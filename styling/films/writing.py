@@ -51,16 +51,13 @@ class Format(NamedTuple):
         return 1 if "444" in self.pixels or self.pixels in ("pal8", "bgra") else 2
 
 
-def _h264(container: str) -> Format:
-    # With frames out of order (bf), MP4 would not keep the duration of the last one shown.
-    return Format(container, "libx264", "yuv420p", {"crf": "17", "bf": "0"}, "aac")
-
-
+# With frames out of order (bf), MP4 would not keep the duration of the last one shown.
+H264 = Format("mp4", "libx264", "yuv420p", {"crf": "17", "bf": "0"}, "aac")
 FORMATS = {
-    ".mp4": _h264("mp4"),
-    ".m4v": _h264("mp4"),
-    ".mov": _h264("mov"),
-    ".mkv": _h264("matroska"),
+    ".mp4": H264,
+    ".m4v": H264,
+    ".mov": H264._replace(container="mov"),
+    ".mkv": H264._replace(container="matroska"),
     ".webm": Format("webm", "libvpx-vp9", "yuv420p", {"crf": "20", "b": "0", "row-mt": "1"}, "libopus"),
     ".gif": Format("gif", "gif", "pal8", {}, shortest=Fraction(2, 100)),
     ".webp": Format("webp", "libwebp", "bgra", {"quality": "90"}, shortest=Fraction(11, 1000)),
@@ -118,10 +115,8 @@ def write_film(path: Path, form: Format, clip: Clip, frames: Iterator[Shown], ov
     try:
         return write_whole(path, lambda file: _encode(file, form, clip, frames), overwrite)
     except (av.error.FFmpegError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ImageError(
-            f"{path}: FFmpeg cannot write it ({problem}); the painted frames are there"
-        ) from None
+        problem = f"FFmpeg cannot write it ({' '.join(str(error).split())}); the painted frames are there"
+        raise ImageError(f"{path}: {problem}") from None
 
 
 def _encode(file: BinaryIO, form: Format, clip: Clip, frames: Iterator[Shown]) -> None:
@@ -162,10 +157,8 @@ def _encoded(stream: "av.VideoStream", form: Format, clip: Clip, frames: Iterato
         start = frame.seconds if start is None else start
         seconds, end = frame.seconds - start, frame.seconds - start + frame.duration
         if form.shortest and round(seconds / unit) < at + least:
-            most = f"{float(1 / form.shortest):.0f} frames a second"
-            clip.remark(
-                f"is faster than the {most} that players show of a {form.container}; some are left out"
-            )
+            most = f"{float(1 / form.shortest):.0f} frames a second that players show of a {form.container}"
+            clip.remark(f"is faster than the {most}; some are left out")
             continue
         at = max(round(seconds / unit), at + 1)
         durations[at] = max(round(end / unit) - at, least)
