@@ -93,7 +93,10 @@ class Page:
             pixels = images.read(studio.path(key))
             return Response(jpeg(pixels, max(pixels.shape), quality=95), media_type="image/jpeg")
         number = query.get("frame", "")
-        return FileResponse(studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key))
+        path = studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key)
+        if not path.is_file():
+            raise HTTPException(404, "there is no such frame")
+        return FileResponse(path)
 
     async def upload(self, request: Request) -> Response:
         """Receive an image or a film; its name and kind are in the query."""
