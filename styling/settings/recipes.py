@@ -85,9 +85,7 @@ def read(name: str) -> Recipe:
     path = locate("recipe", name)
     try:
         return from_table(load(path))
-    except SettingsError as error:
-        raise RecipeError(f"{path}: {error.name} {error.problem}") from None
-    except RecipeError as error:
+    except (RecipeError, SettingsError) as error:
         raise RecipeError(f"{path}: {error}") from None
 
 
