@@ -31,7 +31,7 @@ from styling.objective.matching import Matcher, Scene
 from styling.objective.neighbor_term import Neighbors
 from styling.objective.patch_term import Patches
 from styling.optimizers.base import Bounds, Optimizer, Step, clip
-from styling.pictures import colors, images, masks
+from styling.pictures import images, masks
 from styling.pictures.images import Images
 from styling.run import runs
 from styling.run.memory import device_errors
@@ -111,8 +111,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
     settings, mean = run.settings, run.network.mean_pixel
     bounds = (tf.constant(-mean), tf.constant(255 - mean)) if settings.clip else None
     optimizer = optimizers.of_settings(settings)
-    colored = colors.prepared(run.images, settings.colors)
-    to_image = image_maker(run, colored.are_gray)
+    to_image = image_maker(run)
     progress = reported = None
     for index, (scale, layout, end) in enumerate(zip(run.scales, run.layouts, run.ends, strict=True)):
         last, done = scale is run.scales[-1], state.iteration if state else 0
@@ -121,7 +120,7 @@ def _coarse_to_fine(run: Run, state: State | None) -> Generator[Progress, None, 
             continue
         with device_errors(*scale.size):
             # 1. What is compared: features, Gram matrices or neighbours, smoothness, and the frame before.
-            pictures = scale.resized(colored if last else replace(colored, warped=None))
+            pictures = scale.resized(run.colored if last else replace(run.colored, warped=None))
             objective = build_objective(
                 pictures.content, pictures.styles, run.network, settings, scale.size, layout, pictures.warped
             )
@@ -154,7 +153,7 @@ def _updates(
         evaluate = evaluation(objective.matched(seen, at), reuse=not settings.normalize)
         with contextlib.closing(optimizer.steps(evaluate, state.x, bounds, state.memory)) as steps:
             for iteration, step in enumerate(itertools.islice(steps, until - begun + 1), begun):
-                state = _after(step, replace(state, iteration=iteration, matched=(at, seen)), settings)
+                state = _after(step, state._replace(iteration=iteration, matched=(at, seen)), settings)
                 if iteration < until or until == end:
                     yield state, step.losses
         if until == end or state.iteration == begun:
@@ -164,18 +163,15 @@ def _updates(
 
 def _start_alone(run: Run) -> Generator[Progress, None, None]:
     """Where no update is to be made, the start is the result, and there are no losses."""
-    scale, layout = run.scales[-1], run.layouts[-1]
-    colored = colors.prepared(run.images, run.settings.colors)
+    scale = run.scales[-1]
     with device_errors(*scale.size):
-        pictures = scale.resized(colored)
-        x = start(pictures, run, scale.size, layout)
-        state = State(0, len(run.scales) - 1, 0, x)
-        yield Progress(state, run.scales, {}, image_maker(run, colored.are_gray))
+        x = start(scale.resized(run.colored), run, scale.size, run.layouts[-1])
+        yield Progress(State(0, len(run.scales) - 1, 0, x), run.scales, {}, image_maker(run))
 
 
 def _after(step: Step, state: State, settings: Settings) -> State:
     """The state with an optimiser's step. Raises DivergedError if its loss is seen not to be finite."""
-    state = replace(state, x=step.x, memory=step.memory)
+    state = state._replace(x=step.x, memory=step.memory)
     checkpoint = state.iteration == settings.iterations or settings.is_checkpoint(state.iteration)
     compared = checkpoint or (settings.best_of_all and state.iteration > state.began)
     if compared or state.iteration % LOOK_EVERY == 0:  # not always, since it waits for the device
@@ -183,7 +179,7 @@ def _after(step: Step, state: State, settings: Settings) -> State:
         if not math.isfinite(total):
             raise DivergedError(state.iteration)
         if compared and total < state.best[0]:
-            state = replace(state, best=(total, step.x))
+            state = state._replace(best=(total, step.x))
     return state
 
 

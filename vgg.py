@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,8 @@ FIELDS = {"conv": {"stride": 1, "dilate": 1}, "relu": {"leak": 0}, "pool": {"poo
 Struct = Mapping[str, Any]  # a MATLAB struct's fields by name; sides of size 1 are left out of its arrays
 
 
-def max_pool(x: tf.Tensor) -> tf.Tensor:
-    """The maximum of each 2x2 window, [1, h, w, C] -> [1, ceil(h/2), ceil(w/2), C]."""
-    return tf.nn.max_pool2d(x, ksize=2, strides=2, padding="SAME")
-
-
-POOLS = {"avg": average_pool, "max": max_pool}
+# Of each 2x2 window, [1, h, w, C] -> [1, ceil(h/2), ceil(w/2), C].
+POOLS = {"avg": average_pool, "max": partial(tf.nn.max_pool2d, ksize=2, strides=2, padding="SAME")}
 
 
 @dataclass(frozen=True)
@@ -160,10 +156,11 @@ class Network:
         """This network up to the deepest layer named, with every filter scaled so that its mean activation
         after the ReLU is 1.
 
-        means: of relus(names), from mean_activations(). The next convolution's kernel undoes each factor, so
-        the outputs change by the factors only (Gatys et al. 2016, section 2). A convolution without a ReLU
-        after it keeps its filters. A filter's mean counts as at least a quarter of its layer's mean: the few
-        images of a run leave some filters nearly idle, which would then outweigh all others and paint dots.
+        means: [C] of each of relus(names), over the images' positions. The next convolution's kernel undoes
+        each factor, so the outputs change by the factors only (Gatys et al. 2016, section 2). A convolution
+        without a ReLU after it keeps its filters. A filter's mean counts as at least a quarter of its layer's
+        mean: the few images of a run leave some filters nearly idle, which would then outweigh all others and
+        paint dots.
         """
         scaled, before = [], np.ones(3, np.float32)
         for layer in self.built({*names, *self.relus(names)}):
@@ -176,17 +173,6 @@ class Network:
                 layer, before = replace(layer, kernel=kernel, bias=bias), mean
             scaled.append(layer)
         return replace(self, layers=tuple(scaled))
-
-
-def mean_activations(activations: Iterable[dict[str, tf.Tensor]]) -> dict[str, np.ndarray]:
-    """The mean [C] of each filter over all positions of maps [1, h, w, C] by name, given in parts."""
-    sums: dict[str, np.ndarray] = {}
-    positions: dict[str, int] = {}
-    for maps in activations:
-        for name, features in maps.items():
-            sums[name] = sums.get(name, 0) + tf.reduce_sum(features, axis=(0, 1, 2)).numpy()
-            positions[name] = positions.get(name, 0) + features.shape[1] * features.shape[2]
-    return {name: sums[name] / positions[name] for name in sums}
 
 
 def load(path: str | os.PathLike) -> Network:

@@ -179,7 +179,13 @@ def test_a_normalized_network_is_the_reference_models(pooling, layers):
     deepest = [name for name, kind, *_ in layers if kind == "conv"][-1]
     names = ["relu1_2", "relu2_1", "pool3", deepest]
     network = network_of(layers)
-    means = vgg.mean_activations(network.features(x, network.relus(names), pooling) for x in inputs)
+    relus = network.relus(names)
+    maps = [network.features(x, relus, pooling) for x in inputs]
+    rows = {
+        name: np.concatenate([each[name].numpy().reshape(-1, each[name].shape[3]) for each in maps])
+        for name in relus
+    }
+    means = {name: values.mean(0) for name, values in rows.items()}
     found = network.normalized(means, names)
     features = found.features(tf.constant(x[None], tf.float32), names, pooling)
     expected = reference.features(reference.normalized(layers, seen, pooling), x, pooling)

@@ -17,7 +17,6 @@ import numpy as np
 
 from styling.films import flow
 from styling.objective import layer_masks
-from styling.pictures import colors
 from styling.pictures.images import LUMA, Images, Warped, to_bytes
 from styling.pictures.masks import resize
 from styling.run import one_pass, runs
@@ -214,5 +213,5 @@ def at_once(given: Images, network: Network, settings: Settings, known: Warped) 
         return given.photo
     settings = replace(settings, scales=(1.0,), scale_shares=None)
     run = runs.resolve(replace(given, initial=None, warped=known), network, settings)
-    pictures = run.scales[0].resized(colors.prepared(run.images, settings.colors))
+    pictures = run.scales[0].resized(run.colored)
     return one_pass.start(pictures, run.scales[0].size, run.layouts[0], network, run.settings)

@@ -28,8 +28,8 @@ class Objective:
     """What is minimised: the sum of the terms.
 
     tiling: how a picture is cut. names: of the terms, in the order of printing. matchers: of the terms that
-    follow the picture. painted: boolean
-    [1, H, W, 1], false where the picture stays the photograph; None if it is painted everywhere.
+    follow the picture. painted: boolean [1, H, W, 1], false where the picture stays the photograph; None if
+    it is painted everywhere.
     """
 
     network: Network

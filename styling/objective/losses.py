@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from styling.system.quiet import tf
 
 AXES = SIDEWAYS, DOWN = 2, 1  # of a feature map
@@ -33,16 +35,17 @@ class Part(NamedTuple):
         """Cut the window, of this size, out of a whole map [1, H, W, C]."""
         return tf.slice(x, [0, self.row, self.column, 0], [1, height, width, x.shape[-1]])
 
-    def core(self, x: tf.Tensor) -> tf.Tensor:
-        """The positions of a window [1, h, w, C] that count."""
-        return x[:, self.top : self.bottom, self.left : self.right]
-
     def masked(self, x: tf.Tensor) -> tf.Tensor:
         """A window [1, h, w, C] with zeros at the positions that do not count."""
         rows, columns = tf.range(x.shape[1]), tf.range(x.shape[2])
         down = (rows >= self.top) & (rows < self.bottom)
         sideways = (columns >= self.left) & (columns < self.right)
         return tf.where((down[:, None] & sideways)[None, :, :, None], x, 0.0)
+
+
+def core(x: tf.Tensor, part: Part | None) -> tf.Tensor:
+    """The positions of a window [1, h, w, C] that count; a whole map has no part."""
+    return x if part is None else x[:, part.top : part.bottom, part.left : part.right]
 
 
 def content(
@@ -55,7 +58,7 @@ def content(
     difference = features - target
     if mask is not None:
         difference *= _root(mask, features, part)  # the squares have the weights
-    return sum_of_squares(difference if part is None else part.core(difference), 1 / _size(features, part))
+    return sum_of_squares(core(difference, part), 1 / _size(features, part))
 
 
 def relative_factor(mean_square: float) -> float:
@@ -78,10 +81,10 @@ def gram(features: tf.Tensor, part: Part | None = None) -> tf.Tensor:
             kernel = tf.reshape(both, [1, 1, *both.shape])
             return tf.nn.conv2d(features, kernel, strides=1, padding="SAME")
 
-        flat = _flat(features)
+        flat = rows(features)
         return tf.matmul(flat, flat, transpose_a=True) / size, gradient
 
-    return symmetric(features if part is None else part.core(features))
+    return symmetric(core(features, part))
 
 
 def masked(
@@ -134,8 +137,11 @@ def shifted_grams(
     }
 
     def correlation(features: tf.Tensor, axis: int, shift: int) -> tf.Tensor:
-        pair = _overlap(features, axis, shift)
-        a, b = map(_flat, pair if part is None else map(part.core, pair))
+        if axis == SIDEWAYS:
+            pair = features[:, :, shift:], features[:, :, :-shift]
+        else:
+            pair = features[:, shift:], features[:, :-shift]
+        a, b = (rows(core(x, part)) for x in pair)
         return tf.matmul(a, b, transpose_a=True) / sizes[axis, shift]
 
     @tf.custom_gradient
@@ -156,19 +162,15 @@ def sorted_values(features: tf.Tensor, part: None = None) -> tf.Tensor:
     style's histogram, since matching pairs the k-th smallest value with the k-th smallest. There are no
     histograms of parts.
     """
-    return tf.sort(tf.transpose(tf.reshape(features, [-1, features.shape[-1]])))
+    return tf.sort(tf.transpose(rows(features)))
 
 
 def quantiles(values: tf.Tensor, count: int) -> tf.Tensor:
     """Sorted values [C, n] -> [C, count]: quantiles at even distances, by linear interpolation."""
-    last = values.shape[1] - 1
-    if count == last + 1:
-        return values
-    places = tf.linspace(tf.constant(0, tf.float64), last, count)
-    below = tf.cast(tf.floor(places), tf.int32)
-    share = tf.cast(places - tf.floor(places), tf.float32)
-    upper = tf.gather(values, tf.minimum(below + 1, last), axis=1)
-    return (1 - share) * tf.gather(values, below, axis=1) + share * upper
+    places, known = np.linspace(0, values.shape[1] - 1, count), np.arange(values.shape[1])
+    return tf.constant(
+        np.stack([np.interp(places, known, channel) for channel in values.numpy()]), tf.float32
+    )
 
 
 def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tensor]:
@@ -180,9 +182,7 @@ def total_variation(x: tf.Tensor, part: Part | None = None) -> dict[int, tf.Tens
     height, width = x.shape[1:3] if part is None else (part.height, part.width)
     by_axis = {}
     for axis, size in pairs(height, width, x.shape[-1]).items():
-        differences = _differences(x, axis)
-        counted = differences if part is None else part.core(differences)
-        by_axis[axis] = sum_of_squares(counted, 1 / size)
+        by_axis[axis] = sum_of_squares(core(_differences(x, axis), part), 1 / size)
     return by_axis
 
 
@@ -190,19 +190,6 @@ def pairs(height: int, width: int, channels: int = 3) -> dict[int, int]:
     """The number of pairs of neighbouring values by axis, if there are any."""
     counts = {DOWN: (height - 1) * width * channels, SIDEWAYS: height * (width - 1) * channels}
     return {axis: count for axis, count in counts.items() if count}
-
-
-def temporal(x: tf.Tensor, warped: tf.Tensor, part: Part | None = None) -> tf.Tensor:
-    """Mean squared difference to the warped frame before, weighted by its trust (Ruder et al. 2016, eq. 7).
-
-    warped: [1, H, W, 4], the frame like x, then the trust in each pixel, 0..1. The mean is over all pixels,
-    trusted or not.
-    """
-    if part is not None:
-        warped = part.window(warped, *x.shape[1:3])
-    difference = tf.sqrt(warped[..., 3:]) * (x - warped[..., :3])  # the squares have the trust as a weight
-    counted = difference if part is None else part.core(difference)
-    return sum_of_squares(counted, 1 / _size(x, part))
 
 
 def pixel_factor(reduction: str, count: int) -> float:
@@ -230,7 +217,7 @@ def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
     """The differences between each value and the next along an axis, [1, H, W - 1, C] sideways."""
     _, height, width, channels = x.shape
     # In flattened rows, neighbours have a fixed distance; slicing and its gradient take a tenth of the time.
-    rows, apart = (height, channels) if axis == SIDEWAYS else (1, width * channels)
+    count, apart = (height, channels) if axis == SIDEWAYS else (1, width * channels)
 
     @tf.custom_gradient
     def difference(flat: tf.Tensor) -> tuple[tf.Tensor, Callable]:
@@ -240,7 +227,7 @@ def _differences(x: tf.Tensor, axis: int) -> tf.Tensor:
         return flat[:, apart:] - flat[:, :-apart], gradient
 
     shape = [1, height - (axis == DOWN), width - (axis == SIDEWAYS), channels]
-    return tf.reshape(difference(tf.reshape(x, [rows, -1])), shape)
+    return tf.reshape(difference(tf.reshape(x, [count, -1])), shape)
 
 
 def _size(features: tf.Tensor, part: Part | None) -> int:
@@ -248,13 +235,6 @@ def _size(features: tf.Tensor, part: Part | None) -> int:
     if part is None:
         return math.prod(features.shape)
     return part.height * part.width * features.shape[-1]
-
-
-def _overlap(features: tf.Tensor, axis: int, shift: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """The two parts of a feature map that overlap when it is moved along an axis."""
-    if axis == SIDEWAYS:
-        return features[:, :, shift:], features[:, :, :-shift]
-    return features[:, shift:], features[:, :-shift]
 
 
 def _moved_sum(
@@ -285,6 +265,6 @@ def _moved_sum(
     )
 
 
-def _flat(features: tf.Tensor) -> tf.Tensor:
+def rows(features: tf.Tensor) -> tf.Tensor:
     """[1, h, w, C] -> [h * w, C]."""
     return tf.reshape(features, [-1, features.shape[-1]])

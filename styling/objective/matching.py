@@ -55,14 +55,12 @@ class Scene:
         """The styles that paint anywhere."""
         return sorted({i for region in self.layout.regions for i, share in region.shares.items() if share})
 
-    def has_paintings_of(self, other: "Scene") -> bool:
-        """Whether the paintings are the same, and used in the same way."""
-        if (self.network, self.settings, self.used) != (other.network, other.settings, other.used):
-            return False
-        if len(self.styles) != len(other.styles):
-            return False
-        pairs = zip((*self.styles, *self.layout.guides), (*other.styles, *other.layout.guides), strict=True)
-        return all(a is b or (a is not None and b is not None and np.array_equal(a, b)) for a, b in pairs)
+    @property
+    def paintings(self) -> tuple:
+        """Equal for scenes that have the same paintings and use them in the same way."""
+        arrays = (*self.styles, *self.layout.guides)
+        pixels = [None if array is None else (array.shape, array.tobytes()) for array in arrays]
+        return self.network, self.settings, self.used, pixels
 
     def views(self, x: tf.Tensor, layers: Collection[str]) -> Iterator[View]:
         """The features of the picture, or of another image of its size."""
@@ -73,8 +71,7 @@ class Scene:
 
         The shares of all styles at a position add up to 1 where everything is painted.
         """
-        level = self.tiling.levels[layer]
-        size = self.tiling.rows.sides[level], self.tiling.columns.sides[level]
+        size = self.tiling.size(layer)
         layers_of = self.settings.layers_of_styles(len(self.styles), {layer})
         every = []
         for region in self.layout.regions:
@@ -94,7 +91,10 @@ class Scene:
         whole = Layout.whole([1.0])
         if guide is not None:
             whole = replace(whole, regions=(replace(whole.regions[0], mask=np.rot90(guide, turn)),))
-        return replace(self, tiling=tiling, content=image, styles=(image,), layout=whole)
+        settings = replace(
+            self.settings, style_structure=None
+        )  # which says where a style counts, not what it is
+        return replace(self, settings=settings, tiling=tiling, content=image, styles=(image,), layout=whole)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

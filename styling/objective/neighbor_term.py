@@ -4,14 +4,15 @@ A field is what is compared at each position: a layer's map, or, with the names 
 hypercolumns that these layers' maps make at a quarter of the image's side.
 """
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from styling.objective import losses
 from styling.objective.matching import Scene, unit
 from styling.objective.neighbors import nearest
 from styling.objective.terms import Target, Term, constants, weighted_sum
@@ -21,6 +22,7 @@ from styling.settings.entries import QUARTER_LAYER
 from styling.system.quiet import tf
 
 Field = tuple[str, ...]  # the names of its layers
+Places = list[tuple[np.ndarray, np.ndarray]]  # of positions in each window, as windows() gives them
 QUARTER = 2  # poolings to the size of hypercolumns, which is that of QUARTER_LAYER
 CANDIDATES = 4  # a painting's positions for each of the picture's that are compared
 MIXTURE = 0.25  # of the picture in the image that searches, beside the photograph (Kolkin et al. 2022)
@@ -34,7 +36,7 @@ class Candidates(NamedTuple):
     wanted: np.ndarray
 
 
-LAST: deque[tuple[Scene, dict[int, dict[Field, Candidates]]]] = deque(maxlen=1)  # what was offered last
+LAST: list[tuple[Any, dict[int, dict[Field, Candidates]]]] = []  # the last paintings, and what they offer
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ class Neighbors:
         if at < settings.hypercolumn_iterations:
             fields, positions = {tuple(layers): 1.0}, None
             x = searching(x, scene, MIXTURE if at else 0.0)
-        chosen = {field: sample(count(scene.tiling, field), positions, at) for field in fields}
-        places = {field: list(windows(scene.tiling, field, chosen[field])) for field in fields}
-        rows, means = look(x, scene, places)
+        sizes = {field: math.prod(scene.tiling.size(layer_of(field))) for field in fields}
+        chosen = {field: sample(sizes[field], positions, at) for field in fields}
+        rows, means, places = look(x, scene, chosen)
         maps: list[dict[Any, Any]] = [{} for _ in scene.tiling.places]
         weights, rest = {}, 0.0
         for field, weight in fields.items():
@@ -85,7 +87,7 @@ class Neighbors:
         return Term("style", tuple(sorted(needed)), likeness, weighted_sum, target, maps)
 
     def _match(
-        self, field: Field, rows: np.ndarray, means: list[np.ndarray], chosen: np.ndarray
+        self, field: Field, rows: np.ndarray, means: np.ndarray, chosen: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
         """For the chosen rows [n, C]: what is wanted of each, by the styles' shares, and the mean of the
         picture about it, both [n, C]; the shares' sum [n, 1]; the constant of the loss."""
@@ -121,11 +123,10 @@ class Neighbors:
     @cached_property
     def _candidates(self) -> dict[int, dict[Field, Candidates]]:
         """What each painting offers; the next frame of a film is offered the same."""
-        for scene, candidates in LAST:
-            if scene.has_paintings_of(self.scene):
-                return candidates
-        LAST.clear()  # before the next need memory
-        LAST.append((self.scene, {i: self._of_painting(i) for i in self.scene.used}))
+        paintings = self.scene.paintings
+        if [last for last, _ in LAST] != [paintings]:
+            LAST.clear()  # before the next need memory
+            LAST.append((paintings, {i: self._of_painting(i) for i in self.scene.used}))
         return LAST[0][1]
 
     def _of_painting(self, style: int) -> dict[Field, Candidates]:
@@ -143,8 +144,7 @@ class Neighbors:
             for field in fields:
                 within = np.flatnonzero(mostly(scene.shares(layer_of(field))[0][0]))
                 chosen[field] = within[sample(len(within), most, turn)]
-            places = {field: list(windows(scene.tiling, field, chosen[field])) for field in fields}
-            rows, means = look(scene.network.preprocess(scene.photo), scene, places)
+            rows, means, _ = look(scene.network.preprocess(scene.photo), scene, chosen)
             for field in fields:
                 directions = unit(rows[field] - means[field][0])
                 wanted = unit(rows[field]) if len(field) > 1 else directions
@@ -175,12 +175,8 @@ def likeness(view: View, target: Target, maps: Mapping[Any, Any]) -> dict[Any, t
 def values(view: View, field: Field) -> tf.Tensor:
     """A field's values at the positions that count, in rows [n, C]."""
     if len(field) == 1:
-        x = view.features[field[0]]
-        part = view.parts.get(field[0])
-        columns = x if part is None else part.core(x)
-    else:
-        columns = tf.concat([at_a_quarter(view, layer) for layer in field], -1)
-    return tf.reshape(columns, [-1, columns.shape[-1]])
+        return losses.rows(losses.core(view.features[field[0]], view.parts.get(field[0])))
+    return losses.rows(tf.concat([at_a_quarter(view, layer) for layer in field], -1))
 
 
 def at_a_quarter(view: View, layer: str) -> tf.Tensor:
@@ -188,78 +184,56 @@ def at_a_quarter(view: View, layer: str) -> tf.Tensor:
     x, part, level = view.features[layer], view.parts.get(layer), level_of(layer)
     x /= x.shape[-1]
     if level <= QUARTER:
-        x = x if part is None else part.core(x)
+        x = losses.core(x, part)
         for _ in range(level, QUARTER):
             x = tf.nn.avg_pool2d(x, 2, 2, "SAME")
         return x
     times = 1 << (level - QUARTER)
     x = tf.image.resize(x, [times * side for side in x.shape[1:3]])
-    quarter = view.parts.get(QUARTER_LAYER)
-    if part is None or quarter is None:
+    if part is None:
         height, width = view.features[QUARTER_LAYER].shape[1:3]
         return x[:, :height, :width]
+    quarter = view.parts[QUARTER_LAYER]
     top, left = (at - times * start for at, start in ((quarter.row, part.row), (quarter.column, part.column)))
     return x[:, top + quarter.top : top + quarter.bottom, left + quarter.left : left + quarter.right]
 
 
 def look(
-    x: tf.Tensor, scene: Scene, places: Mapping[Field, Sequence[tuple[np.ndarray, np.ndarray]]]
-) -> tuple[dict[Field, np.ndarray], dict[Field, list[np.ndarray]]]:
-    """Each field's values [n, C] at the chosen positions of an image, and for each region its mean [C].
-
-    places: of each window, as windows() gives them.
-    """
-    shares = {field: [np.sum([*at.values()], 0) for at in scene.shares(layer_of(field))] for field in places}
-    parts: dict[Field, np.ndarray] = {}
-    means: dict[Field, list[np.ndarray]] = {}
-    layers = {layer for field in places for layer in (*field, layer_of(field))}
+    x: tf.Tensor, scene: Scene, chosen: Mapping[Field, np.ndarray]
+) -> tuple[dict[Field, np.ndarray], dict[Field, np.ndarray], dict[Field, Places]]:
+    """Each field's values [n, C] at the chosen positions of an image, its mean in each region, [regions, C],
+    and where each window has these positions."""
+    places = {field: list(windows(scene.tiling, layer_of(field), at)) for field, at in chosen.items()}
+    shares = {field: [np.sum([*at.values()], 0) for at in scene.shares(layer_of(field))] for field in chosen}
+    layers = {layer for field in chosen for layer in (*field, layer_of(field))}
+    shapes = scene.network.shapes(*scene.tiling.size(), layers)
+    channels = {field: sum(shapes[layer][2] for layer in field) for field in chosen}
+    rows = {field: np.empty((len(at), channels[field]), np.float32) for field, at in chosen.items()}
+    means = {field: np.zeros((len(at), channels[field]), np.float32) for field, at in shares.items()}
     for window, view in enumerate(scene.views(x, layers)):
-        for field in places:
+        for field in chosen:
             seen = values(view, field)
-            if not window:
-                parts[field] = np.empty(
-                    (sum(int((at >= 0).sum()) for _, at in places[field]), seen.shape[-1]), np.float32
-                )
-                means[field] = [np.zeros(seen.shape[-1], np.float32) for _ in shares[field]]
             inside, at = places[field][window]
-            parts[field][inside[at >= 0]] = tf.gather(seen, at[at >= 0]).numpy()
-            core = core_of(scene.tiling, field, window)
+            rows[field][inside[at >= 0]] = tf.gather(seen, at[at >= 0]).numpy()
+            core = scene.tiling.positions(window, layer_of(field))
             for mean, share in zip(means[field], shares[field], strict=True):
                 weights = tf.constant(share[core] / max(share.sum(), 1e-12), tf.float32)
                 mean += tf.linalg.matvec(seen, weights, transpose_a=True).numpy()
-    return parts, means
+    return rows, means, places
 
 
-def windows(tiling: Tiling, field: Field, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def windows(tiling: Tiling, layer: str, chosen: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each window, which of the chosen positions are its own, and where they are among those that count.
 
     Both int32 [n], with the same n for all, filled up with -1 for the second and 0 for the first.
     """
-    cores = [core_of(tiling, field, window) for window in range(len(tiling.places))]
+    cores = [tiling.positions(tile, layer) for tile in range(len(tiling.places))]
     most = min(len(chosen), max(core.size for core in cores))
-    lookup = np.full(count(tiling, field), -1, np.int32)
     for core in cores:
-        lookup[core] = np.arange(core.size, dtype=np.int32)
-        at = lookup[chosen]
-        inside = np.flatnonzero(at >= 0).astype(np.int32)
-        lookup[core] = -1
+        at = np.minimum(np.searchsorted(core, chosen), core.size - 1).astype(np.int32)
+        inside = np.flatnonzero(core[at] == chosen).astype(np.int32)
         filling = most - len(inside)
         yield np.pad(inside, (0, filling)), np.pad(at[inside], (0, filling), constant_values=-1)
-
-
-def core_of(tiling: Tiling, field: Field, window: int) -> np.ndarray:
-    """The positions that count in a window, as indices into the field of the whole image, in their order."""
-    level = tiling.levels[layer_of(field)]
-    part = tiling.part(tiling.places[window], level)
-    rows = np.arange(part.row + part.top, part.row + part.bottom)
-    columns = np.arange(part.column + part.left, part.column + part.right)
-    return (rows[:, None] * tiling.columns.sides[level] + columns).ravel()
-
-
-def count(tiling: Tiling, field: Field) -> int:
-    """The number of a field's positions."""
-    level = tiling.levels[layer_of(field)]
-    return tiling.rows.sides[level] * tiling.columns.sides[level]
 
 
 def layer_of(field: Field) -> str:

@@ -24,9 +24,8 @@ BLOCKS = (
 )
 LAYERS = tuple(name for block in BLOCKS for name in block)
 CODE_SCALE = 4.0  # brings a code's numbers near to 1, as the decoder was trained with
-MARGIN = (
-    12  # positions around a window that its codes depend on; even, since the deepest maps have half as many
-)
+# Positions around a window that its codes depend on; even, since the deepest maps have half as many.
+MARGIN = 12
 # Of a painting's positions, for the search; coherence reaches the others. All of them paint no better.
 MOST_CANDIDATES = 4096
 EVERY = 2  # along each axis, one in so many positions searches; the others go on from it

@@ -1,7 +1,6 @@
 """The term of patches (Li & Wand, "Combining Markov Random Fields and Convolutional Neural Networks for Image
 Synthesis", CVPR 2016)."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -57,18 +56,16 @@ class Patches:
         maps: list[Features] = [{} for _ in tiling.places]
         for layer, values in whole_maps(x, scene).items():
             wanted, share = self._match(layer, values)
-            size, level = math.prod(wanted.shape), tiling.levels[layer]
             factor = {
-                "sum": size,
+                "sum": wanted.size,
                 "mean": 1,
                 "relative": losses.relative_factor(float(np.square(wanted).mean())),
             }
             weights[layer] = settings.style_weight * settings.layer_weights("style")[layer]
             weights[layer] *= factor[settings.style_reduction]
             masks[layer] = tf.constant(share[None, ..., None])
-            lengths = tiling.rows.lengths[level], tiling.columns.lengths[level]
             for place, window in zip(tiling.places, maps, strict=True):
-                window[layer] = tiling.part(place, level).window(wanted[None], *lengths)
+                window[layer] = tiling.cut(wanted[None], place, layer)
         target = Target(constants(weights), masks=masks)
         return Term("style", tuple(weights), content_differences, weighted_sum, target, maps)
 
@@ -87,9 +84,8 @@ class Patches:
                         like = painting.values[painting.rows[found] + down, painting.columns[found] + right]
                         wanted[here] += middle * like
                         total[here] += middle
-        nine = np.ones(patches.shape[:2], np.float32)
-        covered = sum(np.pad(nine, ((d, 2 - d), (r, 2 - r))) for d in range(SIDE) for r in range(SIDE))
-        return wanted / np.maximum(total, 1e-12), total[..., 0] / covered
+        covered = np.outer(*(np.convolve(np.ones(n), np.ones(SIDE)) for n in (height, width)))
+        return wanted / np.maximum(total, 1e-12), total[..., 0] / covered.astype(np.float32)
 
     @cached_property
     def _paintings(self) -> dict[int, dict[str, Painting]]:
@@ -126,15 +122,11 @@ def found_by(patches: np.ndarray, paintings: np.ndarray) -> np.ndarray:
 
 def whole_maps(x: tf.Tensor, scene: Scene) -> dict[str, np.ndarray]:
     """Each style layer's map [h, w, C] of an image of the scene's size, put together from its windows."""
-    layers, tiling = scene.settings.layer_weights("style"), scene.tiling
-    maps = {
-        layer: np.empty(shape, np.float32)
-        for layer, shape in scene.network.shapes(*tiling.size, layers).items()
-    }
-    for place, view in zip(tiling.places, scene.views(x, layers), strict=True):
+    layers = scene.settings.layer_weights("style")
+    shapes = scene.network.shapes(*scene.tiling.size(), layers)
+    maps = {layer: np.empty(shape, np.float32) for layer, shape in shapes.items()}
+    for tile, view in enumerate(scene.views(x, layers)):
         for layer, values in view.features.items():
-            part = tiling.part(place, tiling.levels[layer])
-            down = slice(part.row + part.top, part.row + part.bottom)
-            right = slice(part.column + part.left, part.column + part.right)
-            maps[layer][down, right] = (part.core(values) if view.parts else values)[0]
+            rows = losses.rows(losses.core(values, view.parts.get(layer)))
+            maps[layer].reshape(-1, rows.shape[-1])[scene.tiling.positions(tile, layer)] = rows
     return maps

@@ -1,14 +1,13 @@
 """What a picture is compared with: the content's feature maps, and the styles' statistics."""
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
-import vgg
 from styling.objective import losses, tiles
 from styling.objective.losses import Statistic
 from styling.objective.tiles import Features, View
@@ -35,16 +34,16 @@ def mean_activations(
 ) -> dict[str, np.ndarray]:
     """The mean activation [C] of every filter over all images, by the name of the ReLU."""
     names = network.relus(settings.layers())
-
-    def maps() -> Iterator[Features]:
-        for x in images:
-            tiling = cut(network, {*names, *settings.layers()}, settings, x.shape[1:3])
-            for view in tiling.views(network, x, names, settings.pooling):
-                yield {
-                    name: view.parts[name].core(y) if view.parts else y for name, y in view.features.items()
-                }
-
-    return vgg.mean_activations(maps())
+    sums: defaultdict[str, Any] = defaultdict(float)
+    positions: Counter[str] = Counter()
+    for x in images:
+        tiling = cut(network, {*names, *settings.layers()}, settings, x.shape[1:3])
+        for view in tiling.views(network, x, names, settings.pooling):
+            for name, features in view.features.items():
+                counted = losses.core(features, view.parts.get(name))
+                sums[name] += tf.reduce_sum(counted, axis=(0, 1, 2)).numpy()
+                positions[name] += math.prod(counted.shape[:3])
+    return {name: sums[name] / positions[name] for name in sums}
 
 
 def content(x: tf.Tensor, network: Network, tiling: tiles.Tiling, settings: Settings) -> Maps:
@@ -59,7 +58,7 @@ def mean_squares(maps: Maps, tiling: tiles.Tiling) -> dict[str, float]:
     squares: defaultdict[str, float] = defaultdict(float)
     for i, place in enumerate(tiling.places):
         for layer, values in maps[i].items():
-            part = tiling.part(place, tiling.levels[layer])
+            part = tiling.part(place, layer)
             squares[layer] += float(losses.content(values, tf.zeros_like(values), part))
     return squares
 

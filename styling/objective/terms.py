@@ -6,10 +6,10 @@ scalar of the whole picture's statistic. evaluation.py needs no more to compute 
 whole or by tiles.
 
 A new term is a function here that returns a Term, a line in stylize.build_objective(), and its settings. Its
-`statistic` and `loss` are functions at the top level of a module: what a run decides is in `target` and
-`maps`, which are arguments of the compiled evaluation, so that other targets of the same shapes (the next
-frame of a film) need no compilation. What a term knows of each position, such as the features that it is to
-have there, is in `maps`, one entry for each window; what it knows of the whole picture is in `target`.
+`statistic` and `loss` are the same functions in every run: what a run decides is in `target` and `maps`,
+which are arguments of the compiled evaluation, so that other targets of the same shapes (the next frame of a
+film) need no compilation. What a term knows of each position, such as the features that it is to have there,
+is in `maps`, one entry for each window; what it knows of the whole picture is in `target`.
 
 A term that follows the picture is made by a Matcher (matching.py) again and again: its `maps` are what each
 position was matched with, and constants while they stand.
@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +103,8 @@ def content(
     maps = targets.content(network.preprocess(image), network, tiling, settings)
     factors = dict.fromkeys(weights, 1.0)
     if settings.content_reduction == "sum":
-        factors = {layer: math.prod(shape) for layer, shape in network.shapes(*tiling.size, weights).items()}
+        shapes = network.shapes(*tiling.size(), weights)
+        factors = {layer: math.prod(shape) for layer, shape in shapes.items()}
     elif settings.content_reduction == "relative":
         squares = targets.mean_squares(maps, tiling)
         factors = {layer: losses.relative_factor(square) for layer, square in squares.items()}
@@ -129,13 +130,12 @@ def content_differences(view: View, target: Target, maps: Features) -> dict[str,
 class Comparison:
     """A statistic that is compared with the styles'.
 
-    of_map: feature map -> statistic. of_view: the same for all layers, as a Term needs it. layers: their
-    weights. relative: whether mean squared differences are divided by the mean square of the style's.
+    of_map: feature map -> statistic. layers: their weights. relative: whether mean squared differences are
+    divided by the mean square of the style's.
     """
 
     name: str
     of_map: Statistic
-    of_view: Callable[[View, Target, Features], dict[Any, tf.Tensor]]
     layers: dict[str, float]
     relative: bool
 
@@ -168,41 +168,35 @@ class Comparison:
 
 def comparisons(settings: Settings, shapes: Shapes) -> list[Comparison]:
     """What the settings compare with the styles. shapes: (h, w, C) of the picture's maps, by layer."""
-    style, shift, histogram = (
-        {
-            layer: getattr(settings, f"{name}_weight") * weight
-            for layer, weight in settings.layer_weights(name).items()
-        }
-        for name in ("style", "shift", "histogram")
-    )
-    if settings.style_measure != "gram":  # which a Matcher compares
-        style = {}
-    for layer in style:
-        style[layer] *= losses.gram_factor(shapes[layer], settings.gram_divisor, settings.style_reduction)
-    shifted_grams = partial(losses.shifted_grams, shifts=settings.shifts)
-    relative = settings.style_reduction == "relative"
-    every = (
-        Comparison("style", losses.gram, grams, style, relative),
-        Comparison("shift", shifted_grams, shifted, shift, relative),
-        Comparison("histogram", losses.sorted_values, ranked, histogram, relative),
-    )
-    return [comparison for comparison in every if comparison.layers]
+    compared = []
+    for name, of_map in (
+        ("style", losses.gram),
+        ("shift", shifted_grams(settings.shifts)),
+        ("histogram", losses.sorted_values),
+    ):
+        weight, layers = getattr(settings, f"{name}_weight"), settings.layer_weights(name)
+        if name == "style" and settings.style_measure != "gram":  # which a Matcher compares
+            continue
+        factors = dict.fromkeys(layers, 1.0)
+        if name == "style":
+            reduction = settings.gram_divisor, settings.style_reduction
+            factors = {layer: losses.gram_factor(shapes[layer], *reduction) for layer in layers}
+        weights = {layer: weight * share * factors[layer] for layer, share in layers.items()}
+        if weights:
+            compared.append(Comparison(name, of_map, weights, settings.style_reduction == "relative"))
+    return compared
 
 
-def grams(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
-    """The Gram matrix of each layer (Gatys et al. 2015, eq. 3)."""
-    return at_layers(losses.gram, view, target.masks)
+@cache
+def shifted_grams(shifts: tuple[int, ...]) -> Statistic:
+    """losses.shifted_grams() for these shifts; for the same ones, the same function."""
+    return partial(losses.shifted_grams, shifts=shifts)
 
 
-def shifted(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
-    """The shifted Gram matrices of each layer, for the target's shifts."""
-    shifts = sorted({shift for _, _, shift in target.values})
-    return at_layers(partial(losses.shifted_grams, shifts=shifts), view, target.masks)
-
-
-def ranked(view: View, target: Target, _: Features) -> dict[tuple, tf.Tensor]:
-    """The sorted values of each layer."""
-    return at_layers(losses.sorted_values, view, target.masks)
+@cache
+def of_view(of_map: Statistic) -> Callable[[View, Target, Features], dict[tuple, tf.Tensor]]:
+    """A statistic of feature maps, for all layers, as a Term needs it; of the same one, the same function."""
+    return lambda view, target, _: at_layers(of_map, view, target.masks)
 
 
 def styles(
@@ -238,7 +232,7 @@ def styles(
             pairs = zip(wanted, shares_at, strict=True)
             weights = [comparison.weights(style, keys, by_layer) for style, by_layer in pairs]
             target = blend(wanted, weights)._replace(masks=masks)
-            terms.append(Term(comparison.name, tuple(masks), comparison.of_view, distance, target))
+            terms.append(Term(comparison.name, tuple(masks), of_view(comparison.of_map), distance, target))
     return terms
 
 
@@ -267,6 +261,8 @@ def share_at(layer: str, style: int, shares: Mapping[int, float], layers_of: Seq
     """A style's share at a layer; the shares of styles that do not use the layer go to the others."""
     if all(layer in layers_of[i] for i in shares):
         return shares[style]
+    if layer not in layers_of[style]:
+        return 0.0
     counting = sum(share for i, share in shares.items() if layer in layers_of[i])
     return shares[style] * sum(shares.values()) / counting
 
@@ -291,11 +287,15 @@ def differences(view: View, target: Target, _: Features) -> dict[int, tf.Tensor]
 def steadiness(warped: Warped, network: Network, settings: Settings) -> Term:
     """A frame of a film is to be the frame before, warped, where that can be trusted."""
     factor = losses.pixel_factor(settings.tv_reduction, warped.pixels.size)
-    before = tf.concat([network.preprocess(warped.pixels), warped.trust[None, ..., None]], -1)
-    target = Target(constants({"frame": settings.temporal_weight * factor}), {"frame": before})
+    before = {"frame": network.preprocess(warped.pixels)}
+    trust = {"frame": tf.constant(warped.trust[None, ..., None])}
+    target = Target(constants({"frame": settings.temporal_weight * factor}), before, masks=trust)
     return Term("temporal", (), difference_to_frame, weighted_sum, target)
 
 
 def difference_to_frame(view: View, target: Target, _: Features) -> dict[str, tf.Tensor]:
-    """The mean squared difference to the warped frame."""
-    return {"frame": losses.temporal(view.x, target.values["frame"], view.part)}
+    """The mean squared difference to the warped frame, weighted by its trust (Ruder et al. 2016, eq. 7)."""
+    before = target.values["frame"]
+    if view.part is not None:
+        before = view.part.window(before, *view.x.shape[1:3])
+    return {"frame": losses.content(view.x, before, view.part, target.masks["frame"])}

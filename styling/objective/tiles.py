@@ -77,19 +77,20 @@ class Tiling:
         down, sideways = self.rows.places, self.columns.places
         return np.array([(row, column) for row in down for column in sideways], np.int32)
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """The images' (height, width) in pixels."""
-        return self.rows.sides[0], self.columns.sides[0]
+    def size(self, layer: str | None = None) -> tuple[int, int]:
+        """The (height, width) of the images, or of a layer's map."""
+        level = self._level(layer)
+        return self.rows.sides[level], self.columns.sides[level]
 
     @property
     def window(self) -> tuple[int, int]:
         """A window's (height, width) in pixels; the image's size if there is only one tile."""
         return self.rows.lengths[0], self.columns.lengths[0]
 
-    def cut(self, x: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        """A tile's window [1, h, w, 3] of an image [1, H, W, 3]."""
-        return self._slice(x, place[:, 0, WINDOW], 0)
+    def cut(self, x: tf.Tensor, place: tf.Tensor, layer: str | None = None) -> tf.Tensor:
+        """A tile's window [1, h, w, C] of an image, or of a layer's map, [1, H, W, C]."""
+        level = self._level(layer)
+        return self._slice(x, place[:, level, WINDOW], level)
 
     def add(self, image: tf.Variable, window: tf.Tensor, place: tf.Tensor) -> None:
         """Add a tile's window to an image in place."""
@@ -97,12 +98,18 @@ class Tiling:
         area = image[:, top : top + height, left : left + width]
         area.assign(area + window)
 
-    def part(self, place: tf.Tensor, level: int = 0) -> Part:
-        """The part that counts in a tile's window, in the image (level 0) or after `level` poolings."""
-        rows, columns = place[0, level], place[1, level]
-        whole = self.rows.sides[level], self.columns.sides[level]
+    def part(self, place: tf.Tensor, layer: str | None = None) -> Part:
+        """The part that counts in a tile's window of the image, or of a layer's map."""
+        rows, columns = place[0, self._level(layer)], place[1, self._level(layer)]
         starts = rows[WINDOW], columns[WINDOW]
-        return Part(rows[CORE], rows[CORE_END], columns[CORE], columns[CORE_END], *whole, *starts)
+        return Part(rows[CORE], rows[CORE_END], columns[CORE], columns[CORE_END], *self.size(layer), *starts)
+
+    def positions(self, tile: int, layer: str) -> np.ndarray:
+        """What counts of a layer's map in a tile, as indices [n] into the whole map's h * w positions."""
+        part = self.part(self.places[tile], layer)
+        rows = np.arange(part.row + part.top, part.row + part.bottom)
+        columns = np.arange(part.column + part.left, part.column + part.right)
+        return (rows[:, None] * part.width + columns).ravel()
 
     def view(
         self, network: "Network", window: tf.Tensor, names: Iterable[str], pooling: str, place: tf.Tensor
@@ -113,7 +120,7 @@ class Tiling:
             return self._slice(x, place[:, level, WINDOW] - place[:, level - 1, WINDOW] // 2, level)
 
         features = network.features(window, names, pooling, trim)
-        parts = {name: self.part(place, self.levels[name]) for name in features}
+        parts = {name: self.part(place, name) for name in features}
         return View(window, features, self.part(place), parts)
 
     def views(self, network: "Network", x: tf.Tensor, names: Iterable[str], pooling: str) -> Iterator[View]:
@@ -123,6 +130,9 @@ class Tiling:
         else:
             for place in map(tf.constant, self.places):
                 yield self.view(network, self.cut(x, place), names, pooling, place)
+
+    def _level(self, layer: str | None) -> int:
+        return self.levels[layer] if layer else 0
 
     def _slice(self, x: tf.Tensor, start: tf.Tensor, level: int) -> tf.Tensor:
         size = [1, self.rows.lengths[level], self.columns.lengths[level], x.shape[-1]]

@@ -34,12 +34,12 @@ class Step(NamedTuple):
 class Optimizer:
     """An optimiser; its fields are settings, by their names.
 
-    memory: the parts of its state besides x: "image"s as large as x, "image/2"s of half its sides and so on,
-    and "scalar"s; all are 0 at the start.
+    memory: the parts of its state besides x, all 0 at the start: 1 for one as large as x, 2 for one of half
+    its sides, and so on, and 0 for a scalar.
     bytes_per_pixel: of its own memory at the peak, for 3 values a pixel.
     """
 
-    memory: ClassVar[tuple[str, ...]] = ()
+    memory: ClassVar[tuple[int, ...]] = ()
     bytes_per_pixel: ClassVar[int] = 0
 
     def steps(
@@ -58,20 +58,12 @@ class Optimizer:
     @classmethod
     def shapes(cls, image: Sequence[int]) -> list[tuple[int, ...]]:
         """The shapes of its memory for an x of this shape."""
-        return [() if part == "scalar" else _divided(tuple(image), part) for part in cls.memory]
+        one, *sides, channels = image
+        return [(one, *(-(-side // n) for side in sides), channels) if n else () for n in cls.memory]
 
     def update(self, evaluate: Evaluate, step: Step, bounds: Bounds) -> Step | None:
         """The next iterate; None if no lower loss is found."""
         raise NotImplementedError
-
-
-def _divided(image: tuple[int, ...], part: str) -> tuple[int, ...]:
-    """The shape of a part of the memory, "image" or "image/N", for an image [1, height, width, 3]."""
-    if part == "image":
-        return image
-    times = int(part.removeprefix("image/"))
-    one, height, width, channels = image
-    return one, -(-height // times), -(-width // times), channels
 
 
 def clip(x: tf.Tensor, bounds: Bounds) -> tf.Tensor:

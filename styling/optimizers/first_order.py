@@ -1,6 +1,5 @@
 """Adam, of pixels or of a pyramid, and gradient descent: each update is one evaluation."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ class Adam(Optimizer):
     learning_rate is in the units of x, gray levels.
     """
 
-    memory: ClassVar[tuple[str, ...]] = ("scalar", "image", "image")
+    memory: ClassVar[tuple[int, ...]] = (0, 1, 1)
     learning_rate: float
     beta1: float = 0.9
     beta2: float = 0.999
@@ -30,27 +29,22 @@ class Adam(Optimizer):
         x = clip(x, bounds)
         return Step(x, *evaluate(x), tuple(memory))
 
-    def compiled(self) -> Callable:
-        """(x, gradient, *memory) -> the next x and memory."""
-        return _update(self)
+    @lru_cache(maxsize=4)  # noqa: B019, since what it keeps alive is a few numbers
+    def compiled(self) -> Any:
+        """(x, gradient, *memory) -> the next x and memory, compiled once for all sizes."""
+        image, scalar = tf.TensorSpec(None), tf.TensorSpec([])
 
+        @tf.function(autograph=False, input_signature=[image, image, scalar, image, image])
+        def update(
+            x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, first: tf.Tensor, second: tf.Tensor
+        ) -> tuple[tf.Tensor, ...]:
+            count += 1
+            first = self.beta1 * first + (1 - self.beta1) * gradient
+            second = self.beta2 * second + (1 - self.beta2) * tf.square(gradient)
+            rate = self.learning_rate * tf.sqrt(1 - self.beta2**count) / (1 - self.beta1**count)
+            return x - rate * first / (tf.sqrt(second) + self.eps), count, first, second
 
-@lru_cache(maxsize=4)
-def _update(adam: Adam) -> Any:
-    """(x, gradient, memory) -> the next x and memory; compiled once for all sizes."""
-    image, scalar = tf.TensorSpec(None), tf.TensorSpec([])
-
-    @tf.function(autograph=False, input_signature=[image, image, scalar, image, image])
-    def update(
-        x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, first: tf.Tensor, second: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        count += 1
-        first = adam.beta1 * first + (1 - adam.beta1) * gradient
-        second = adam.beta2 * second + (1 - adam.beta2) * tf.square(gradient)
-        rate = adam.learning_rate * tf.sqrt(1 - adam.beta2**count) / (1 - adam.beta1**count)
-        return x - rate * first / (tf.sqrt(second) + adam.eps), count, first, second
-
-    return update
+        return update
 
 
 @dataclass(frozen=True)
@@ -61,44 +55,35 @@ class PyramidAdam(Adam):
     detail move at the same rate.
     """
 
-    memory: ClassVar[tuple[str, ...]] = (
-        "scalar",
-        *(f"image/{2**band}" for band in range(BANDS) for _ in range(2)),
-    )
+    memory: ClassVar[tuple[int, ...]] = (0, *(2**band for band in range(BANDS) for _ in range(2)))
     bytes_per_pixel = 8 * 3 * 4
 
-    def compiled(self) -> Callable:
+    @lru_cache(maxsize=4)  # noqa: B019, since what it keeps alive is a few numbers
+    def compiled(self) -> Any:
         """Adam's step in each band, and the picture's that follows from them."""
-        return _pyramid_update(self)
+        in_band = Adam.compiled(self).python_function
 
+        @tf.function(autograph=False, reduce_retracing=True)
+        def update(
+            x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, *moments: tf.Tensor
+        ) -> list[tf.Tensor]:
+            steps: list[tf.Tensor] = []
+            memory = [count + 1]
+            for first, second in zip(moments[::2], moments[1::2], strict=True):
+                if steps:  # the gradient for a band that is enlarged to the one before
+                    gradient = tf.raw_ops.ResizeBilinearGrad(
+                        grads=gradient, original_image=first, half_pixel_centers=True
+                    )
+                step, _, first, second = in_band(tf.zeros_like(first), gradient, count, first, second)
+                steps.append(step)
+                memory += [first, second]
+            moved = steps.pop()
+            while steps:
+                finer = steps.pop()
+                moved = finer + tf.image.resize(moved, tf.shape(finer)[1:3])
+            return [x + moved, *memory]
 
-@lru_cache(maxsize=4)
-def _pyramid_update(adam: Adam) -> Callable:
-    """(x, gradient, memory) -> the next x and memory."""
-    in_band = _update(adam).python_function
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def update(x: tf.Tensor, gradient: tf.Tensor, count: tf.Tensor, *moments: tf.Tensor) -> list[tf.Tensor]:
-        steps: list[tf.Tensor] = []
-        memory = [count + 1]
-        for first, second in zip(moments[::2], moments[1::2], strict=True):
-            if steps:  # the gradient for a band that is enlarged to the one before
-                gradient = _enlarging_gradient(gradient, first)
-            step, _, first, second = in_band(tf.zeros_like(first), gradient, count, first, second)
-            steps.append(step)
-            memory += [first, second]
-        moved = steps.pop()
-        while steps:
-            finer = steps.pop()
-            moved = finer + tf.image.resize(moved, tf.shape(finer)[1:3])
-        return [x + moved, *memory]
-
-    return update
-
-
-def _enlarging_gradient(gradient: tf.Tensor, small: tf.Tensor) -> tf.Tensor:
-    """The gradient for a small image from that for the same, enlarged."""
-    return tf.raw_ops.ResizeBilinearGrad(grads=gradient, original_image=small, half_pixel_centers=True)
+        return update
 
 
 @dataclass(frozen=True)

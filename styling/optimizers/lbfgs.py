@@ -31,7 +31,7 @@ class Lbfgs(Optimizer):
     """
 
     # Unused corrections are zeros, which change nothing, so one graph works for any number of corrections.
-    memory = ("image", "image", "scalar") * CORRECTIONS
+    memory = (1, 1, 0) * CORRECTIONS
     bytes_per_pixel = (2 * CORRECTIONS + 8) * 3 * 4
     precision: str = "float32"
 

@@ -30,7 +30,7 @@ class LbfgsB(Optimizer):
     iteration ends the run.
     """
 
-    memory = ("image", "scalar")
+    memory = (1, 0)
     bytes_per_pixel = (2 * CORRECTIONS + 14) * 3 * 8
     evaluations: int | None = None
 

@@ -15,7 +15,7 @@ from styling.objective.tiles import tiling
 from styling.optimizers import KINDS
 from styling.settings import Settings
 from styling.system.errors import MemoryLimitError, StyleError
-from styling.system.limits import free_memory, total_memory
+from styling.system.limits import free_memory
 from styling.system.quiet import tf
 
 if TYPE_CHECKING:
@@ -37,21 +37,6 @@ POSITION_COPIES, WHOLE_MAPS = 8, 8
 NO_MASKS: Mapping[str, int] = MappingProxyType({})
 TILES = 512, 256, 128  # smaller ones overlap more, and larger ones are little faster
 TILE = TILES[0]
-
-
-def choose_tile(
-    layers: "Sequence[Layer]",
-    size: tuple[int, int],
-    style_sizes: Sequence[tuple[int, int]],
-    optimizer: str = "adam",
-    masked: Mapping[str, int] = NO_MASKS,
-    matched: float = 0,
-) -> int:
-    """The tile to use: 512 if images of these sizes, (height, width), evaluated whole, need more than half of
-    the machine's memory, else 0. Free memory is not considered, so that the choice is always the same."""
-    needs = [needed(layers, style) for style in style_sizes]
-    needs.append(needed(layers, size, 0, optimizer, masked, matched))
-    return TILE if max(needs) > total_memory() / 2 else 0
 
 
 def check_memory(

@@ -67,12 +67,12 @@ class Progress:
         raise DivergedError(self.iteration)
 
 
-def image_maker(run: Run, is_gray: bool) -> Callable[[tf.Tensor], np.ndarray]:
+def image_maker(run: Run) -> Callable[[tf.Tensor], np.ndarray]:
     """A function that turns an x of any scale into an image of the result's size.
 
     The image has the colours that the settings ask for, and is the photograph where nothing is painted.
     """
-    size, settings = run.scales[-1].size, run.settings
+    size, settings, is_gray = run.scales[-1].size, run.settings, run.colored.are_gray
     keeps_colors = settings.colors in ("content", "luminance")
     painted = run.layouts[-1].painted
     if keeps_colors or painted is not None:  # otherwise it is not used, and would only take memory

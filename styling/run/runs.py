@@ -3,11 +3,14 @@
 import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
 
 from styling import optimizers
 from styling.objective import layer_masks
 from styling.objective.targets import in_precision
-from styling.pictures import masks
+from styling.pictures import colors, masks
 from styling.pictures.images import Images
 from styling.run import memory, one_pass
 from styling.run.sizes import Scale, scales_of
@@ -15,6 +18,8 @@ from styling.run.states import State
 from styling.settings import Settings
 from styling.system import device
 from styling.system.errors import NetworkError, SettingsError, StateError
+from styling.system.limits import total_memory
+from styling.system.quiet import tf
 from vgg import Layer, Network
 
 
@@ -32,6 +37,11 @@ class Run:
     scales: tuple[Scale, ...]
     layouts: tuple[masks.Layout, ...]
     remarks: tuple[str, ...] = ()
+
+    @cached_property
+    def colored(self) -> Images:
+        """The images in the colours that the settings ask for."""
+        return colors.prepared(self.images, self.settings.colors)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -77,20 +87,17 @@ def resolve(images: Images, network: Network, settings: Settings) -> Run:
         settings = replace(settings, precision="bfloat16" if device.has_bfloat16() else "float32")
     images = masks.checked(images)
     layouts = tuple(masks.layout(images, settings, scale.size, scale.styles) for scale in scales)
-    run = Run(images, network, settings, scales, layouts)
-    layers = run.layers  # raises NetworkError for layers that the network lacks
-    run = replace(
-        run, remarks=layer_masks.remarks(layouts, [scale.size for scale in scales], network, settings)
-    )
-    for scale in scales:
-        check_shifts(network, settings, scale.size)
+    network.built(settings.layers())  # raises NetworkError for layers that the network lacks
+    sizes = [scale.size for scale in scales]
+    remarks = layer_masks.remarks(layouts, sizes, network, settings)
+    for size in sizes:
+        check_shifts(network, settings, size)
+    run = Run(images, network, settings, scales, layouts, remarks)
     if settings.tile is not None:
         return run
-    full, tile = scales[-1], 0
-    if device.is_cpu() and not settings.histogram_weight:
-        step = settings.optimizer, run.masked, run.matched
-        tile = memory.choose_tile(layers, full.size, full.styles, *step)
-    return replace(run, settings=replace(settings, tile=tile))
+    # Free memory is not considered, so that the choice is always the same.
+    is_large = device.is_cpu() and not settings.histogram_weight and update_memory(run) > total_memory() / 2
+    return replace(run, settings=replace(settings, tile=memory.TILE if is_large else 0))
 
 
 def check_memory(run: Run) -> None:
@@ -109,9 +116,15 @@ def check_memory(run: Run) -> None:
 
 def memory_needed(run: Run) -> float:
     """An estimate of the bytes of memory that a run needs on the CPU."""
+    full, settings = run.scales[-1], run.settings
+    if settings.iterations:
+        return update_memory(run)
+    return one_pass.memory_needed(full.size, full.styles, settings.tile or 0)
+
+
+def update_memory(run: Run) -> float:
+    """An estimate of the bytes that an update, or a style's statistics, need."""
     layers, full, tile = run.layers, run.scales[-1], run.settings.tile or 0
-    if not run.settings.iterations:
-        return one_pass.memory_needed(full.size, full.styles, tile)
     needs = [memory.needed(layers, full.size, tile, run.settings.optimizer, run.masked, run.matched)]
     needs += [memory.needed(layers, style, tile) for style in full.styles]
     return max(needs)
@@ -133,7 +146,7 @@ def checked_state(state: State, run: Run) -> State:
         or tuple(state.x.shape) != image
     ):
         raise StateError("is of a run with other sizes, or another optimizer")
-    return state.on_device()
+    return tf.nest.map_structure(lambda x: tf.constant(x) if isinstance(x, np.ndarray) else x, state)
 
 
 def check_shifts(network: Network, settings: Settings, size: tuple[int, int]) -> None:

@@ -10,9 +10,9 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from styling.system.files import write_whole
 FORMAT = 2
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """A snapshot of a run, from which it can go on as if it had not stopped; tensors or arrays.
 
     iteration: the updates made. scale: the index of the current scale. began: the updates before this scale.
@@ -54,22 +53,6 @@ class State:
         if x is not None:
             arrays |= {"matched/at": np.array(at), "matched/x": np.asarray(x)}
         return arrays
-
-    def on_device(self) -> "State":
-        """The same state with tensors in place of arrays."""
-        from styling.system.quiet import tf  # not at the top, since a saved run is read before that is loaded
-
-        def tensor(x: np.ndarray | None) -> np.ndarray | None:
-            return None if x is None else tf.constant(x)
-
-        (total, best), (at, matched) = self.best, self.matched
-        return replace(
-            self,
-            x=tf.constant(self.x),
-            memory=tuple(map(tf.constant, self.memory)),
-            best=(total, tensor(best)),
-            matched=(at, tensor(matched)),
-        )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":

@@ -52,6 +52,23 @@ def test_neighbors_are_those_of_the_definition_and_contrast_counts_in_the_first_
     assert float(matched(network, run, x)(x)["style"]) == pytest.approx(2 * expected, rel=1e-4)
 
 
+def test_a_style_counts_at_the_layers_of_its_structure_alone(network):
+    x = network.preprocess(PICTURE)
+    F, S, C = (features(image, network) for image in (PICTURE, STYLE, CONTENT))
+    costs = {
+        name: [w * reference.neighbors_loss(F[name], A[name]) for A in (S, C)]
+        for name, w in NEIGHBORS.style_layers.items()
+    }
+    fine, coarse = costs["relu1_2"][0], costs["relu3_1"][1] + costs["relu4_1"][1]
+    for styles, structure, expected in (
+        ((STYLE,), ("fine",), fine),
+        ((STYLE, CONTENT), ("fine", "coarse"), fine + coarse),
+    ):
+        run = dataclasses.replace(NEIGHBORS, style_structure=structure)
+        found = matched(network, run, x, styles=styles)(x)["style"]
+        assert float(found) == pytest.approx(2 * expected, rel=1e-4)
+
+
 def test_hypercolumns_are_found_by_the_photograph_and_compared_with_the_picture(network):
     run = dataclasses.replace(NEIGHBORS, hypercolumn_iterations=5)
     x = network.preprocess(PICTURE)
