@@ -19,7 +19,6 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one
 hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = str(ROOT / "neural_style.py")
 # A script's peak memory in KiB. getrusage is not used, since it reports the parent's peak if that is higher.
 PEAK = """
 def peak():

@@ -72,12 +72,11 @@ def test_a_style_counts_at_the_layers_of_its_structure_alone(network):
 def test_hypercolumns_are_found_by_the_photograph_and_compared_with_the_picture(network):
     run = dataclasses.replace(NEIGHBORS, hypercolumn_iterations=5)
     x = network.preprocess(PICTURE)
-    columns = [
-        reference.hypercolumns(
-            [features(image, network)[name] for name in run.style_layers], side // 4, across // 4
-        )
-        for image, (side, across) in ((i, i.shape[:2]) for i in (PICTURE, CONTENT, STYLE))
-    ]
+    columns = []
+    for image in (PICTURE, CONTENT, STYLE):
+        maps = features(image, network)
+        sides = (side // 4 for side in image.shape[:2])
+        columns.append(reference.hypercolumns([maps[name] for name in run.style_layers], *sides))
     expected = reference.hypercolumn_loss(*columns)
     assert float(matched(network, run, x)(x)["style"]) == pytest.approx(2 * expected, rel=1e-3)
     by_layers = matched(network, NEIGHBORS, x)(x)["style"]

@@ -31,12 +31,16 @@ class Function:
         return {"total": tf.constant(total)}, tf.constant(gradient)
 
 
-def quadratic(center=0.0):
-    return Function(lambda x: (CURVATURE * (x - center) ** 2).sum() / 2, lambda x: CURVATURE * (x - center))
+def quadratic(center=0.0, curvature=CURVATURE):
+    return Function(lambda x: (curvature * (x - center) ** 2).sum() / 2, lambda x: curvature * (x - center))
 
 
-def rosenbrock():
-    return Function(scipy.optimize.rosen, scipy.optimize.rosen_der)
+def valley(scale=1.0):
+    """Rosenbrock's function of all values, in their order."""
+    return Function(
+        lambda x: scale * scipy.optimize.rosen(x.ravel()),
+        lambda x: scale * scipy.optimize.rosen_der(x.ravel()).reshape(x.shape),
+    )
 
 
 def steps_of(optimizer, function, start, count=None, bounds=None):
@@ -150,7 +154,7 @@ def test_the_first_step_is_the_start_and_every_step_has_its_own_losses(optimizer
 def test_lbfgs_b_finds_minima_in_few_evaluations(evaluations):
     for function, start, minimum in (
         (quadratic(START[::-1]), START, START[::-1]),
-        (rosenbrock(), [0.5, 2, 0.5, 1.5], [1] * 4),
+        (valley(), [0.5, 2, 0.5, 1.5], [1] * 4),
     ):
         *_, last = steps_of(LbfgsB(evaluations), function, start, 60)
         np.testing.assert_allclose(last.x, minimum, atol=2e-3)
@@ -161,7 +165,7 @@ def test_lbfgs_b_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_mi
     # min 100 (y - x^2)^2 + (1 - x)^2 with x <= 1/2 is at x = 1/2, y = 1/4.
     low, high = [-2.0, -3], [0.5, 3]
     seen = []
-    function = rosenbrock()
+    function = valley()
 
     def evaluate(x):
         seen.append(x.numpy())
@@ -173,7 +177,7 @@ def test_lbfgs_b_keeps_its_bounds_at_every_evaluation_and_where_they_hold_the_mi
 
 
 def test_lbfgs_b_makes_at_most_so_many_evaluations_an_iteration():
-    function = rosenbrock()
+    function = valley()
     steps = LbfgsB(evaluations=6).steps(function, tf.constant([-1.2, 1]))
     calls = []
     for _ in itertools.islice(steps, 8):
@@ -196,7 +200,7 @@ def test_lbfgs_b_ends_by_itself_at_a_minimum(evaluations):
 
 @pytest.mark.parametrize(("evaluations", "bad"), [(None, np.nan), (7, np.inf)])
 def test_a_loss_that_is_not_finite_is_the_last_that_lbfgs_b_yields(evaluations, bad):
-    function = rosenbrock()
+    function = valley()
     function.value = lambda x: scipy.optimize.rosen(x) if function.calls < 5 else bad
     steps = steps_of(LbfgsB(evaluations), function, [-1.2, 1], 50)
     totals = [float(step.losses["total"]) for step in steps]
@@ -214,7 +218,7 @@ def threads():
 
 @pytest.mark.parametrize("evaluations", [None, 7])
 def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, evaluations):
-    function = rosenbrock()
+    function = valley()
 
     def fail(x):
         if function.calls == 4:
@@ -229,7 +233,7 @@ def test_an_error_in_the_loss_reaches_who_asked_and_leaves_no_thread(threads, ev
 
 @pytest.mark.parametrize(("taken", "evaluations"), [(0, None), (3, 7), (1000, None)])
 def test_lbfgs_b_that_ends_or_is_given_up_leaves_no_thread(threads, taken, evaluations):
-    steps = LbfgsB(evaluations).steps(rosenbrock(), tf.constant([-1.2, 1]))
+    steps = LbfgsB(evaluations).steps(valley(), tf.constant([-1.2, 1]))
     assert len(list(itertools.islice(steps, taken))) in (taken, *range(4, 999))
     steps.close()
 
@@ -242,18 +246,7 @@ def bowl(seed, shape, center=None):
     rng = np.random.default_rng(seed)
     curvature = np.exp(rng.uniform(np.log(0.5), 0, shape))
     center = rng.normal(0, 30, shape) if center is None else center
-    return (
-        Function(lambda x: (curvature * (x - center) ** 2).sum() / 2, lambda x: curvature * (x - center)),
-        center,
-    )
-
-
-def valley(scale=1.0):
-    """Rosenbrock's function of an image's values, in their order."""
-    return Function(
-        lambda x: scale * scipy.optimize.rosen(x.ravel()),
-        lambda x: scale * scipy.optimize.rosen_der(x.ravel()).reshape(x.shape),
-    )
+    return quadratic(center, curvature), center
 
 
 def totals_of(steps):

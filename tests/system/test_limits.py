@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import PROGRAM
+from conftest import ROOT
 
 from styling.system import limits
 from styling.system.errors import MemoryLimitError
@@ -51,7 +51,8 @@ def test_a_shells_limit_is_told_before_tensorflow_fails_in_it(image_files, tmp_p
     content, style, _ = image_files
     words = f"--content {content} --styles {style} --output {tmp_path}/o.png --iterations 1".split()
     # As little as Python and NumPy need, which tells whether the line comes before TensorFlow.
-    command = ["sh", "-c", 'ulimit -v 400000; exec "$@"', "sh", sys.executable, PROGRAM, *words]
+    command = ["sh", "-c", 'ulimit -v 400000; exec "$@"', "sh", sys.executable]
+    command += [ROOT / "neural_style.py", *words]
     result = subprocess.run(
         command, capture_output=True, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     )

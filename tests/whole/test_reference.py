@@ -5,6 +5,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import tiny_layers
 from scipy.signal import correlate2d
 
 few = settings(deadline=None, max_examples=25)
@@ -22,22 +23,10 @@ TERMS = {
 }
 
 
-def network(rng):
-    """Two blocks of conv, relu, pool, 3 -> 4 -> 5 -> 6 channels, with random kernels and biases."""
-    layers = []
-    for block, number, before, after in ((1, 1, 3, 4), (1, 2, 4, 5), (2, 1, 5, 6)):
-        kernel = rng.normal(0, np.sqrt(2 / (9 * before)), (3, 3, before, after))
-        layers.append((f"conv{block}_{number}", "conv", kernel, rng.normal(0, 5, after)))
-        layers.append((f"relu{block}_{number}", "relu", None, None))
-        if (block, number) != (1, 1):
-            layers.append((f"pool{block}", "pool", None, None))
-    return layers
-
-
 def problem(seed, pooling, **weights):
     """objective()'s arguments, positional and named: (layers, x, content, styles), {...}."""
     rng = np.random.default_rng(seed)
-    layers = network(rng)
+    layers = tiny_layers((2, 1), (4, 5))
     x, content = rng.normal(0, 50, (2, *SHAPE))
     styles = [rng.normal(0, 50, (6, 9, 3)), rng.normal(0, 50, (3, 4, 3))]
     rest = {
