@@ -5,9 +5,8 @@ import subprocess
 import sys
 import time
 
-import imageio.v3 as iio
 import pytest
-from conftest import random_image, run_sweep, words
+from conftest import run_sweep, words
 from processes import Command
 
 from styling.sweeps.__main__ import main
@@ -33,7 +32,7 @@ cluster.shutdown()
 """
 SPEC = """
 content = "content.png"
-styles = "style.png"
+styles = "style1.png"
 [settings]
 width = 32
 seed = 3
@@ -52,15 +51,13 @@ def nodes():
 
 
 @pytest.fixture
-def start(tmp_path, network_file, nodes):
+def start(folder, nodes):
     """Starts a sweep of so many iterations on the cluster, as a process in the test's folder."""
-    for name, seed in (("content", 1), ("style", 2)):
-        iio.imwrite(tmp_path / f"{name}.png", random_image(24, 32, seed).astype("uint8"))
 
     def start(iterations, *arguments):
-        (tmp_path / "spec.toml").write_text(SPEC + f"iterations = {iterations}")
-        flags = words(f"spec.toml --output there --network {network_file} --cluster {nodes.address}")
-        return Command(main, tmp_path, [*flags, *arguments], ENVIRONMENT)
+        (folder / "spec.toml").write_text(SPEC + f"iterations = {iterations}")
+        flags = words(f"spec.toml --output there --network tiny.mat --cluster {nodes.address}")
+        return Command(main, folder, [*flags, *arguments], ENVIRONMENT)
 
     return start
 
@@ -73,37 +70,34 @@ def wait_for_state(folder, after=0.0):
         time.sleep(0.05)
 
 
-def compare(folder, network_file):
+def compare(folder):
     """Check that the picture that was made on the cluster is that of this machine."""
-    flags = ["--output", "here", "--network", network_file]
-    run_sweep(folder, "spec.toml", *flags, *words("--workers 1 --threads 1"))
+    run_sweep(folder, *words("spec.toml --output here --network tiny.mat --workers 1 --threads 1"))
     [here], [there] = ([*(folder / name / "runs").glob("*.png")] for name in ("here", "there"))
     assert here.name == there.name and here.read_bytes() == there.read_bytes()
     assert not list((folder / "there" / "runs").glob("[!.]*.state"))
 
 
-def test_a_cluster_computes_the_picture_of_one_machine_though_a_node_is_lost(
-    tmp_path, network_file, start, nodes
-):
+def test_a_cluster_computes_the_picture_of_one_machine_though_a_node_is_lost(folder, start, nodes):
     driver = start(600, *words("--save-state-iterations 50"))
-    wait_for_state(tmp_path)
+    wait_for_state(folder)
     nodes.stdin.write("\n")
     nodes.stdin.flush()
     _, errors = driver.finish()
     assert errors.count("the run continues in another") == 1 and errors.count("\n") == 1, errors
-    compare(tmp_path, network_file)
+    compare(folder)
 
 
-def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(tmp_path, network_file, start):
+def test_a_sweep_on_a_cluster_continues_after_its_own_process_was_killed(folder, start):
     driver = start(6000, *words("--save-state-iterations 200"))
-    wait_for_state(tmp_path)
+    wait_for_state(folder)
     driver.kill()
     driver.wait()
     killed = time.time()
     driver = start(6000, *words("--save-state-iterations 200"))
-    wait_for_state(tmp_path, after=killed)
+    wait_for_state(folder, after=killed)
     assert driver.finish()[1] == ""
-    compare(tmp_path, network_file)
+    compare(folder)
 
 
 def test_what_no_node_can_compute_fails(start):
