@@ -1,6 +1,5 @@
 """The losses and pictures of the best known TensorFlow program of this family, at the same settings."""
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,12 +21,6 @@ MAKE_MAT = {
 }
 
 
-def options_of(case) -> argparse.Namespace:
-    """The case's own arguments, read by the program's own parser."""
-    size = ["--width", str(case["width"]), "--iterations", str(case["iterations"])]
-    return build_parser().parse_args([*case["arguments"], *size, "--output", "unused.png"])
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
     case = json.loads((shared / "reference" / "trajectories.json").read_text())[name]
@@ -35,9 +28,10 @@ def test_losses_and_picture_are_the_published_programs(shared, tmp_path, name):
     make = [sys.executable, shared / "networks" / "make_mat.py", network, *MAKE_MAT[case["network"]]]
     subprocess.run(make, check=True)
 
-    options = options_of(case)
+    size = ["--width", str(case["width"]), "--iterations", str(case["iterations"])]
+    options = build_parser().parse_args([*case["arguments"], *size, "--output", "unused.png"])
     content, initial, *styles = (
-        images.read(shared / path) for path in (*options.content, options.initial, *options.styles)
+        images.read(shared / path) for path in (*options.content, *options.initial, *options.styles)
     )
     expected = {losses["updates"]: losses["total"] for losses in case["losses"]}
     deviations = {}
