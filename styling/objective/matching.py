@@ -14,7 +14,7 @@ import numpy as np
 from styling.objective import layer_masks, targets
 from styling.objective.terms import Term, share_at
 from styling.objective.tiles import Tiling, View
-from styling.pictures.masks import Layout
+from styling.pictures.masks import Layout, Region
 from styling.settings import Settings
 from styling.system.quiet import tf
 from vgg import Network
@@ -43,12 +43,6 @@ class Scene:
     content: np.ndarray | None
     styles: Sequence[np.ndarray]
     layout: Layout
-
-    @property
-    def photo(self) -> np.ndarray:
-        """The content, where Settings.check_images() has made sure that there is one."""
-        assert self.content is not None
-        return self.content
 
     @property
     def used(self) -> list[int]:
@@ -88,13 +82,11 @@ class Scene:
         """A painting, turned by so many quarters, as a picture that is painted within its guide."""
         image, guide = np.rot90(self.styles[i], turn), self.layout.guides[i]
         tiling = targets.cut(self.network, self.settings.layers(), self.settings, image.shape[:2])
-        whole = Layout.whole([1.0])
-        if guide is not None:
-            whole = replace(whole, regions=(replace(whole.regions[0], mask=np.rot90(guide, turn)),))
-        settings = replace(
-            self.settings, style_structure=None
-        )  # which says where a style counts, not what it is
-        return replace(self, settings=settings, tiling=tiling, content=image, styles=(image,), layout=whole)
+        region = Region(None if guide is None else np.rot90(guide, turn), {0: 1.0})
+        # The structure says at which layers a style counts, not what it is.
+        settings = replace(self.settings, style_structure=None)
+        layout = Layout((region,), (None,))
+        return replace(self, settings=settings, tiling=tiling, styles=(image,), layout=layout)
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

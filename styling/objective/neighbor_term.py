@@ -144,7 +144,7 @@ class Neighbors:
             for field in fields:
                 within = np.flatnonzero(mostly(scene.shares(layer_of(field))[0][0]))
                 chosen[field] = within[sample(len(within), most, turn)]
-            rows, means, _ = look(scene.network.preprocess(scene.photo), scene, chosen)
+            rows, means, _ = look(scene.network.preprocess(scene.styles[0]), scene, chosen)
             for field in fields:
                 directions = unit(rows[field] - means[field][0])
                 wanted = unit(rows[field]) if len(field) > 1 else directions
@@ -256,7 +256,8 @@ def sample(positions: int, most: int | None, seed: int) -> np.ndarray:
 def searching(x: tf.Tensor, scene: Scene, mixture: float) -> tf.Tensor:
     """The image that searches: the photograph, with this share of the picture and of the photograph's finest
     detail."""
-    photo = scene.network.preprocess(scene.photo)
+    assert scene.content is not None  # which Settings.check_images() has made sure of
+    photo = scene.network.preprocess(scene.content)
     height, width = photo.shape[1:3]
     halved = tf.image.resize(photo, [-(-height // 2), -(-width // 2)], antialias=True)
     finest = photo - tf.image.resize(halved, [height, width])

@@ -94,7 +94,7 @@ class Patches:
     def _of_painting(self, style: int) -> dict[str, Painting]:
         scene = self.scene.of_painting(style)
         found = {}
-        for layer, values in whole_maps(scene.network.preprocess(scene.photo), scene).items():
+        for layer, values in whole_maps(scene.network.preprocess(scene.styles[0]), scene).items():
             if min(values.shape[:2]) < SIDE:
                 problem = f"is smaller than a patch of {layer}, {SIDE} x {SIDE} of its positions"
                 raise ImageError(f"style {style + 1} {problem}: use a larger --width or --style-scales")

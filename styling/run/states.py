@@ -42,17 +42,13 @@ class State(NamedTuple):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The whole state as arrays by name, to be saved."""
-        arrays = {name: np.array(getattr(self, name)) for name in ("iteration", "scale", "began")}
-        arrays["x"] = np.asarray(self.x)
-        arrays |= {f"memory/{i:02}": np.asarray(part) for i, part in enumerate(self.memory)}
-        total, x = self.best
-        arrays["best/total"] = np.array(total)
-        if x is not None:
-            arrays["best/x"] = np.asarray(x)
-        at, x = self.matched
-        if x is not None:
-            arrays |= {"matched/at": np.array(at), "matched/x": np.asarray(x)}
-        return arrays
+        (total, best), (at, matched) = self.best, self.matched
+        arrays = {name: getattr(self, name) for name in ("iteration", "scale", "began", "x")}
+        arrays |= {f"memory/{i:02}": part for i, part in enumerate(self.memory)}
+        arrays |= {"best/total": total, "best/x": best, "matched/x": matched}
+        if matched is not None:
+            arrays["matched/at"] = at
+        return {name: np.asarray(value) for name, value in arrays.items() if value is not None}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "State":
