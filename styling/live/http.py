@@ -3,11 +3,12 @@
 import asyncio
 import base64
 import contextlib
-import re
+import ipaddress
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
@@ -32,15 +33,15 @@ COOKIE = f"neural-style-{secrets.token_urlsafe()}"  # a new one each time that t
 FOLDER = data_folder() / "web"
 TEMPLATES = Jinja2Templates(FOLDER)
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
 ASKS_PASSWORD = {"WWW-Authenticate": 'Basic realm="neural-style", charset="UTF-8"'}
-ADDRESSES = [r"[\d.]+", r"\[[\da-f:]+\]"]  # others can make a name point here, but not an address
 
 
 class Guard:
@@ -53,14 +54,12 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, host: str, password: str = "", public_name: str = "") -> None:
-        names, addresses = ["127.0.0.1", "localhost", "[::1]", public_name], []
-        if host not in LOOPBACK:  # as other machines know this one
-            name = socket.gethostname()
+        self._app, self._password, self._names = app, password, {*LOOPBACK, public_name}
+        self._is_open = host not in LOOPBACK
+        if self._is_open:  # as other machines know this one
+            name = socket.gethostname().lower()
             short = name.partition(".")[0]
-            names, addresses = [*names, host, name, short, f"{short}.local"], ADDRESSES
-        patterns = "|".join([*map(re.escape, filter(None, names)), *addresses])
-        self._app, self._password = app, password
-        self._hosts = re.compile(rf"({patterns})(:\d+)?", re.IGNORECASE)
+            self._names |= {host.lower(), name, short, f"{short}.local"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have the application answer it."""
@@ -69,7 +68,7 @@ class Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         headers = request.headers
-        if not self._hosts.fullmatch(headers.get("host", "")):
+        if not self._is_here(headers.get("host", "")):
             return json({"error": "this is not a name of this machine; see --host and --public-name"}, 403)
         if self._password and not knows(self._password, headers.get("authorization", "")):
             return json({"error": "the password is needed"}, 401, ASKS_PASSWORD)
@@ -79,20 +78,36 @@ class Guard:
             return json({"error": "only the program's own page may ask for this"}, 403)
         return None
 
+    def _is_here(self, host: str) -> bool:
+        try:  # others can make a name point here, but not an address
+            name = str(urlsplit(f"//{host}").hostname)
+            return name in self._names or (self._is_open and bool(ipaddress.ip_address(name)))
+        except ValueError:
+            return False
+
 
 def knows(password: str, authorization: str) -> bool:
     """Whether a request's header has the password."""
-    with contextlib.suppress(ValueError):
-        told = base64.b64decode(authorization.partition(" ")[2]).partition(b":")[2]
-        return secrets.compare_digest(told, password.encode())
-    return False
+    kind, _, value = authorization.partition(" ")
+    try:
+        told = base64.b64decode(value).partition(b":")[2]
+    except ValueError:
+        return False
+    return kind.lower() == "basic" and secrets.compare_digest(told, password.encode())
 
 
 @contextlib.contextmanager
 def serving(app: ASGIApp, listening: socket.socket) -> Iterator[None]:
     """Serve from a thread within the context, which ends without waiting for the streams of events."""
-    config = uvicorn.Config(app, log_config=None, log_level="error", timeout_graceful_shutdown=1)
-    config.headers = [*HEADERS.items()]
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="error",
+        ws="none",
+        headers=list(HEADERS.items()),
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

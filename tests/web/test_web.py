@@ -188,7 +188,7 @@ def test_other_pages_and_strangers_are_refused(server, tmp_path, network_file):
     for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200)):
         assert server.ask("GET", "/images/harbour.jpg", Sec_Fetch_Site=site)[0] == status
     _, headers, page = server.get("/")
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert b"http://" not in page.replace(b"http://127.0.0.1", b"") and b"https://" not in page
     cookie, *attributes = headers["Set-Cookie"].split("; ")
     assert {"HttpOnly", "SameSite=strict"} <= {*attributes}
@@ -199,7 +199,8 @@ def test_other_pages_and_strangers_are_refused(server, tmp_path, network_file):
             known = base64.b64encode(f"me:{password}".encode()).decode()
             asked = {"Authorization": f"Basic {known}"} if password else {}
             assert guarded.ask("GET", "/", **asked)[0] == wanted
-            assert guarded.ask("GET", "/", Host="evil.example", **asked)[0] == 403
+            for host in ("evil.example", "10.1.2.3.4", "999.1.2.3"):  # the last two are no addresses
+                assert guarded.ask("GET", "/", Host=host, **asked)[0] == 403
         names = ("10.1.2.3:80", "art.example.com", f"{socket.gethostname().partition('.')[0]}.local:80")
         for host in names:  # a proxy with TLS changes the origin
             assert guarded.ask("GET", "/", Host=host, **asked)[0] == 200
