@@ -87,15 +87,15 @@ class Page:
         key, studio, query = request.path_params["key"], self._studio, request.query_params
         if key not in studio.pictures or studio.pictures[key].kind != "result":
             raise HTTPException(404, "there is no such result")
-        if query.get("as") == "zip":
-            return Response(forms.packed(key, studio), media_type="application/zip")
-        if query.get("as") == "jpg":
-            pixels = images.read(studio.path(key))
-            return Response(jpeg(pixels, max(pixels.shape), quality=95), media_type="image/jpeg")
         number = query.get("frame", "")
         path = studio.film(key).path(int(number)) if number.isdecimal() else studio.path(key)
         if not path.is_file():
-            raise HTTPException(404, "there is no such frame")
+            raise HTTPException(404, "there is no such result")
+        if query.get("as") == "zip":
+            return Response(forms.packed(key, studio), media_type="application/zip")
+        if query.get("as") == "jpg":
+            pixels = images.read(path)
+            return Response(jpeg(pixels, max(pixels.shape), quality=95), media_type="image/jpeg")
         return FileResponse(path)
 
     async def upload(self, request: Request) -> Response:
