@@ -267,8 +267,7 @@ def check_together(
 ) -> None:
     """Raise SettingsError for the first flag that lacks what it goes with."""
     settings, files = job.settings, job.files
-    initial, every = files.named("initial"), settings.checkpoint_iterations
-    noise = settings.noiseblend(bool(initial))
+    noise, every = settings.noiseblend(bool(files.named("initial"))), settings.checkpoint_iterations
     is_masked = files.named("style_masks") or files.named("content_mask")
     has_matplotlib = importlib.util.find_spec("matplotlib") is not None
     updates = not settings.iterations or recipe.values.get("iterations") != 0
@@ -280,7 +279,7 @@ def check_together(
         (PROGRESS, not is_film, "goes with pictures only"),
         (("iterations",), updates, f"does not go with {files.source}, which minimises nothing; try best"),
         (("noise",), noise > 0, "goes with noise in the start; see --initial-noiseblend"),
-        (("initial",), noise < 1 or not initial, "goes with --initial-noiseblend below 1; 1 is all noise"),
+        (("initial",), noise < 1, "goes with --initial-noiseblend below 1; 1 is all noise"),
         (("mask_feather",), is_masked, "goes with --style-masks or --content-mask"),
         (("save_state_iterations",), files.save_state, "goes with --save-state; give both"),
         (("save_state", *PROGRESS), settings.iterations, "goes with updates; --iterations 0 makes none"),
@@ -292,7 +291,7 @@ def check_together(
     ):
         for name in flags:
             value = getattr(options, name, None)
-            if not is_met and value is not None and value is not False:  # but 0 is a value
+            if not is_met and value is not None and value is not False and value != []:  # but 0 is a value
                 raise SettingsError(name, problem)
 
 
