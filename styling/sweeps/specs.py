@@ -24,8 +24,9 @@ and [settings] over the recipe. A flag for a setting that an axis varies is an e
 import difflib
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -145,14 +146,14 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
         varied = {key for part in parts for key in (*part.recipe.values, *part.recipe.vgg16)}
         for name in varied & flags.keys():
             raise SettingsError(name, f"is what the {axis} of {spec.path} vary; leave it out")
-    planned = []
+    read, planned = cache(recipes.read), []
     for (i, page), (j, row), (k, column) in itertools.product(*map(enumerate, spec.axes.values())):
         labels = tuple(part.label for part in (page, row, column) if part.label)
         recipe = spec.base.recipe.under(flags)
         for part in (page, row, column):
             recipe = recipe.under(part.recipe.values, part.recipe.vgg16)
         try:
-            planned.append(Cell((i, j, k), labels, _job(spec, recipe)))
+            planned.append(Cell((i, j, k), labels, _job(spec, recipe, read)))
         except SettingsError as error:
             if error.name in flags:
                 raise
@@ -161,10 +162,10 @@ def cells(spec: Spec, flags: Table) -> list[Cell]:
     return planned
 
 
-def _job(spec: Spec, part: recipes.Recipe) -> Job:
-    """The job of a cell. part: its settings, images and recipe's name."""
+def _job(spec: Spec, part: recipes.Recipe, read: Callable[[str], recipes.Recipe]) -> Job:
+    """The job of a cell. part: its settings, images and recipe's name. read: gives the recipe of a name."""
     values, is_named = part.values, "recipe" in part.values
-    recipe = recipes.read(values["recipe"]) if is_named else recipes.Recipe()
+    recipe = read(values["recipe"]) if is_named else recipes.Recipe()
     recipe = replace(recipe, values={"seed": SEED} | recipe.values)
     images = tuple((flag, Path(name)) for flag in IMAGES for name in values.get(flag, ()))
     files = Files(images, output=Path(), source=str(spec.path))
