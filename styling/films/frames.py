@@ -163,9 +163,9 @@ def predict(
     """A frame predicted from the painted frames before it; None for the first frame and after a cut.
 
     masks: of the frame, as masks_of() gives them; a pixel that comes from the area of another style is new.
-    first: of the scene. anew: paints, from what earlier frames show, what none shows, which is the content
-    without it. Trust fades out within what is known, so that no pixel is held to one carried across an edge;
-    there the frame only starts from earlier ones.
+    first: of the scene. anew: paints the frame from what earlier frames show of it, for what none shows;
+    without it, that is the content. Trust fades out within what is known, so that no pixel is held to one
+    carried across an edge; there the frame only starts from earlier ones.
     """
 
     def look(frame: Painted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -92,8 +92,10 @@ def paint(
     size needless, and the next as well if all of it is trusted.
     """
     tile, picture = tile or TILE, None
-    first = 0 if before is None else 1 if before.trust.min() < 1 else 2
-    for size in SIZES[first:]:
+    sizes: tuple[float, ...] = SIZES
+    if before is not None:
+        sizes = SIZES[1:] if before.trust.min() < 1 else SIZES[-1:]
+    for size in sizes:
         height, width = (round(size * side) for side in photo.shape[:2])
         if size < 1 and min(height, width) < LEAST_SIDE:
             continue
